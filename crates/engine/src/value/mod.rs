@@ -1,0 +1,88 @@
+//! Values: pure data structures, with no clock, no lock and no commands.
+//!
+//! Every collection keeps three promises that the keyspace builds on:
+//!
+//! - `heap_bytes` is what it holds on the heap, known in constant time;
+//! - `edits` moves with every real change and with nothing else, so that a
+//!   command that changed nothing neither wakes a WATCH nor reaches the journal;
+//! - between `begin_undo` and `commit_undo` it records the inverse of each
+//!   change, so that `rollback` restores it exactly (contents and encoding).
+
+pub mod float;
+mod hash;
+mod set;
+mod table;
+mod zset;
+
+pub use hash::Hash;
+pub use set::Set;
+pub use table::Table;
+pub use zset::{Bound, LexBound, ZSet};
+
+/// The type name that `TYPE` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A binary-safe string, an integer among them.
+    String,
+    /// A map of fields to strings.
+    Hash,
+    /// A set of strings.
+    Set,
+    /// A set of strings ordered by score.
+    ZSet,
+}
+
+impl Kind {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+            Kind::Hash => "hash",
+            Kind::Set => "set",
+            Kind::ZSet => "zset",
+        }
+    }
+}
+
+/// What a key holds. 24 bytes: the collections are boxed.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A string that is exactly an integer's decimal text, kept as the number.
+    Int(i64),
+    /// Any other string.
+    Str(Vec<u8>),
+    /// A hash.
+    Hash(Box<Hash>),
+    /// A set.
+    Set(Box<Set>),
+    /// A sorted set.
+    ZSet(Box<ZSet>),
+}
+
+/// A collection as the keyspace sees it; see the module's promises.
+pub trait Collection: Default {
+    /// Its type name.
+    const KIND: Kind;
+    /// The collection in `value`, if it is one of this kind.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The same, to change it.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// Wraps it.
+    fn into_value(self) -> Value;
+    /// Whether nothing is left in it; the keyspace then removes the key.
+    fn is_empty(&self) -> bool;
+    /// Number of elements.
+    fn len(&self) -> usize;
+    /// Bytes on the heap, itself included.
+    fn heap_bytes(&self) -> usize;
+    /// Number of real changes so far.
+    fn edits(&self) -> u64;
+    /// Starts to record inverses; a second call does nothing.
+    fn begin_undo(&mut self);
+    /// Whether inverses are being recorded.
+    fn is_recording(&self) -> bool;
+    /// Forgets the recorded inverses.
+    fn commit_undo(&mut self);
+    /// Applies the recorded inverses, newest first, and forgets them.
+    fn rollback(&mut self);
+}
