@@ -14,10 +14,10 @@ mod set;
 mod table;
 mod zset;
 
-pub use hash::Hash;
+pub use hash::{Hash, HashLimits};
 pub use set::Set;
-pub use table::Table;
-pub use zset::{Bound, LexBound, ZSet};
+pub use table::{Slot, Table};
+pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
 /// The type name that `TYPE` answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,4 +85,15 @@ pub trait Collection: Default {
     fn commit_undo(&mut self);
     /// Applies the recorded inverses, newest first, and forgets them.
     fn rollback(&mut self);
+}
+
+/// Elements of a value, or kibibytes of a string: how long a walk over it is.
+pub(crate) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Int(_) => 0,
+        Value::Str(text) => text.len() / 1024,
+        Value::Hash(hash) => Collection::len(&**hash),
+        Value::Set(set) => Collection::len(&**set),
+        Value::ZSet(zset) => Collection::len(&**zset),
+    }
 }

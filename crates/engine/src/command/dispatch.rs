@@ -1,0 +1,523 @@
+//! A request's whole life: find the command, check it, queue it or run it
+//! under the keyspace lock, log its effects as one unit.
+//!
+//! Three ways lead in. [`Engine::call`] blocks its thread for the lock;
+//! [`Engine::call_unlocked`] serves what needs none; [`Batch`] holds the lock
+//! for many commands of a pipeline. Whoever holds a `Batch` must not await.
+//!
+//! Cost around a command: a table lookup, a clock reading, two counters; no
+//! allocation but the reply.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Ctx;
+use super::spec::{Acl, Command, Flags, Run, find};
+use crate::effect::Seq;
+use crate::engine::{Engine, SlowEntry};
+use crate::error::CommandError;
+use crate::keyspace::{Busy, Db, Guard, Keyspace};
+use crate::reply::Reply;
+use crate::session::{Dialect, Protocol, Role, Session};
+
+/// Elements above which a `LONG` command is announced to the host.
+const LONG_ELEMENTS: usize = 20_000;
+
+/// A request after its checks.
+enum Prepared {
+    Done(Reply),
+    Unlocked(&'static Command),
+    Locked(&'static Command),
+}
+
+impl Engine {
+    /// Runs one command and answers with the position of the last write that
+    /// the answer may depend on. Blocks the thread while others hold the lock.
+    pub fn call(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
+        if let Some(reply) = self.call_unlocked(session, argv) {
+            return (reply, Seq::default());
+        }
+        let Some(keyspace) = session.keyspace().cloned() else {
+            return (no_auth(), Seq::default());
+        };
+        match keyspace.data.lock_blocking() {
+            Ok(db) => {
+                let mut batch = Batch::new(self, &keyspace, db);
+                let reply = batch.run(session, argv);
+                (reply, batch.seq())
+            }
+            Err(Busy) => (busy(), Seq::default()),
+        }
+    }
+
+    /// The answer, where the command needs no lock or is refused; `None` where
+    /// it needs the lock.
+    pub fn call_unlocked(&self, session: &mut Session, argv: &[&[u8]]) -> Option<Reply> {
+        match prepare(session, argv) {
+            Prepared::Done(reply) => Some(reply),
+            Prepared::Unlocked(command) => Some(run_unlocked(self, session, command, argv)),
+            Prepared::Locked(_) => None,
+        }
+    }
+
+    /// Takes the lock of `keyspace` if it is free.
+    pub fn try_batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Option<Batch<'a>> {
+        keyspace.data.try_lock().map(|db| Batch::new(self, keyspace, db))
+    }
+
+    /// Waits for the lock of `keyspace` without blocking the thread.
+    pub async fn batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Result<Batch<'a>, Busy> {
+        keyspace.data.lock().await.map(|db| Batch::new(self, keyspace, db))
+    }
+
+    /// The reply for a caller that met [`Busy`].
+    pub fn busy_reply() -> Reply {
+        busy()
+    }
+}
+
+/// The keyspace lock, held for one command or a pipeline of them.
+pub struct Batch<'a> {
+    engine: &'a Engine,
+    keyspace: &'a Arc<Keyspace>,
+    db: Guard<'a, Db>,
+    clock_us: u64,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(engine: &'a Engine, keyspace: &'a Arc<Keyspace>, db: Guard<'a, Db>) -> Self {
+        let clock_us = engine.now_micros();
+        let mut batch = Batch { engine, keyspace, db, clock_us };
+        batch.set_time();
+        batch
+    }
+
+    /// Whether this is the lock that `session` needs.
+    pub fn serves(&self, session: &Session) -> bool {
+        session.keyspace().is_some_and(|keyspace| Arc::ptr_eq(keyspace, self.keyspace))
+    }
+
+    /// Position of the keyspace's last write.
+    pub fn seq(&self) -> Seq {
+        self.db.seq
+    }
+
+    /// Microseconds since the epoch when the last command ended.
+    pub fn clock_micros(&self) -> u64 {
+        self.clock_us
+    }
+
+    /// Runs one command of `session`, which this batch [`serves`](Batch::serves).
+    pub fn run(&mut self, session: &mut Session, argv: &[&[u8]]) -> Reply {
+        match prepare(session, argv) {
+            Prepared::Done(reply) => reply,
+            Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
+            Prepared::Locked(command) => self.run_locked(session, command, argv),
+        }
+    }
+
+    /// Runs `commands` as one atomic unit (what `/multi-exec` does). An error
+    /// found before execution refuses all of it; an error of one command while
+    /// it runs is that command's reply.
+    pub fn transaction(
+        &mut self,
+        session: &mut Session,
+        commands: &[Vec<&[u8]>],
+    ) -> Result<Vec<Reply>, Reply> {
+        let mut prepared = Vec::with_capacity(commands.len());
+        for argv in commands {
+            match prepare(session, argv) {
+                Prepared::Done(refusal) => return Err(refusal),
+                Prepared::Unlocked(command) | Prepared::Locked(command) => prepared.push(command),
+            }
+            if let Some(refusal) = prepared.last().and_then(|command| self.admit(command)) {
+                return Err(refusal);
+            }
+        }
+        self.set_time();
+        self.db.begin_undo();
+        let replies = prepared
+            .iter()
+            .zip(commands)
+            .map(|(command, argv)| self.with_ctx(session, |ctx| call(ctx, command, argv)))
+            .collect();
+        self.db.commit();
+        self.log();
+        self.clock_us = self.engine.now_micros();
+        Ok(replies)
+    }
+
+    /// Removes keys that are due; answers the milliseconds to the next
+    /// deadline.
+    pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
+        self.db.expire_due(limit);
+        self.log();
+        let now = self.db.now_ms;
+        self.db.next_deadline().map(|deadline| deadline.saturating_sub(now))
+    }
+
+    /// Reads the data, for what the host shows (INFO, metrics).
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    fn set_time(&mut self) {
+        self.db.now_us = self.clock_us;
+        self.db.now_ms = self.clock_us / 1000;
+        let version = self.engine.settings_version();
+        if self.db.settings_version != version {
+            self.db.settings_version = version;
+            self.db.settings = self.engine.settings();
+        }
+    }
+
+    fn with_ctx<R>(&mut self, session: &mut Session, work: impl FnOnce(&mut Ctx<'_>) -> R) -> R {
+        work(&mut Ctx {
+            engine: self.engine,
+            keyspace: self.keyspace,
+            db: &mut self.db,
+            session,
+        })
+    }
+
+    /// Makes room, or says why a write cannot run now.
+    fn admit(&mut self, command: &Command) -> Option<Reply> {
+        let flags = command.spec.flags;
+        let refusal = if flags.has(Flags::WRITE) { self.engine.0.sink.admit().err() } else { None };
+        if let Some(text) = refusal {
+            self.db.commands.of(command.id).rejected += 1;
+            return Some(Reply::error(text));
+        }
+        if !crate::evict::make_room(&mut self.db) && flags.has(Flags::DENYOOM) {
+            self.db.commands.of(command.id).rejected += 1;
+            return Some(CommandError::OutOfMemory.into());
+        }
+        None
+    }
+
+    fn run_locked(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        argv: &[&[u8]],
+    ) -> Reply {
+        self.set_time();
+        if let Some(refusal) = self.admit(command) {
+            return refusal;
+        }
+        if command.spec.flags.has(Flags::LONG)
+            && let Some(announce) = &self.engine.0.on_long_unit
+            && self.weight(command, argv) > LONG_ELEMENTS
+        {
+            announce();
+        }
+        session.client.last_command.store(command.id + 1, Ordering::Relaxed);
+        session.client.active_us.store(self.clock_us, Ordering::Relaxed);
+        let reply = self.with_ctx(session, |ctx| call(ctx, command, argv));
+        self.log();
+        let end = self.engine.now_micros();
+        let micros = end.saturating_sub(self.clock_us);
+        self.clock_us = end;
+        self.db.commands.of(command.id).usec += micros;
+        let slower_than = self.db.settings.slowlog_log_slower_than;
+        if slower_than >= 0
+            && micros >= slower_than as u64
+            && !command.spec.flags.has(Flags::SKIP_SLOWLOG)
+        {
+            self.log_slow(session, argv, micros);
+        }
+        reply
+    }
+
+    /// Hands the unit's effects to the sink.
+    fn log(&mut self) {
+        let db = &mut *self.db;
+        if db.effects.is_empty() {
+            return;
+        }
+        db.seq = self.engine.0.sink.append(self.keyspace.id, db.now_ms, &db.effects);
+        db.effects.clear();
+        self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+    }
+
+    /// How many elements the command is about to walk.
+    fn weight(&mut self, command: &Command, argv: &[&[u8]]) -> usize {
+        if command.spec.keys == super::spec::Keys::None {
+            return self.db.len();
+        }
+        let keys = command.spec.keys.positions(argv);
+        keys.into_iter()
+            .filter_map(|at| argv.get(at))
+            .map(|key| self.db.peek(key).map_or(0, |record| crate::value::weight(&record.value)))
+            .sum()
+    }
+
+    fn log_slow(&mut self, session: &Session, argv: &[&[u8]], micros: u64) {
+        let limit = self.db.settings.slowlog_max_len;
+        let mut log = self.engine.0.slow_log.lock();
+        let id = log.next_id;
+        log.next_id += 1;
+        log.entries.push_front(SlowEntry {
+            id,
+            unix_seconds: self.clock_us / 1_000_000,
+            micros,
+            argv: abridge(argv),
+            addr: session.client.addr.clone(),
+            name: session.client.name.lock().clone(),
+        });
+        log.entries.truncate(limit);
+    }
+}
+
+/// What SLOWLOG keeps of a request: 32 arguments of 128 bytes.
+fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
+    let (arguments, bytes) = (32, 128);
+    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(argv.len().min(arguments));
+    for (at, arg) in argv.iter().enumerate() {
+        if at + 1 == arguments && argv.len() > arguments {
+            let more = argv.len() - arguments + 1;
+            kept.push(format!("... ({more} more arguments)").into_bytes());
+            break;
+        }
+        let (head, tail) = arg.split_at(arg.len().min(bytes));
+        let mut text = head.to_vec();
+        if !tail.is_empty() {
+            text.extend_from_slice(format!("... ({} more bytes)", tail.len()).as_bytes());
+        }
+        kept.push(text);
+    }
+    kept
+}
+
+/// Runs one command inside a unit: alone, in EXEC, or from a script.
+pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]]) -> Reply {
+    let dirty = ctx.db.dirty;
+    ctx.db.explicit_effects = false;
+    let outcome = match command.spec.run {
+        Run::Locked(handler) => handler(ctx, argv),
+        Run::Unlocked(handler) => handler(ctx.engine, ctx.session, argv),
+        Run::Container => Err(CommandError::Syntax),
+    };
+    let db = &mut *ctx.db;
+    db.stats.commands += 1;
+    db.stats.billed += u64::from(command.spec.billed);
+    if db.dirty != dirty && !db.explicit_effects && command.spec.flags.has(Flags::WRITE) {
+        db.effects.push(argv);
+    }
+    let stat = db.commands.of(command.id);
+    stat.calls += 1;
+    match outcome {
+        Ok(reply) => {
+            stat.failed += u64::from(reply.is_error());
+            reply
+        }
+        Err(error) => {
+            stat.failed += 1;
+            error.into()
+        }
+    }
+}
+
+/// Runs a command that a script asked for: `read_only` for the `_RO` forms and
+/// scripts flagged `no-writes`.
+pub(crate) fn call_scripted(
+    ctx: &mut Ctx<'_>,
+    argv: &[&[u8]],
+    read_only: bool,
+    allow_oom: bool,
+) -> Reply {
+    let Some(command) = argv.first().and_then(|name| find(name)) else {
+        return Reply::error("ERR Unknown Redis command called from script");
+    };
+    let command = match resolve(command, argv) {
+        Ok(command) => command,
+        Err(_) => return Reply::error("ERR Unknown Redis command called from script"),
+    };
+    let spec = &command.spec;
+    if !spec.accepts(argv.len()) {
+        return Reply::error("ERR Wrong number of args calling Redis command from script");
+    }
+    if spec.flags.has(Flags::NOSCRIPT) {
+        return Reply::error("ERR This Redis command is not allowed from script");
+    }
+    if let Some(refusal) = refuse_role(ctx.session, command) {
+        return refusal;
+    }
+    if spec.flags.has(Flags::WRITE) {
+        if read_only {
+            return Reply::error("ERR Write commands are not allowed from read-only scripts.");
+        }
+        if let Err(text) = ctx.engine.0.sink.admit() {
+            return Reply::error(text);
+        }
+        if spec.flags.has(Flags::DENYOOM) && !allow_oom && crate::evict::is_full(ctx.db) {
+            return CommandError::OutOfMemory.into();
+        }
+    }
+    call(ctx, command, argv)
+}
+
+fn run_unlocked(
+    engine: &Engine,
+    session: &mut Session,
+    command: &'static Command,
+    argv: &[&[u8]],
+) -> Reply {
+    session.client.last_command.store(command.id + 1, Ordering::Relaxed);
+    match command.spec.run {
+        Run::Unlocked(handler) => handler(engine, session, argv).unwrap_or_else(Reply::from),
+        Run::Locked(_) | Run::Container => Reply::from(CommandError::Syntax),
+    }
+}
+
+/// Checks everything that can be checked without the lock; inside MULTI,
+/// queues.
+fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
+    let checked = match check(session, argv) {
+        Ok(command) => command,
+        Err(refusal) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.aborted = true;
+            }
+            return Prepared::Done(refusal);
+        }
+    };
+    if let Some(transaction) = &mut session.transaction
+        && !matches!(
+            checked.spec.name,
+            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+        )
+    {
+        if checked.spec.flags.has(Flags::NO_MULTI) {
+            transaction.aborted = true;
+            return Prepared::Done(Reply::error("ERR Command not allowed inside a transaction"));
+        }
+        transaction.queue.push((checked, argv.iter().map(|arg| arg.to_vec()).collect()));
+        session.client.queued.store(transaction.queue.len(), Ordering::Relaxed);
+        return Prepared::Done(Reply::status("QUEUED"));
+    }
+    match checked.spec.run {
+        Run::Unlocked(_) => Prepared::Unlocked(checked),
+        Run::Locked(_) | Run::Container => Prepared::Locked(checked),
+    }
+}
+
+fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+    let Some(name) = argv.first() else {
+        return Err(Reply::error("ERR empty command"));
+    };
+    let Some(command) = find(name) else { return Err(unknown(session, argv)) };
+    let command = resolve(command, argv)?;
+    if session.dialect == Dialect::Upstash {
+        refuse_rest(command, name)?;
+    }
+    if !command.spec.accepts(argv.len()) {
+        return Err(CommandError::wrong_arity(&command.full_name).into());
+    }
+    if session.principal.is_none() && !command.spec.flags.has(Flags::NO_AUTH) {
+        return Err(no_auth());
+    }
+    if let Some(refusal) = refuse_role(session, command) {
+        return Err(refusal);
+    }
+    if session.protocol == Protocol::Resp2
+        && session.subscriptions() > 0
+        && !matches!(
+            command.spec.name,
+            "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ping" | "quit" | "reset"
+        )
+    {
+        return Err(Reply::error(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+             are allowed in this context",
+            command.spec.name
+        )));
+    }
+    Ok(command)
+}
+
+/// The subcommand, where the command is a container.
+fn resolve(command: &'static Command, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+    if command.subcommands.is_empty() {
+        return Ok(command);
+    }
+    let Some(name) = argv.get(1) else {
+        if matches!(command.spec.run, Run::Container) {
+            return Err(CommandError::wrong_arity(command.spec.name).into());
+        }
+        return Ok(command);
+    };
+    command.subcommand(name).ok_or_else(|| {
+        let mut text = b"ERR unknown subcommand '".to_vec();
+        text.extend_from_slice(name.get(..128).unwrap_or(name));
+        text.extend_from_slice(b"'. Try ");
+        text.extend_from_slice(command.spec.name.to_ascii_uppercase().as_bytes());
+        text.extend_from_slice(b" HELP.");
+        Reply::error(text)
+    })
+}
+
+fn refuse_rest(command: &Command, name: &[u8]) -> Result<(), Reply> {
+    if !command.spec.rest {
+        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+        return Err(Reply::error(format!(
+            "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_role(session: &Session, command: &Command) -> Option<Reply> {
+    let principal = session.principal.as_ref()?;
+    if principal.role == Role::Full || may_read(command) {
+        return None;
+    }
+    Some(Reply::error(format!(
+        "NOPERM this user has no permissions to run the '{}' command",
+        command.full_name
+    )))
+}
+
+/// Whether a read-only token may run it.
+fn may_read(command: &Command) -> bool {
+    let acl = command.spec.categories();
+    let listed = acl.has(Acl::READ) || acl.has(Acl::CONNECTION) || acl.has(Acl::TRANSACTION);
+    let listening = acl.has(Acl::PUBSUB) && command.spec.name != "publish";
+    (listed || listening) && !acl.has(Acl::DANGEROUS) && command.spec.name != "scan"
+}
+
+fn no_auth() -> Reply {
+    Reply::error("NOAUTH Authentication required.")
+}
+
+fn busy() -> Reply {
+    Reply::error(
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    )
+}
+
+fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
+    let name = argv.first().copied().unwrap_or_default();
+    if session.dialect == Dialect::Upstash {
+        return Reply::error(format!(
+            "ERR Command is not available: '{}'. See \
+             https://upstash.com/docs/redis/overall/rediscompatibility for details",
+            String::from_utf8_lossy(name).to_ascii_uppercase()
+        ));
+    }
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(name.get(..128).unwrap_or(name));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut quoted = 0;
+    for arg in argv.iter().skip(1) {
+        if quoted >= 128 {
+            break;
+        }
+        let shown = arg.get(..128 - quoted).unwrap_or(arg);
+        text.push(b'\'');
+        text.extend_from_slice(shown);
+        text.extend_from_slice(b"' ");
+        quoted += shown.len() + 3;
+    }
+    Reply::error(text)
+}

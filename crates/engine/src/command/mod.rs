@@ -1,0 +1,85 @@
+//! Commands: the table, the life of a request, and a file for each family.
+
+pub mod args;
+mod dispatch;
+pub mod spec;
+pub mod stat;
+
+mod bitfield;
+mod bitmap;
+mod client;
+mod connection;
+mod expire;
+mod generic;
+mod hash;
+mod introspect;
+mod object;
+mod pubsub;
+mod scan;
+mod script;
+mod server;
+mod set;
+mod string;
+mod transaction;
+mod zset;
+
+pub use dispatch::Batch;
+pub(crate) use dispatch::{call, call_scripted};
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::keyspace::{Db, Keyspace};
+use crate::session::{Dialect, Session};
+use spec::{CommandSpec, Outcome};
+
+/// What a handler works with: the data under the lock and who asked.
+pub struct Ctx<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The keyspace, for what stands beside its lock.
+    pub keyspace: &'a Arc<Keyspace>,
+    /// Its data.
+    pub db: &'a mut Db,
+    /// Who asked.
+    pub session: &'a mut Session,
+}
+
+impl Ctx<'_> {
+    /// Milliseconds since the epoch, the same for a whole unit.
+    pub fn now_ms(&self) -> u64 {
+        self.db.now_ms
+    }
+
+    /// Whether Upstash's rules hold.
+    pub fn is_upstash(&self) -> bool {
+        self.session.dialect == Dialect::Upstash
+    }
+}
+
+/// The families in the order in which COMMAND lists them.
+const FAMILIES: &[&[CommandSpec]] = &[
+    string::COMMANDS,
+    bitmap::COMMANDS,
+    bitfield::COMMANDS,
+    generic::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    hash::COMMANDS,
+    set::COMMANDS,
+    zset::COMMANDS,
+    transaction::COMMANDS,
+    script::COMMANDS,
+    pubsub::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    server::COMMANDS,
+    introspect::COMMANDS,
+];
+
+/// Stands where a command has no handler under the lock.
+fn no_handler(_: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
+    Err(CommandError::Syntax)
+}

@@ -1,0 +1,3 @@
+use super::spec::CommandSpec;
+
+pub(super) const COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,480 @@
+//! The one command table: what every part of Sangam knows about a command.
+//!
+//! Arity errors, COMMAND, key extraction, access control, what REST may call,
+//! what is billed and where the dialects differ are all read from here. A
+//! family's file lists its commands beside their handlers; [`FAMILIES`] lists
+//! the families. To add a command, add one entry and one handler.
+
+use std::sync::LazyLock;
+
+use ahash::AHashMap;
+
+use super::Ctx;
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// What a handler answers.
+pub type Outcome = Result<Reply, CommandError>;
+
+/// How a command runs.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Under the keyspace lock.
+    Locked(fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome),
+    /// Without it: it must answer even while a script holds the lock.
+    Unlocked(fn(&Engine, &mut Session, &[&[u8]]) -> Outcome),
+    /// A container: only its subcommands run.
+    Container,
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $type:ident { $($(#[$item:meta])* $name:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $type(u32);
+
+        #[allow(non_upper_case_globals)]
+        impl $type {
+            bits!(@each 0, $($(#[$item])* $name,)*);
+
+            /// None.
+            pub const fn empty() -> Self {
+                $type(0)
+            }
+
+            /// Both sets.
+            pub const fn and(self, other: Self) -> Self {
+                $type(self.0 | other.0)
+            }
+
+            /// Whether all of `other` are in it.
+            pub const fn has(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// The names of its members, in table order.
+            pub fn names(self) -> impl Iterator<Item = &'static str> {
+                [$(($type::$name, $text),)*]
+                    .into_iter()
+                    .filter(move |(flag, _)| self.has(*flag))
+                    .map(|(_, name)| name)
+            }
+        }
+    };
+    (@each $at:expr, $(#[$item:meta])* $name:ident, $($rest:tt)*) => {
+        $(#[$item])*
+        pub const $name: Self = Self(1 << ($at));
+        bits!(@each $at + 1, $($rest)*);
+    };
+    (@each $at:expr,) => {};
+}
+
+bits! {
+    /// What COMMAND calls flags.
+    Flags {
+        /// May change data.
+        WRITE = "write",
+        /// Never changes data.
+        READONLY = "readonly",
+        /// Refused when memory is full.
+        DENYOOM = "denyoom",
+        /// For operators.
+        ADMIN = "admin",
+        /// Publishes or subscribes.
+        PUBSUB = "pubsub",
+        /// Not from scripts.
+        NOSCRIPT = "noscript",
+        /// Allowed while loading.
+        LOADING = "loading",
+        /// Allowed on a stale replica.
+        STALE = "stale",
+        /// Constant or logarithmic time.
+        FAST = "fast",
+        /// Needs no authentication.
+        NO_AUTH = "no_auth",
+        /// Keys found only by parsing.
+        MOVABLEKEYS = "movablekeys",
+        /// Not inside MULTI.
+        NO_MULTI = "no_multi",
+        /// Allowed while a script is busy.
+        ALLOW_BUSY = "allow_busy",
+        /// Not shown by MONITOR.
+        SKIP_MONITOR = "skip_monitor",
+        /// Not shown by SLOWLOG.
+        SKIP_SLOWLOG = "skip_slowlog",
+        /// Its time grows with the value: moved off the async workers when large.
+        LONG = "long",
+    }
+}
+
+bits! {
+    /// Access control categories.
+    Acl {
+        /// Keys of any type.
+        KEYSPACE = "keyspace",
+        /// Reads.
+        READ = "read",
+        /// Writes.
+        WRITE = "write",
+        /// Sets.
+        SET = "set",
+        /// Sorted sets.
+        SORTEDSET = "sortedset",
+        /// Lists.
+        LIST = "list",
+        /// Hashes.
+        HASH = "hash",
+        /// Strings.
+        STRING = "string",
+        /// Bitmaps.
+        BITMAP = "bitmap",
+        /// HyperLogLog.
+        HYPERLOGLOG = "hyperloglog",
+        /// Geo.
+        GEO = "geo",
+        /// Streams.
+        STREAM = "stream",
+        /// Pub/sub.
+        PUBSUB = "pubsub",
+        /// Operators.
+        ADMIN = "admin",
+        /// Fast.
+        FAST = "fast",
+        /// Not fast.
+        SLOW = "slow",
+        /// Blocking.
+        BLOCKING = "blocking",
+        /// What a careless caller can ruin the database with.
+        DANGEROUS = "dangerous",
+        /// Connections.
+        CONNECTION = "connection",
+        /// Transactions.
+        TRANSACTION = "transaction",
+        /// Scripts.
+        SCRIPTING = "scripting",
+    }
+}
+
+/// Where a command's keys stand in its arguments (the name is argument 0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// It has none.
+    None,
+    /// From `first` to `last` (negative: counted from the end) by `step`.
+    Range {
+        /// First key.
+        first: usize,
+        /// Last key; -1 is the last argument.
+        last: i32,
+        /// Distance between keys.
+        step: usize,
+    },
+    /// The number of keys stands at `at`, the keys after it.
+    Counted {
+        /// Where the number stands.
+        at: usize,
+    },
+    /// A destination at 1, then as `Counted { at: 2 }`.
+    DestinationAndCounted,
+}
+
+/// One key, right after the name.
+pub const ONE_KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+/// Two keys.
+pub const TWO_KEYS: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+/// Every argument is a key.
+pub const ALL_KEYS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+
+impl Keys {
+    /// Positions of the keys in `argv`; what does not parse gives none.
+    pub fn positions(self, argv: &[&[u8]]) -> Vec<usize> {
+        let counted = |at: usize| {
+            let count = argv
+                .get(at)
+                .and_then(|text| std::str::from_utf8(text).ok())
+                .and_then(|text| text.parse::<usize>().ok())
+                .unwrap_or(0);
+            at + 1..at.saturating_add(1).saturating_add(count).min(argv.len())
+        };
+        match self {
+            Keys::None => Vec::new(),
+            Keys::Range { first, last, step } => {
+                let last = if last < 0 {
+                    argv.len().saturating_sub(last.unsigned_abs() as usize)
+                } else {
+                    last as usize
+                };
+                (first..=last).step_by(step).filter(|at| *at < argv.len()).collect()
+            }
+            Keys::Counted { at } => counted(at).collect(),
+            Keys::DestinationAndCounted => std::iter::once(1).chain(counted(2)).collect(),
+        }
+    }
+
+    /// First, last and step as COMMAND shows them.
+    pub const fn legacy(self) -> (i64, i64, i64) {
+        match self {
+            Keys::None | Keys::Counted { .. } => (0, 0, 0),
+            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
+            Keys::DestinationAndCounted => (1, 1, 1),
+        }
+    }
+}
+
+/// One entry of the table.
+#[derive(Clone, Copy)]
+pub struct CommandSpec {
+    /// Lower-case name.
+    pub name: &'static str,
+    /// Number of arguments, the name included; negative is "at least".
+    pub arity: i32,
+    /// Flags.
+    pub flags: Flags,
+    /// Where its keys stand.
+    pub keys: Keys,
+    /// Access control categories beyond those that the flags imply.
+    pub acl: Acl,
+    /// Redis version that brought it.
+    pub since: &'static str,
+    /// Whether the plan counts it.
+    pub billed: bool,
+    /// Whether REST may call it.
+    pub rest: bool,
+    /// Whether Upstash has it.
+    pub upstash: bool,
+    /// Its handler.
+    pub run: Run,
+    /// Its subcommands.
+    pub subcommands: &'static [CommandSpec],
+}
+
+impl CommandSpec {
+    /// A command that runs under the keyspace lock.
+    pub const fn new(
+        name: &'static str,
+        arity: i32,
+        handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+    ) -> Self {
+        CommandSpec {
+            name,
+            arity,
+            flags: Flags::empty(),
+            keys: Keys::None,
+            acl: Acl::empty(),
+            since: "1.0.0",
+            billed: true,
+            rest: true,
+            upstash: true,
+            run: Run::Locked(handler),
+            subcommands: &[],
+        }
+    }
+
+    /// A command that needs no lock.
+    pub const fn unlocked(
+        name: &'static str,
+        arity: i32,
+        handler: fn(&Engine, &mut Session, &[&[u8]]) -> Outcome,
+    ) -> Self {
+        let mut spec = CommandSpec::new(name, arity, super::no_handler);
+        spec.run = Run::Unlocked(handler);
+        spec
+    }
+
+    /// A command that is only its subcommands.
+    pub const fn container(name: &'static str, subcommands: &'static [CommandSpec]) -> Self {
+        let mut spec = CommandSpec::new(name, -2, super::no_handler);
+        spec.run = Run::Container;
+        spec.subcommands = subcommands;
+        spec
+    }
+
+    /// It reads: sets READONLY, the keys and the family.
+    pub const fn reads(mut self, keys: Keys, family: Acl) -> Self {
+        self.flags = self.flags.and(Flags::READONLY);
+        self.keys = keys;
+        self.acl = self.acl.and(family);
+        self
+    }
+
+    /// It writes: sets WRITE, the keys and the family.
+    pub const fn writes(mut self, keys: Keys, family: Acl) -> Self {
+        self.flags = self.flags.and(Flags::WRITE);
+        self.keys = keys;
+        self.acl = self.acl.and(family);
+        self
+    }
+
+    /// Adds flags.
+    pub const fn flags(mut self, flags: Flags) -> Self {
+        self.flags = self.flags.and(flags);
+        self
+    }
+
+    /// Constant or logarithmic time.
+    pub const fn fast(self) -> Self {
+        self.flags(Flags::FAST)
+    }
+
+    /// Needs memory.
+    pub const fn denyoom(self) -> Self {
+        self.flags(Flags::DENYOOM)
+    }
+
+    /// Adds categories.
+    pub const fn acl(mut self, acl: Acl) -> Self {
+        self.acl = self.acl.and(acl);
+        self
+    }
+
+    /// The Redis version that brought it.
+    pub const fn since(mut self, version: &'static str) -> Self {
+        self.since = version;
+        self
+    }
+
+    /// Never billed.
+    pub const fn free(mut self) -> Self {
+        self.billed = false;
+        self
+    }
+
+    /// Not over REST.
+    pub const fn not_rest(mut self) -> Self {
+        self.rest = false;
+        self
+    }
+
+    /// Upstash does not have it.
+    pub const fn not_upstash(mut self) -> Self {
+        self.upstash = false;
+        self
+    }
+
+    /// All categories, those that the flags imply among them.
+    pub const fn categories(&self) -> Acl {
+        let mut acl = self.acl;
+        if self.flags.has(Flags::WRITE) {
+            acl = acl.and(Acl::WRITE);
+        }
+        // A script reads and writes through its commands; it is neither.
+        if self.flags.has(Flags::READONLY) && !acl.has(Acl::SCRIPTING) {
+            acl = acl.and(Acl::READ);
+        }
+        if self.flags.has(Flags::ADMIN) {
+            acl = acl.and(Acl::ADMIN).and(Acl::DANGEROUS);
+        }
+        if self.flags.has(Flags::PUBSUB) {
+            acl = acl.and(Acl::PUBSUB);
+        }
+        if self.flags.has(Flags::FAST) { acl.and(Acl::FAST) } else { acl.and(Acl::SLOW) }
+    }
+
+    /// Whether `count` arguments, the name included, satisfy the arity.
+    pub const fn accepts(&self, count: usize) -> bool {
+        if self.arity >= 0 {
+            count == self.arity as usize
+        } else {
+            count >= self.arity.unsigned_abs() as usize
+        }
+    }
+}
+
+/// The families, each from the file that implements it.
+pub const FAMILIES: &[&[CommandSpec]] = super::FAMILIES;
+
+/// A command ready to run: its entry with its place in the statistics.
+pub struct Command {
+    /// Its index in statistics.
+    pub id: usize,
+    /// Its entry.
+    pub spec: CommandSpec,
+    /// `config|get` for a subcommand.
+    pub full_name: String,
+    /// Its subcommands by name.
+    pub subcommands: Vec<&'static Command>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.full_name)
+    }
+}
+
+struct Registry {
+    commands: Vec<&'static Command>,
+    by_name: AHashMap<&'static [u8], &'static Command>,
+    count: usize,
+    all: Vec<&'static Command>,
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let mut all: Vec<&'static Command> = Vec::new();
+    let mut commands = Vec::new();
+    // Built once for the life of the process, so leaking is keeping.
+    let mut add = |spec: &CommandSpec, full_name: String, subcommands: Vec<&'static Command>| {
+        let command: &'static Command =
+            Box::leak(Box::new(Command { id: all.len(), spec: *spec, full_name, subcommands }));
+        all.push(command);
+        command
+    };
+    for spec in FAMILIES.iter().copied().flatten() {
+        let subcommands = spec
+            .subcommands
+            .iter()
+            .map(|sub| add(sub, format!("{}|{}", spec.name, sub.name), Vec::new()))
+            .collect();
+        commands.push(add(spec, spec.name.to_owned(), subcommands));
+    }
+    let by_name = commands.iter().map(|command| (command.spec.name.as_bytes(), *command)).collect();
+    Registry { commands, by_name, count: all.len(), all }
+});
+
+/// Every command, without subcommands.
+pub fn commands() -> &'static [&'static Command] {
+    &REGISTRY.commands
+}
+
+/// The number of commands and subcommands.
+pub fn command_count() -> usize {
+    REGISTRY.count
+}
+
+/// A command or subcommand by its place in statistics.
+pub fn command_by_id(id: usize) -> Option<&'static Command> {
+    REGISTRY.all.get(id).copied()
+}
+
+/// The command of this name, in any case.
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut lower = [0u8; 24];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    REGISTRY.by_name.get(&*lower).copied()
+}
+
+impl Command {
+    /// The subcommand of this name, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        self.subcommands.iter().copied().find(|sub| sub.spec.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_and_unique() {
+        let mut seen = std::collections::HashSet::new();
+        for command in commands() {
+            assert_eq!(command.spec.name, command.spec.name.to_ascii_lowercase());
+            assert!(seen.insert(command.spec.name), "{} is listed twice", command.spec.name);
+            let both = Flags::WRITE.and(Flags::READONLY);
+            assert!(!command.spec.flags.has(both), "{} reads and writes", command.spec.name);
+        }
+    }
+}

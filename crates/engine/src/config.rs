@@ -1,0 +1,199 @@
+//! What CONFIG GET and SET know.
+//!
+//! One table, [`PARAMETERS`], names each setting with its reader and writer;
+//! nothing is listed that has no effect. Each keyspace holds an `Arc` of the
+//! settings and renews it when the version moves, so reading one is free.
+
+use crate::error::CommandError;
+use crate::value::{HashLimits, ZSetLimits};
+
+/// Settings that may change while the engine runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes a keyspace may use; 0 is no limit.
+    pub maxmemory: usize,
+    /// What happens at the limit.
+    pub policy: EvictionPolicy,
+    /// Keys drawn to find one to evict.
+    pub maxmemory_samples: usize,
+    /// When a hash leaves its compact encoding.
+    pub hash: HashLimits,
+    /// Integers that a set keeps compactly.
+    pub set_max_intset_entries: usize,
+    /// When a sorted set leaves its compact encoding.
+    pub zset: ZSetLimits,
+    /// Commands slower than this many microseconds are logged; -1 for none.
+    pub slowlog_log_slower_than: i64,
+    /// Entries that the slow log keeps.
+    pub slowlog_max_len: usize,
+    /// Milliseconds after which others get BUSY while a script runs.
+    pub busy_reply_threshold: u64,
+    /// Bytes that one keyspace's scripts may hold.
+    pub script_memory: usize,
+    /// Bytes of one string.
+    pub proto_max_bulk_len: usize,
+}
+
+/// What happens when `maxmemory` is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvictionPolicy {
+    /// Writes that need memory are refused.
+    NoEviction,
+    /// The least recently used keys go.
+    AllKeysLru,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            maxmemory: 0,
+            policy: EvictionPolicy::NoEviction,
+            maxmemory_samples: 5,
+            hash: HashLimits::default(),
+            set_max_intset_entries: 512,
+            zset: ZSetLimits::default(),
+            slowlog_log_slower_than: 10_000,
+            slowlog_max_len: 128,
+            busy_reply_threshold: 5_000,
+            script_memory: 256 * 1024 * 1024,
+            proto_max_bulk_len: 512 * 1024 * 1024,
+        }
+    }
+}
+
+/// One setting as CONFIG sees it.
+pub struct Parameter {
+    /// Its name, lower-case.
+    pub name: &'static str,
+    /// Its value as text.
+    pub get: fn(&Settings) -> String,
+    /// Sets it; the error says what it takes.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+macro_rules! number {
+    ($name:literal, $($field:ident).+, $type:ty) => {
+        Parameter {
+            name: $name,
+            get: |settings| settings.$($field).+.to_string(),
+            set: |settings, text| {
+                settings.$($field).+ = text
+                    .parse::<$type>()
+                    .map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+macro_rules! memory {
+    ($name:literal, $field:ident) => {
+        Parameter {
+            name: $name,
+            get: |settings| settings.$field.to_string(),
+            set: |settings, text| {
+                settings.$field =
+                    parse_memory(text).ok_or("argument must be a memory value".to_owned())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Every setting, in the order of their names.
+pub const PARAMETERS: &[Parameter] = &[
+    number!("busy-reply-threshold", busy_reply_threshold, u64),
+    number!("hash-max-listpack-entries", hash.max_entries, usize),
+    number!("hash-max-listpack-value", hash.max_value, usize),
+    number!("hash-max-ziplist-entries", hash.max_entries, usize),
+    number!("hash-max-ziplist-value", hash.max_value, usize),
+    number!("lua-time-limit", busy_reply_threshold, u64),
+    memory!("maxmemory", maxmemory),
+    Parameter {
+        name: "maxmemory-policy",
+        get: |settings| {
+            match settings.policy {
+                EvictionPolicy::NoEviction => "noeviction",
+                EvictionPolicy::AllKeysLru => "allkeys-lru",
+            }
+            .to_owned()
+        },
+        set: |settings, text| {
+            settings.policy = match text.to_ascii_lowercase().as_str() {
+                "noeviction" => EvictionPolicy::NoEviction,
+                "allkeys-lru" => EvictionPolicy::AllKeysLru,
+                _ => {
+                    return Err(
+                        "argument(s) must be one of the following: allkeys-lru, noeviction".into(),
+                    );
+                }
+            };
+            Ok(())
+        },
+    },
+    number!("maxmemory-samples", maxmemory_samples, usize),
+    memory!("proto-max-bulk-len", proto_max_bulk_len),
+    memory!("script-max-memory", script_memory),
+    number!("set-max-intset-entries", set_max_intset_entries, usize),
+    number!("slowlog-log-slower-than", slowlog_log_slower_than, i64),
+    number!("slowlog-max-len", slowlog_max_len, usize),
+    number!("zset-max-listpack-entries", zset.max_entries, usize),
+    number!("zset-max-listpack-value", zset.max_value, usize),
+    number!("zset-max-ziplist-entries", zset.max_entries, usize),
+    number!("zset-max-ziplist-value", zset.max_value, usize),
+];
+
+impl Settings {
+    /// Sets one parameter by name.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), CommandError> {
+        let parameter = PARAMETERS
+            .iter()
+            .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+            .ok_or_else(|| {
+                CommandError::from(format!(
+                    "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                ))
+            })?;
+        (parameter.set)(self, value).map_err(|reason| {
+            CommandError::from(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+            ))
+        })
+    }
+}
+
+/// Bytes from text such as `100mb` or `1g` (`k` is 1000, `kb` 1024).
+pub fn parse_memory(text: &str) -> Option<usize> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor: usize = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_reads_what_it_wrote() {
+        let mut settings = Settings::default();
+        for parameter in PARAMETERS {
+            let before = (parameter.get)(&settings);
+            (parameter.set)(&mut settings, &before).unwrap();
+            assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);
+        }
+        settings.set("MaxMemory", "100mb").unwrap();
+        assert_eq!(settings.maxmemory, 100 << 20);
+        assert!(settings.set("maxmemory", "a lot").is_err());
+        assert!(settings.set("nope", "1").is_err());
+    }
+}

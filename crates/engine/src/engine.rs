@@ -1,0 +1,250 @@
+//! The engine: keyspaces by token, and what they share.
+//!
+//! `Engine` is a handle; clones share one engine. It owns no thread and no
+//! socket: whoever hosts it calls [`Engine::tick`] now and then, so that keys
+//! expire on time though nobody asks for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use ahash::AHashMap;
+use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::effect::{EffectSink, MemorySink};
+use crate::keyspace::{Db, Keyspace};
+use crate::random::Random;
+use crate::session::{Client, Dialect, Principal, Role, Session};
+
+/// How an engine is made.
+pub struct Options {
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// Where effects go.
+    pub sink: Arc<dyn EffectSink>,
+    /// Settings to start with.
+    pub settings: Settings,
+    /// Decides hashing and every random choice.
+    pub seed: u64,
+    /// Called under the lock when a command or script turns out to run long,
+    /// so that the host can move its other tasks off this thread.
+    pub on_long_unit: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The port that INFO shows.
+    pub port: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            clock: Arc::new(SystemClock),
+            sink: Arc::new(MemorySink::default()),
+            settings: Settings::default(),
+            seed: ahash::RandomState::new().hash_one(0),
+            on_long_unit: None,
+            port: 0,
+        }
+    }
+}
+
+/// One entry of SLOWLOG.
+#[derive(Debug, Clone)]
+pub(crate) struct SlowEntry {
+    pub(crate) id: u64,
+    pub(crate) unix_seconds: u64,
+    pub(crate) micros: u64,
+    pub(crate) argv: Vec<Vec<u8>>,
+    pub(crate) addr: String,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SlowLog {
+    pub(crate) entries: VecDeque<SlowEntry>,
+    pub(crate) next_id: u64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sink: Arc<dyn EffectSink>,
+    settings: RwLock<Arc<Settings>>,
+    settings_version: AtomicU64,
+    keyspaces: RwLock<Vec<Arc<Keyspace>>>,
+    grants: RwLock<AHashMap<[u8; 32], Principal>>,
+    clients: Mutex<BTreeMap<u64, Weak<Client>>>,
+    next_client: AtomicU64,
+    seeds: Mutex<Random>,
+    pub(crate) slow_log: Mutex<SlowLog>,
+    pub(crate) started_us: u64,
+    pub(crate) run_id: String,
+    pub(crate) on_long_unit: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) connections: AtomicU64,
+    pub(crate) port: u16,
+}
+
+/// A handle to the engine; see the module.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Shared>);
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new(Options::default())
+    }
+}
+
+impl Engine {
+    /// An engine with one keyspace, `default`, that no token opens yet.
+    pub fn new(options: Options) -> Self {
+        let mut random = Random::new(options.seed);
+        let run_id = (0..5).map(|_| format!("{:08x}", random.next() as u32)).collect();
+        let started_us = options.clock.now_micros();
+        let engine = Engine(Arc::new(Shared {
+            clock: options.clock,
+            sink: options.sink,
+            settings: RwLock::new(Arc::new(options.settings)),
+            settings_version: AtomicU64::new(1),
+            keyspaces: RwLock::default(),
+            grants: RwLock::default(),
+            clients: Mutex::default(),
+            next_client: AtomicU64::new(1),
+            seeds: Mutex::new(random),
+            slow_log: Mutex::default(),
+            started_us,
+            run_id,
+            on_long_unit: options.on_long_unit,
+            connections: AtomicU64::new(0),
+            port: options.port,
+        }));
+        engine.keyspace("default");
+        engine
+    }
+
+    /// The keyspace of this name, made if there is none.
+    pub fn keyspace(&self, name: &str) -> Arc<Keyspace> {
+        let mut keyspaces = self.0.keyspaces.write();
+        if let Some(found) = keyspaces.iter().find(|keyspace| keyspace.name == name) {
+            return found.clone();
+        }
+        let seed = self.0.seeds.lock().next();
+        let db = Db::new(seed, self.settings(), self.0.sink.wants_effects());
+        let keyspace = Arc::new(Keyspace::new(keyspaces.len() as u32, name.to_owned(), db));
+        keyspaces.push(keyspace.clone());
+        keyspace
+    }
+
+    /// Every keyspace.
+    pub fn keyspaces(&self) -> Vec<Arc<Keyspace>> {
+        self.0.keyspaces.read().clone()
+    }
+
+    /// Lets `token` open the keyspace `name` in `role`.
+    pub fn grant(&self, token: &str, name: &str, role: Role) {
+        let principal = Principal { keyspace: self.keyspace(name), role };
+        self.0.grants.write().insert(Sha256::digest(token).into(), principal);
+    }
+
+    /// Who `token` is. Tokens are found by their hash, so the time it takes
+    /// says nothing about the token.
+    pub fn authenticate(&self, token: &[u8]) -> Option<Principal> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        self.0.grants.read().get(&digest).cloned()
+    }
+
+    /// Whether any token is needed.
+    pub fn requires_token(&self) -> bool {
+        !self.0.grants.read().is_empty()
+    }
+
+    /// Full access to `default` without a token: for in-process callers.
+    pub fn owner(&self) -> Principal {
+        Principal { keyspace: self.keyspace("default"), role: Role::Full }
+    }
+
+    /// An in-process session with full access to `default`.
+    pub fn session(&self) -> Session {
+        let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
+        Session::new(client, Dialect::Redis, Some(self.owner()))
+    }
+
+    /// A session of the REST gateway: Upstash's dialect, unlisted; the gateway
+    /// sets its principal for each request.
+    pub fn rest_session(&self) -> Session {
+        let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
+        Session::new(client, Dialect::Upstash, None)
+    }
+
+    /// A connection's session: listed by CLIENT LIST, unauthenticated when
+    /// there are tokens.
+    pub fn connect(&self, addr: String, local_addr: String) -> Session {
+        let id = self.0.next_client.fetch_add(1, Ordering::Relaxed);
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client::new(id, addr, local_addr, self.now_micros()));
+        self.0.clients.lock().insert(id, Arc::downgrade(&client));
+        let principal = (!self.requires_token()).then(|| self.owner());
+        Session::new(client, Dialect::Redis, principal)
+    }
+
+    /// Ends a connection's session.
+    pub fn disconnect(&self, session: Session) {
+        self.0.clients.lock().remove(&session.client().id);
+        drop(session);
+    }
+
+    /// The connected clients, oldest first.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.0.clients.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Microseconds since the epoch by the engine's clock.
+    pub fn now_micros(&self) -> u64 {
+        self.0.clock.now_micros()
+    }
+
+    /// The settings now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.settings.read().clone()
+    }
+
+    /// Changes settings; nothing changes when `change` fails.
+    pub fn update_settings<E>(
+        &self,
+        change: impl FnOnce(&mut Settings) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut settings = self.0.settings.write();
+        let mut next = (**settings).clone();
+        change(&mut next)?;
+        *settings = Arc::new(next);
+        self.0.settings_version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn settings_version(&self) -> u64 {
+        self.0.settings_version.load(Ordering::Acquire)
+    }
+
+    /// Removes keys whose time has come, a bounded number of each keyspace
+    /// whose lock is free. Answers the milliseconds until the next deadline,
+    /// 0 if there is more to do now.
+    pub fn tick(&self) -> u64 {
+        const KEYS_A_TICK: usize = 400;
+        let mut wait = u64::MAX;
+        for keyspace in self.keyspaces() {
+            let Some(db) = keyspace.data.try_lock() else {
+                wait = wait.min(1);
+                continue;
+            };
+            let mut batch = crate::command::Batch::new(self, &keyspace, db);
+            let next = batch.expire(KEYS_A_TICK);
+            wait = wait.min(next.unwrap_or(u64::MAX));
+        }
+        wait
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("keyspaces", &self.keyspaces()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,763 @@
+//! The data of a keyspace, and the only way to change it.
+//!
+//! Commands never hold a record: they go through the methods here, and each of
+//! these keeps, for every change, the books that a command must not forget:
+//! memory in use, the deadline index, WATCH flags, the undo list, the count of
+//! changes (`dirty`, from which dispatch knows that there is an effect to log).
+//! A collection that a change leaves empty is removed.
+//!
+//! Expiry is exact: a record past its deadline is removed by whoever meets it
+//! first, a command or the timer, and the removal is logged as `DEL`.
+//!
+//! Cost of a lookup: one hash of the key and one probe.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use super::undo::Undo;
+use super::watch::{WatchFlag, WatchTable};
+use crate::command::stat::CommandStats;
+use crate::config::Settings;
+use crate::effect::{Effects, Seq};
+use crate::error::CommandError;
+use crate::expiry::{Deadlines, NEVER};
+use crate::random::Random;
+use crate::script::Scripts;
+use crate::value::{Collection, Slot, Table, Value};
+
+/// One key with its value.
+#[derive(Debug)]
+pub struct Record {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Value,
+    /// Milliseconds since the epoch, or [`NEVER`].
+    pub(crate) deadline: u64,
+    /// Second of the last access; orders eviction and gives OBJECT IDLETIME.
+    pub(crate) accessed: u32,
+}
+
+/// What happens to a key's deadline when its value is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expire {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Clear,
+    /// It becomes this, in milliseconds since the epoch.
+    At(u64),
+}
+
+/// A string value, read in place.
+#[derive(Debug, Clone, Copy)]
+pub enum StrRef<'a> {
+    /// Kept as a number.
+    Int(i64),
+    /// Kept as bytes.
+    Bytes(&'a [u8]),
+}
+
+impl StrRef<'_> {
+    /// Runs `read` on the text.
+    pub fn with<R>(self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            StrRef::Bytes(bytes) => read(bytes),
+            StrRef::Int(number) => read(itoa::Buffer::new().format(number).as_bytes()),
+        }
+    }
+
+    /// The text, copied.
+    pub fn to_vec(self) -> Vec<u8> {
+        self.with(<[u8]>::to_vec)
+    }
+
+    /// Length of the text.
+    pub fn len(self) -> usize {
+        self.with(<[u8]>::len)
+    }
+
+    /// Whether the text is empty.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Counts that INFO shows.
+#[derive(Debug, Default, Clone)]
+pub struct DbStats {
+    /// Lookups for reading that found a key.
+    pub hits: u64,
+    /// Lookups for reading that found none.
+    pub misses: u64,
+    /// Keys removed since their deadline passed.
+    pub expired: u64,
+    /// Keys removed to make room.
+    pub evicted: u64,
+    /// Commands executed.
+    pub commands: u64,
+    /// Commands that the plan bills, those inside scripts among them.
+    pub billed: u64,
+}
+
+/// The data behind a keyspace's lock.
+#[derive(Default)]
+pub struct Db {
+    table: Table<Box<Record>>,
+    hasher: HashKeys,
+    deadlines: Deadlines,
+    watch: WatchTable,
+    undo: Option<Vec<Undo>>,
+    used: usize,
+    /// Changes made by commands, for ever growing.
+    pub(crate) dirty: u64,
+    /// Effects of the running unit.
+    pub(crate) effects: Effects,
+    /// Whether the running command has said its effects itself.
+    pub(crate) explicit_effects: bool,
+    /// Time of the running unit, milliseconds since the epoch.
+    pub(crate) now_ms: u64,
+    /// Time of the running command in microseconds.
+    pub(crate) now_us: u64,
+    pub(crate) seq: Seq,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings_version: u64,
+    pub(crate) random: Random,
+    pub(crate) stats: DbStats,
+    pub(crate) commands: CommandStats,
+    pub(crate) scripts: Option<Box<Scripts>>,
+    pub(crate) peak: usize,
+}
+
+#[derive(Clone)]
+struct HashKeys(RandomState);
+
+impl Default for HashKeys {
+    fn default() -> Self {
+        // An empty database hashes nothing: fixed keys cost no entropy.
+        HashKeys(RandomState::with_seeds(1, 2, 3, 4))
+    }
+}
+
+const RECORD_OVERHEAD: usize = size_of::<Record>() + 24;
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Int(_) => 0,
+        Value::Str(bytes) => bytes.capacity(),
+        Value::Hash(hash) => hash.heap_bytes(),
+        Value::Set(set) => set.heap_bytes(),
+        Value::ZSet(zset) => zset.heap_bytes(),
+    }
+}
+
+impl Record {
+    pub(crate) fn bytes(&self) -> usize {
+        let deadline = if self.deadline == NEVER { 0 } else { 24 };
+        RECORD_OVERHEAD + self.key.len() + deadline + value_bytes(&self.value)
+    }
+}
+
+impl Db {
+    /// An empty database; `seed` decides hashing and every random choice.
+    pub fn new(seed: u64, settings: Arc<Settings>, log_effects: bool) -> Self {
+        let mut random = Random::new(seed);
+        let hasher =
+            RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
+        Db {
+            hasher: HashKeys(hasher),
+            effects: if log_effects { Effects::default() } else { Effects::discarding() },
+            settings,
+            random,
+            ..Db::default()
+        }
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.0.hash_one(key)
+    }
+
+    // ---- reading ----
+
+    /// Number of keys, expired ones that nobody met yet among them.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of keys with a deadline.
+    pub fn expiring(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Sum of all deadlines' distances, for INFO's average.
+    pub(crate) fn average_ttl_ms(&self) -> u64 {
+        let count = self.deadlines.len() as u64;
+        let sample = self.deadlines.iter().take(1000);
+        let (sum, seen) = sample.fold((0u64, 0u64), |(sum, seen), deadline| {
+            (sum.saturating_add(deadline.saturating_sub(self.now_ms)), seen + 1)
+        });
+        if count == 0 { 0 } else { sum / seen.max(1) }
+    }
+
+    /// Bytes in use by keys, values and tables.
+    pub fn used_memory(&self) -> usize {
+        self.used + self.table.heap_bytes()
+    }
+
+    /// The record, without counting a hit or moving its access time; removes
+    /// it if its deadline has passed.
+    pub(crate) fn peek(&mut self, key: &[u8]) -> Option<&Record> {
+        let slot = self.live(self.hash(key), key)?;
+        self.table.at(slot).map(|record| &**record)
+    }
+
+    /// Where the live record stands.
+    fn live(&mut self, hash: u64, key: &[u8]) -> Option<Slot> {
+        let slot = self.table.locate(hash, |record| *record.key == *key)?;
+        if self.table.at(slot)?.deadline <= self.now_ms {
+            self.expire(hash, key);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn live_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Record> {
+        let slot = self.live(hash, key)?;
+        self.table.at_mut(slot).map(|record| &mut **record)
+    }
+
+    /// The value for a reading command: counts a hit or a miss and marks the
+    /// access.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Value> {
+        let hash = self.hash(key);
+        let Some(slot) = self.live(hash, key) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        let accessed = (self.now_ms / 1000) as u32;
+        let record = self.table.at_mut(slot)?;
+        record.accessed = accessed;
+        Some(&record.value)
+    }
+
+    /// Whether the key exists; for a writing command's conditions.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The collection at `key`, to read.
+    pub fn get<T: Collection>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(value) => T::of(value).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The string at `key`, to read.
+    pub fn get_str(&mut self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(Value::Int(number)) => Ok(Some(StrRef::Int(*number))),
+            Some(Value::Str(bytes)) => Ok(Some(StrRef::Bytes(bytes))),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The key's deadline in milliseconds since the epoch: outer `None` where
+    /// there is no key, inner where it does not expire.
+    pub fn deadline(&mut self, key: &[u8]) -> Option<Option<u64>> {
+        let record = self.peek(key)?;
+        Some((record.deadline != NEVER).then_some(record.deadline))
+    }
+
+    /// Visits about `count` keys from `cursor`; answers the next cursor, 0 at
+    /// the end. Every key that stays for the whole scan is visited.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Record)) -> u64 {
+        let now_ms = self.now_ms;
+        self.table.scan(
+            cursor,
+            count,
+            |record| self.hash(&record.key),
+            |record: &Box<Record>| {
+                if record.deadline > now_ms {
+                    visit(record);
+                }
+            },
+        )
+    }
+
+    /// All live records.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.table.iter().map(|record| &**record).filter(|record| record.deadline > self.now_ms)
+    }
+
+    /// A key chosen uniformly among the live ones.
+    pub fn random_key(&mut self) -> Option<Vec<u8>> {
+        for _ in 0..100 {
+            let random = &mut self.random;
+            let record = self.table.random(&mut || random.next())?;
+            if record.deadline > self.now_ms {
+                return Some(record.key.to_vec());
+            }
+            let key = record.key.clone();
+            self.expire(self.hash(&key), &key);
+        }
+        None
+    }
+
+    // ---- changing ----
+
+    /// Sets the whole value.
+    pub fn put(&mut self, key: &[u8], value: Value, expire: Expire) {
+        let hash = self.hash(key);
+        self.dirty += 1;
+        self.watch.touch(key);
+        let accessed = (self.now_ms / 1000) as u32;
+        if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
+            self.used -= record.bytes();
+            let old_deadline = record.deadline;
+            let alive = old_deadline > self.now_ms;
+            let deadline = match expire {
+                Expire::Keep if alive => old_deadline,
+                Expire::Keep | Expire::Clear => NEVER,
+                Expire::At(at) => at,
+            };
+            let old = std::mem::replace(&mut record.value, value);
+            record.deadline = deadline;
+            record.accessed = accessed;
+            self.used += record.bytes();
+            if old_deadline != deadline {
+                self.deadlines.remove(old_deadline, hash);
+                self.deadlines.insert(deadline, hash);
+            }
+            if let Some(undo) = &mut self.undo {
+                undo.push(Undo::Replaced(key.into(), old, old_deadline));
+            }
+            return;
+        }
+        let deadline = match expire {
+            Expire::At(at) => at,
+            Expire::Keep | Expire::Clear => NEVER,
+        };
+        self.link(hash, Box::new(Record { key: key.into(), value, deadline, accessed }));
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Created(key.into()));
+        }
+    }
+
+    /// Changes the string at `key` in place: `bytes` at `offset`, zeros in any
+    /// gap before it. Creates the key if need be; the deadline stays. Answers
+    /// the new length. The caller has checked the type and the length.
+    pub fn splice(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
+        let hash = self.hash(key);
+        let recording = self.undo.is_some();
+        let Some(record) = self.live_mut(hash, key) else {
+            let mut value = vec![0; offset];
+            value.extend_from_slice(bytes);
+            let length = value.len();
+            self.put(key, Value::Str(value), Expire::Clear);
+            return length;
+        };
+        let before = record.bytes();
+        let mut undone = None;
+        if let Value::Int(number) = record.value {
+            record.value = Value::Str(itoa::Buffer::new().format(number).as_bytes().to_vec());
+            undone = Some(Undo::Replaced(key.into(), Value::Int(number), record.deadline));
+        }
+        let mut length = 0;
+        if let Value::Str(text) = &mut record.value {
+            let old_length = text.len();
+            let end = offset + bytes.len();
+            if recording && undone.is_none() {
+                let old = text.get(offset..end.min(old_length)).unwrap_or_default().to_vec();
+                undone = Some(Undo::Spliced { key: key.into(), offset, old, length: old_length });
+            }
+            if end > old_length {
+                text.resize(end, 0);
+            }
+            if let Some(target) = text.get_mut(offset..end) {
+                target.copy_from_slice(bytes);
+            }
+            length = text.len();
+        }
+        let after = record.bytes();
+        self.used = self.used - before + after;
+        self.dirty += 1;
+        self.watch.touch(key);
+        if let (Some(undo), Some(undone)) = (&mut self.undo, undone) {
+            undo.push(undone);
+        }
+        length
+    }
+
+    /// Changes the collection at `key`; `None` where there is no key.
+    pub fn edit<T: Collection, R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let hash = self.hash(key);
+        match self.live(hash, key) {
+            None => Ok(None),
+            Some(slot) => self.edit_at(slot, hash, key, change).map(Some),
+        }
+    }
+
+    /// Changes the collection at `key`, made first if there is none; it is not
+    /// kept if it ends empty.
+    pub fn edit_or_create<T: Collection, R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, CommandError> {
+        let hash = self.hash(key);
+        if let Some(slot) = self.live(hash, key) {
+            return self.edit_at(slot, hash, key, change);
+        }
+        let mut collection = T::default();
+        let result = change(&mut collection);
+        if !collection.is_empty() {
+            self.put(key, collection.into_value(), Expire::Clear);
+        }
+        Ok(result)
+    }
+
+    fn edit_at<T: Collection, R>(
+        &mut self,
+        slot: Slot,
+        hash: u64,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, CommandError> {
+        let Some(record) = self.table.at_mut(slot) else { return Err(CommandError::NoSuchKey) };
+        record.accessed = (self.now_ms / 1000) as u32;
+        let Some(collection) = T::of_mut(&mut record.value) else {
+            return Err(CommandError::WrongType);
+        };
+        let first_edit = self.undo.is_some() && !collection.is_recording();
+        if first_edit {
+            collection.begin_undo();
+        }
+        let (bytes, edits) = (collection.heap_bytes(), collection.edits());
+        let result = change(collection);
+        let changes = collection.edits().wrapping_sub(edits);
+        let emptied = collection.is_empty();
+        self.used = self.used + collection.heap_bytes() - bytes;
+        if first_edit && let Some(undo) = &mut self.undo {
+            undo.push(Undo::Edited(key.into()));
+        }
+        if changes > 0 {
+            self.dirty += changes;
+            self.watch.touch(key);
+        }
+        if emptied {
+            self.unlink(hash, key);
+        }
+        Ok(result)
+    }
+
+    /// Removes the key; whether there was one.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        if self.live_mut(hash, key).is_none() {
+            return false;
+        }
+        self.dirty += 1;
+        self.watch.touch(key);
+        self.unlink(hash, key);
+        true
+    }
+
+    /// Moves the record at `from` to `to`, over whatever was there, with its
+    /// deadline; whether there was one.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        let hash = self.hash(from);
+        if self.live(hash, from).is_none() {
+            return false;
+        }
+        self.remove(to);
+        self.dirty += 1;
+        self.watch.touch(from);
+        self.watch.touch(to);
+        self.move_record(from, to);
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Renamed { from: from.into(), to: to.into() });
+        }
+        true
+    }
+
+    fn move_record(&mut self, from: &[u8], to: &[u8]) {
+        if let Some(mut record) = self.detach(self.hash(from), from) {
+            record.key = to.into();
+            self.link(self.hash(to), record);
+        }
+    }
+
+    /// A copy of the value at `key` with its deadline, for COPY.
+    pub fn copy_of(&mut self, key: &[u8]) -> Option<(Value, Expire)> {
+        let record = self.peek(key)?;
+        let mut value = record.value.clone();
+        let expire =
+            if record.deadline == NEVER { Expire::Clear } else { Expire::At(record.deadline) };
+        with_recorder(&mut value, Recorder::Commit);
+        Some((value, expire))
+    }
+
+    /// Sets or clears the deadline; whether there was a key. A deadline that
+    /// has passed is the caller's business: it removes the key.
+    pub fn set_deadline(&mut self, key: &[u8], deadline: Option<u64>) -> bool {
+        let hash = self.hash(key);
+        let deadline = deadline.unwrap_or(NEVER);
+        let Some(record) = self.live_mut(hash, key) else { return false };
+        let before = record.bytes();
+        let old = std::mem::replace(&mut record.deadline, deadline);
+        let after = record.bytes();
+        self.used = self.used - before + after;
+        self.deadlines.remove(old, hash);
+        self.deadlines.insert(deadline, hash);
+        self.dirty += 1;
+        self.watch.touch(key);
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Deadline(key.into(), old));
+        }
+        true
+    }
+
+    /// Marks the key as accessed now; whether there is one.
+    pub fn touch(&mut self, key: &[u8]) -> bool {
+        self.read(key).is_some()
+    }
+
+    /// Removes every key.
+    pub fn clear(&mut self) {
+        let removed = self.table.len() as u64;
+        if removed == 0 {
+            return;
+        }
+        let (table, now_ms, hasher) = (&self.table, self.now_ms, &self.hasher);
+        self.watch.touch_where(|key| {
+            table
+                .find(hasher.0.hash_one(key), |record| *record.key == *key)
+                .is_some_and(|record| record.deadline > now_ms)
+        });
+        self.dirty += removed;
+        if let Some(undo) = &mut self.undo {
+            let keys: Vec<_> = self.table.iter().map(|record| record.key.clone()).collect();
+            undo.reserve(keys.len());
+            for key in keys {
+                let hash = self.hasher.0.hash_one(&*key);
+                self.unlink(hash, &key);
+            }
+            return;
+        }
+        self.table.clear();
+        self.deadlines.clear();
+        self.used = 0;
+    }
+
+    // ---- effects ----
+
+    /// Says an effect of the running command; it then replaces the command's
+    /// own text in the log.
+    pub fn effect(&mut self, argv: &[&[u8]]) {
+        self.explicit_effects = true;
+        self.effects.push(argv);
+    }
+
+    // ---- units ----
+
+    /// Starts to record how to undo what follows.
+    pub(crate) fn begin_undo(&mut self) {
+        self.undo.get_or_insert_default();
+    }
+
+    /// Whether an undoable unit is running.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.undo.is_some()
+    }
+
+    /// Keeps what was done since [`Db::begin_undo`].
+    pub(crate) fn commit(&mut self) {
+        for undo in self.undo.take().into_iter().flatten() {
+            if let Undo::Edited(key) | Undo::Renamed { to: key, .. } = undo {
+                let hash = self.hash(&key);
+                if let Some(record) = self.table.find_mut(hash, |record| record.key == key) {
+                    with_recorder(&mut record.value, Recorder::Commit);
+                }
+            }
+        }
+    }
+
+    /// Restores what was there at [`Db::begin_undo`].
+    pub(crate) fn rollback(&mut self) {
+        for undo in self.undo.take().into_iter().flatten().rev() {
+            match undo {
+                Undo::Created(key) => {
+                    let hash = self.hash(&key);
+                    self.watch.touch(&key);
+                    self.unlink(hash, &key);
+                }
+                Undo::Removed(record) => {
+                    self.watch.touch(&record.key);
+                    let hash = self.hash(&record.key);
+                    self.link(hash, record);
+                }
+                Undo::Renamed { from, to } => {
+                    self.watch.touch(&from);
+                    self.watch.touch(&to);
+                    self.move_record(&to, &from);
+                }
+                Undo::Replaced(key, value, deadline) => self.restore(&key, |record| {
+                    record.value = value;
+                    record.deadline = deadline;
+                }),
+                Undo::Deadline(key, deadline) => {
+                    self.restore(&key, |record| record.deadline = deadline);
+                }
+                Undo::Edited(key) => {
+                    self.restore(&key, |record| {
+                        with_recorder(&mut record.value, Recorder::Rollback);
+                    });
+                }
+                Undo::Spliced { key, offset, old, length } => self.restore(&key, |record| {
+                    if let Value::Str(text) = &mut record.value {
+                        if let Some(target) = text.get_mut(offset..offset + old.len()) {
+                            target.copy_from_slice(&old);
+                        }
+                        text.truncate(length);
+                    }
+                }),
+            }
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
+        let hash = self.hash(key);
+        self.watch.touch(key);
+        let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
+            return;
+        };
+        let (before, old_deadline) = (record.bytes(), record.deadline);
+        change(record);
+        let (after, deadline) = (record.bytes(), record.deadline);
+        self.used = self.used - before + after;
+        if deadline != old_deadline {
+            self.deadlines.remove(old_deadline, hash);
+            self.deadlines.insert(deadline, hash);
+        }
+    }
+
+    // ---- watching ----
+
+    /// Raises `flag` when `key` changes.
+    pub(crate) fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        self.peek(key);
+        self.watch.add(key, flag);
+    }
+
+    // ---- removal by time and by room ----
+
+    /// The earliest deadline, milliseconds since the epoch.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.next()
+    }
+
+    /// Removes up to `limit` keys whose time has come; answers how many.
+    pub(crate) fn expire_due(&mut self, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit {
+            let Some(hash) = self.deadlines.pop_due(self.now_ms) else { break };
+            let due: Vec<Box<[u8]>> = self
+                .table
+                .iter_hash(hash)
+                .filter(|record| record.deadline <= self.now_ms && self.hash(&record.key) == hash)
+                .map(|record| record.key.clone())
+                .collect();
+            for key in due {
+                self.expire(hash, &key);
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// Removes one key to make room: the longest unused of a few drawn at
+    /// random. `false` when there is nothing left to remove.
+    pub(crate) fn evict_one(&mut self, samples: usize) -> bool {
+        let mut oldest: Option<(u32, Box<[u8]>)> = None;
+        for _ in 0..samples.max(1) {
+            let random = &mut self.random;
+            let Some(record) = self.table.random(&mut || random.next()) else { return false };
+            if oldest.as_ref().is_none_or(|(accessed, _)| record.accessed < *accessed) {
+                oldest = Some((record.accessed, record.key.clone()));
+            }
+        }
+        let Some((_, key)) = oldest else { return false };
+        self.stats.evicted += 1;
+        self.drop_record(self.hash(&key), &key);
+        true
+    }
+
+    fn expire(&mut self, hash: u64, key: &[u8]) {
+        self.stats.expired += 1;
+        self.drop_record(hash, key);
+    }
+
+    /// Removes a key for the engine's own reasons, and logs it.
+    fn drop_record(&mut self, hash: u64, key: &[u8]) {
+        self.watch.touch(key);
+        self.effects.push(&[b"DEL", key]);
+        self.unlink(hash, key);
+    }
+
+    fn link(&mut self, hash: u64, record: Box<Record>) {
+        self.used += record.bytes();
+        self.deadlines.insert(record.deadline, hash);
+        let hasher = &self.hasher;
+        self.table.insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
+    }
+
+    fn unlink(&mut self, hash: u64, key: &[u8]) {
+        let Some(record) = self.detach(hash, key) else { return };
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Removed(record));
+        }
+    }
+
+    fn detach(&mut self, hash: u64, key: &[u8]) -> Option<Box<Record>> {
+        let hasher = &self.hasher;
+        let record = self.table.remove(
+            hash,
+            |record| *record.key == *key,
+            |record| hasher.0.hash_one(&*record.key),
+        )?;
+        self.used -= record.bytes();
+        self.deadlines.remove(record.deadline, hash);
+        Some(record)
+    }
+}
+
+enum Recorder {
+    Commit,
+    Rollback,
+}
+
+fn with_recorder(value: &mut Value, what: Recorder) {
+    fn apply<T: Collection>(collection: &mut T, what: &Recorder) {
+        match what {
+            Recorder::Commit => collection.commit_undo(),
+            Recorder::Rollback => collection.rollback(),
+        }
+    }
+    match value {
+        Value::Int(_) | Value::Str(_) => {}
+        Value::Hash(hash) => apply(&mut **hash, &what),
+        Value::Set(set) => apply(&mut **set, &what),
+        Value::ZSet(zset) => apply(&mut **zset, &what),
+    }
+}

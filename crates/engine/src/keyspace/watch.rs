@@ -1,0 +1,64 @@
+//! WATCH: who must not execute once a key was touched.
+//!
+//! A session shares one flag for all the keys that it watches; a change to a
+//! key raises the flags of its watchers. Sessions may vanish without a word:
+//! the table holds weak references and forgets the dead as it meets them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use ahash::AHashMap;
+
+/// Raised when a watched key changed.
+#[derive(Debug, Default)]
+pub struct WatchFlag(AtomicBool);
+
+impl WatchFlag {
+    /// Whether a watched key changed since WATCH.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WatchTable {
+    keys: AHashMap<Box<[u8]>, Vec<Weak<WatchFlag>>>,
+    prune_at: usize,
+}
+
+impl WatchTable {
+    pub(super) fn add(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        if self.keys.len() >= self.prune_at.max(64) {
+            self.keys.retain(|_, flags| {
+                flags.retain(|flag| flag.strong_count() > 0);
+                !flags.is_empty()
+            });
+            self.prune_at = self.keys.len() * 2;
+        }
+        let flags = self.keys.entry(key.into()).or_default();
+        flags.retain(|flag| flag.strong_count() > 0);
+        flags.push(Arc::downgrade(flag));
+    }
+
+    pub(super) fn touch(&mut self, key: &[u8]) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for flag in self.keys.remove(key).iter().flatten().filter_map(Weak::upgrade) {
+            flag.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// FLUSHALL: everything that exists is touched.
+    pub(super) fn touch_where(&mut self, exists: impl Fn(&[u8]) -> bool) {
+        self.keys.retain(|key, flags| {
+            if !exists(key) {
+                return true;
+            }
+            for flag in flags.iter().filter_map(Weak::upgrade) {
+                flag.0.store(true, Ordering::Release);
+            }
+            false
+        });
+    }
+}

@@ -1,0 +1,41 @@
+//! The embedded data engine: keyspaces, values, commands, scripts, pub/sub and
+//! expiry; no sockets, no HTTP, no threads of its own.
+//!
+//! An [`Engine`] finds a [`keyspace::Keyspace`] by token, a [`session::Session`]
+//! carries what one caller keeps between commands, and every command takes the
+//! same path, `command/dispatch`, whether it comes over RESP, over REST or from
+//! the same process:
+//!
+//! ```
+//! use sangam_engine::{Engine, Reply};
+//!
+//! let engine = Engine::default();
+//! let mut session = engine.session();
+//! let (reply, _seq) = engine.call(&mut session, &[b"SET", b"greeting", b"hello"]);
+//! assert_eq!(reply, Reply::OK);
+//! let (reply, _seq) = engine.call(&mut session, &[b"GET", b"greeting"]);
+//! assert_eq!(reply, Reply::bulk("hello"));
+//! ```
+
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod effect;
+mod engine;
+pub mod error;
+mod evict;
+mod expiry;
+pub mod glob;
+pub mod keyspace;
+pub mod pubsub;
+pub mod random;
+mod reply;
+mod script;
+pub mod session;
+pub mod value;
+
+pub use command::Batch;
+pub use effect::Seq;
+pub use engine::{Engine, Options};
+pub use error::CommandError;
+pub use reply::Reply;

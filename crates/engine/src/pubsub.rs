@@ -1,0 +1,218 @@
+//! Publish and subscribe within a keyspace.
+//!
+//! A message is one allocation however many receive it. Each client has one
+//! [`Mailbox`], bounded in bytes: a subscriber that does not read is cut off
+//! when it is full, and nobody else waits for it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
+
+use crate::glob;
+use crate::reply::Reply;
+
+/// Bytes that may wait for one subscriber (Redis' hard limit for pub/sub).
+const MAILBOX_BYTES: usize = 32 * 1024 * 1024;
+
+/// A published message on its way to one subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The pattern that matched, for a pattern subscription.
+    pub pattern: Option<Arc<[u8]>>,
+    /// Where it was published.
+    pub channel: Arc<[u8]>,
+    /// What was published.
+    pub payload: Arc<[u8]>,
+}
+
+impl Message {
+    /// The push that a RESP client reads.
+    pub fn to_reply(&self) -> Reply {
+        let mut parts = Vec::with_capacity(4);
+        if let Some(pattern) = &self.pattern {
+            parts.push(Reply::bulk("pmessage"));
+            parts.push(Reply::bulk(pattern));
+        } else {
+            parts.push(Reply::bulk("message"));
+        }
+        parts.push(Reply::bulk(&self.channel));
+        parts.push(Reply::bulk(&self.payload));
+        Reply::Push(parts)
+    }
+
+    fn bytes(&self) -> usize {
+        self.channel.len() + self.payload.len() + 64
+    }
+}
+
+/// Messages waiting for one client, and the word that it is to go.
+#[derive(Debug, Default)]
+pub struct Mailbox(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    /// Puts a message in; a full mailbox closes.
+    fn deliver(&self, message: Message) {
+        let mut waiting = self.0.lock();
+        if waiting.closed {
+            return;
+        }
+        waiting.bytes += message.bytes();
+        waiting.messages.push_back(message);
+        if waiting.bytes > MAILBOX_BYTES {
+            waiting.closed = true;
+            waiting.messages.clear();
+        }
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ends it: [`Mailbox::next`] answers `None` from now on.
+    pub fn close(&self) {
+        let mut waiting = self.0.lock();
+        waiting.closed = true;
+        waiting.messages.clear();
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether it is closed, by CLIENT KILL or since it overflowed.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
+    /// The next message if one is waiting.
+    pub fn try_next(&self) -> Option<Message> {
+        let mut waiting = self.0.lock();
+        let message = waiting.messages.pop_front()?;
+        waiting.bytes -= message.bytes();
+        Some(message)
+    }
+
+    /// The next message, or `None` when the mailbox is closed.
+    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        let mut waiting = self.0.lock();
+        if let Some(message) = waiting.messages.pop_front() {
+            waiting.bytes -= message.bytes();
+            return Poll::Ready(Some(message));
+        }
+        if waiting.closed {
+            return Poll::Ready(None);
+        }
+        waiting.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits for the next message; `None` when the mailbox is closed.
+    pub async fn next(&self) -> Option<Message> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+}
+
+/// Who listens to what.
+#[derive(Debug, Default)]
+pub struct Hub(Mutex<Listeners>);
+
+#[derive(Debug, Default)]
+struct Listeners {
+    channels: AHashMap<Arc<[u8]>, Vec<Arc<Mailbox>>>,
+    patterns: AHashMap<Arc<[u8]>, Vec<Arc<Mailbox>>>,
+}
+
+/// A channel by name, or all that match a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// One channel.
+    Channel,
+    /// A glob pattern.
+    Pattern,
+}
+
+impl Listeners {
+    fn of(&mut self, topic: Topic) -> &mut AHashMap<Arc<[u8]>, Vec<Arc<Mailbox>>> {
+        match topic {
+            Topic::Channel => &mut self.channels,
+            Topic::Pattern => &mut self.patterns,
+        }
+    }
+}
+
+impl Hub {
+    /// Adds a listener.
+    pub fn subscribe(&self, topic: Topic, name: &Arc<[u8]>, mailbox: &Arc<Mailbox>) {
+        self.0.lock().of(topic).entry(name.clone()).or_default().push(mailbox.clone());
+    }
+
+    /// Removes a listener.
+    pub fn unsubscribe(&self, topic: Topic, name: &[u8], mailbox: &Arc<Mailbox>) {
+        let mut listeners = self.0.lock();
+        let topics = listeners.of(topic);
+        if let Some(mailboxes) = topics.get_mut(name) {
+            mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
+            if mailboxes.is_empty() {
+                topics.remove(name);
+            }
+        }
+    }
+
+    /// Delivers to all listeners; answers how many there were.
+    pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
+        let listeners = self.0.lock();
+        let mut parts: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut receivers = 0;
+        let mut send = |pattern: Option<&Arc<[u8]>>, mailboxes: &[Arc<Mailbox>]| {
+            let (channel, payload) = parts.get_or_insert_with(|| (channel.into(), payload.into()));
+            for mailbox in mailboxes {
+                receivers += 1;
+                mailbox.deliver(Message {
+                    pattern: pattern.cloned(),
+                    channel: channel.clone(),
+                    payload: payload.clone(),
+                });
+            }
+        };
+        if let Some(mailboxes) = listeners.channels.get(channel) {
+            send(None, mailboxes);
+        }
+        for (pattern, mailboxes) in &listeners.patterns {
+            if glob::matches(pattern, channel) {
+                send(Some(pattern), mailboxes);
+            }
+        }
+        receivers
+    }
+
+    /// Channels with listeners, that match `pattern` if one is given.
+    pub fn channels(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
+        let listeners = self.0.lock();
+        let wanted = |name: &&Arc<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        listeners.channels.keys().filter(wanted).cloned().collect()
+    }
+
+    /// Number of listeners to one channel by name.
+    pub fn count(&self, channel: &[u8]) -> usize {
+        self.0.lock().channels.get(channel).map_or(0, Vec::len)
+    }
+
+    /// Number of distinct patterns.
+    pub fn patterns(&self) -> usize {
+        self.0.lock().patterns.len()
+    }
+}

@@ -1,0 +1,248 @@
+//! A session: what one caller carries from command to command.
+//!
+//! A RESP connection has one for its life, a REST request uses its connection's
+//! for that request, an in-process caller makes its own. All three take the
+//! same path through dispatch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use ahash::AHashSet;
+use parking_lot::Mutex;
+
+use crate::command::spec::Command;
+use crate::keyspace::{Keyspace, WatchFlag};
+use crate::pubsub::{Mailbox, Topic};
+
+/// The wire protocol, which decides a few reply shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// RESP2, and everything that speaks in its shapes.
+    #[default]
+    Resp2,
+    /// RESP3.
+    Resp3,
+}
+
+/// Whose rules hold where Redis and Upstash differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// Redis 7.0: RESP and in-process callers.
+    #[default]
+    Redis,
+    /// Upstash's REST API.
+    Upstash,
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Full,
+    /// Reading, without the commands that Redis calls dangerous.
+    ReadOnly,
+}
+
+/// Who is calling: a keyspace and a role in it.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The keyspace that the token opens.
+    pub keyspace: Arc<Keyspace>,
+    /// What it may do there.
+    pub role: Role,
+}
+
+/// What others may see of a connected client (CLIENT LIST) and do to it.
+#[derive(Debug)]
+pub struct Client {
+    /// Never given twice.
+    pub id: u64,
+    /// Remote address.
+    pub addr: String,
+    /// Local address.
+    pub local_addr: String,
+    pub(crate) name: Mutex<String>,
+    pub(crate) library: Mutex<(String, String)>,
+    pub(crate) created_us: u64,
+    pub(crate) active_us: AtomicU64,
+    /// Id of the last command plus one; 0 for none.
+    pub(crate) last_command: AtomicUsize,
+    pub(crate) queued: AtomicUsize,
+    pub(crate) in_multi: AtomicU8,
+    pub(crate) channels: AtomicUsize,
+    pub(crate) patterns: AtomicUsize,
+    pub(crate) protocol: AtomicU8,
+    /// Its messages; closing it ends the connection.
+    pub mailbox: Arc<Mailbox>,
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, addr: String, local_addr: String, now_us: u64) -> Self {
+        Client {
+            id,
+            addr,
+            local_addr,
+            name: Mutex::default(),
+            library: Mutex::default(),
+            created_us: now_us,
+            active_us: AtomicU64::new(now_us),
+            last_command: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            in_multi: AtomicU8::new(0),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            protocol: AtomicU8::new(2),
+            mailbox: Arc::default(),
+        }
+    }
+}
+
+/// The commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) queue: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    /// A command was refused while queueing: EXEC aborts.
+    pub(crate) aborted: bool,
+}
+
+/// What one caller carries; see the module.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) principal: Option<Principal>,
+    /// The protocol of its replies.
+    pub protocol: Protocol,
+    /// Whose rules hold.
+    pub dialect: Dialect,
+    pub(crate) client: Arc<Client>,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watching: Option<(Arc<WatchFlag>, Vec<Vec<u8>>)>,
+    channels: AHashSet<Arc<[u8]>>,
+    patterns: AHashSet<Arc<[u8]>>,
+    /// Set by QUIT: the connection closes after this reply.
+    pub(crate) closing: bool,
+    /// Whether the command runs inside a script.
+    pub(crate) scripted: bool,
+}
+
+impl Session {
+    pub(crate) fn new(client: Arc<Client>, dialect: Dialect, principal: Option<Principal>) -> Self {
+        Session {
+            principal,
+            protocol: Protocol::Resp2,
+            dialect,
+            client,
+            transaction: None,
+            watching: None,
+            channels: AHashSet::new(),
+            patterns: AHashSet::new(),
+            closing: false,
+            scripted: false,
+        }
+    }
+
+    /// Who it acts for; `None` before authentication.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// Acts for `principal` from now on.
+    pub fn set_principal(&mut self, principal: Option<Principal>) {
+        self.principal = principal;
+    }
+
+    /// Its keyspace.
+    pub fn keyspace(&self) -> Option<&Arc<Keyspace>> {
+        self.principal.as_ref().map(|principal| &principal.keyspace)
+    }
+
+    /// Its visible part.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Whether QUIT was asked.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether MULTI is open.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Number of channels and patterns subscribed to.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        let number = if protocol == Protocol::Resp3 { 3 } else { 2 };
+        self.client.protocol.store(number, Ordering::Relaxed);
+    }
+
+    /// Subscribes; answers the number of subscriptions after it.
+    pub fn subscribe(&mut self, topic: Topic, name: &[u8]) -> usize {
+        let Some(keyspace) = self.keyspace().cloned() else { return 0 };
+        let name: Arc<[u8]> = name.into();
+        let names = self.names(topic);
+        if names.insert(name.clone()) {
+            keyspace.hub.subscribe(topic, &name, &self.client.mailbox);
+        }
+        self.count_subscriptions()
+    }
+
+    /// Unsubscribes; answers the number of subscriptions after it.
+    pub fn unsubscribe(&mut self, topic: Topic, name: &[u8]) -> usize {
+        if self.names(topic).remove(name)
+            && let Some(keyspace) = self.keyspace()
+        {
+            keyspace.hub.unsubscribe(topic, name, &self.client.mailbox);
+        }
+        self.count_subscriptions()
+    }
+
+    /// The names subscribed to.
+    pub fn subscribed(&self, topic: Topic) -> Vec<Arc<[u8]>> {
+        match topic {
+            Topic::Channel => self.channels.iter().cloned().collect(),
+            Topic::Pattern => self.patterns.iter().cloned().collect(),
+        }
+    }
+
+    /// Ends all subscriptions.
+    pub fn unsubscribe_all(&mut self) {
+        for topic in [Topic::Channel, Topic::Pattern] {
+            for name in self.subscribed(topic) {
+                self.unsubscribe(topic, &name);
+            }
+        }
+    }
+
+    fn names(&mut self, topic: Topic) -> &mut AHashSet<Arc<[u8]>> {
+        match topic {
+            Topic::Channel => &mut self.channels,
+            Topic::Pattern => &mut self.patterns,
+        }
+    }
+
+    fn count_subscriptions(&self) -> usize {
+        self.client.channels.store(self.channels.len(), Ordering::Relaxed);
+        self.client.patterns.store(self.patterns.len(), Ordering::Relaxed);
+        self.subscriptions()
+    }
+
+    /// Forgets MULTI and WATCH.
+    pub(crate) fn discard(&mut self) {
+        self.transaction = None;
+        self.watching = None;
+        self.client.in_multi.store(0, Ordering::Relaxed);
+        self.client.queued.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.unsubscribe_all();
+    }
+}

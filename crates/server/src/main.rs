@@ -1,0 +1,2 @@
+//! The `sangam` binary.
+fn main() {}
