@@ -1,3 +1,143 @@
-use super::spec::CommandSpec;
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Dispatch queues what comes after MULTI; EXEC runs the queue as one unit: one
+//! entry in the log, undone whole if a script in it is killed. WATCH raises a
+//! flag on change (`keyspace/watch`); EXEC asks for it, after looking at each
+//! watched key so that one whose time has come counts as changed.
 
-pub(super) const COMMANDS: &[CommandSpec] = &[];
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Outcome};
+use super::{Ctx, call};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::keyspace::WatchFlag;
+use crate::reply::Reply;
+use crate::session::{Session, Transaction};
+
+const FREE_OF_STATE: Flags =
+    Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::ALLOW_BUSY);
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::unlocked("multi", 1, multi)
+        .flags(FREE_OF_STATE)
+        .fast()
+        .acl(Acl::TRANSACTION)
+        .since("1.2.0")
+        .not_rest(),
+    CommandSpec::new("exec", 1, exec)
+        .flags(Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_SLOWLOG))
+        .acl(Acl::TRANSACTION)
+        .since("1.2.0")
+        .not_rest(),
+    CommandSpec::unlocked("discard", 1, discard)
+        .flags(FREE_OF_STATE)
+        .fast()
+        .acl(Acl::TRANSACTION)
+        .since("2.0.0")
+        .not_rest(),
+    CommandSpec::new("watch", -2, watch)
+        .flags(FREE_OF_STATE)
+        .fast()
+        .keys(ALL_KEYS)
+        .acl(Acl::TRANSACTION)
+        .since("2.2.0")
+        .not_rest(),
+    CommandSpec::unlocked("unwatch", 1, unwatch)
+        .flags(FREE_OF_STATE)
+        .fast()
+        .acl(Acl::TRANSACTION)
+        .since("2.2.0")
+        .not_rest(),
+];
+
+fn multi(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    if session.in_transaction() {
+        return Err(CommandError::text("ERR MULTI calls can not be nested"));
+    }
+    session.transaction = Some(Transaction::default());
+    session.client.in_multi.store(1, Ordering::Relaxed);
+    Ok(Reply::OK)
+}
+
+fn discard(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    if !session.in_transaction() {
+        return Err(CommandError::text("ERR DISCARD without MULTI"));
+    }
+    session.discard();
+    Ok(Reply::OK)
+}
+
+fn unwatch(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    session.watching = None;
+    Ok(Reply::OK)
+}
+
+fn watch(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    if ctx.session.in_transaction() {
+        return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    let (flag, keys) =
+        ctx.session.watching.get_or_insert_with(|| (Arc::new(WatchFlag::default()), Vec::new()));
+    for key in &argv[1..] {
+        if !keys.iter().any(|other| other == key) {
+            ctx.db.watch(key, flag);
+            keys.push(key.to_vec());
+        }
+    }
+    Ok(Reply::OK)
+}
+
+fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
+    let Some(transaction) = ctx.session.transaction.take() else {
+        return Err(CommandError::text("ERR EXEC without MULTI"));
+    };
+    let watching = ctx.session.watching.take();
+    ctx.session.discard();
+    if transaction.aborted {
+        return Err(CommandError::text(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
+    }
+    if let Some((flag, keys)) = watching {
+        for key in &keys {
+            ctx.db.exists(key);
+        }
+        if flag.is_raised() {
+            return Ok(Reply::NullArray);
+        }
+    }
+    let mut needs = Flags::empty();
+    for (command, _) in &transaction.queue {
+        needs = needs.and(command.spec.flags);
+    }
+    if needs.has(Flags::WRITE)
+        && let Err(text) = ctx.engine.0.sink.admit()
+    {
+        return Err(format!("EXECABORT Transaction discarded because of: {text}").into());
+    }
+    if needs.has(Flags::DENYOOM) && crate::evict::is_full(ctx.db) {
+        return Err(CommandError::text(
+            "EXECABORT Transaction discarded because of: \
+             OOM command not allowed when used memory > 'maxmemory'.",
+        ));
+    }
+    let mark = ctx.db.effects.mark();
+    ctx.db.begin_undo();
+    let mut replies = Vec::with_capacity(transaction.queue.len());
+    for (command, argv) in &transaction.queue {
+        let argv: smallvec::SmallVec<[&[u8]; 8]> = argv.iter().map(Vec::as_slice).collect();
+        replies.push(call(ctx, command, &argv));
+        if ctx.db.must_roll_back {
+            ctx.db.must_roll_back = false;
+            ctx.db.rollback();
+            ctx.db.effects.truncate(mark);
+            return Err(CommandError::text(
+                "EXECABORT Transaction discarded because of: a script in it was killed",
+            ));
+        }
+    }
+    ctx.db.commit();
+    Ok(Reply::Array(replies))
+}

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Side by side with peers, in one run: RESP against redis-server, REST against a
+bare hyper server and an npm peer, memory of a million keys, calls in process.
+
+Both sides run on this machine, the order alternates, the median of the rounds
+counts, and CPU time an operation is taken from /proc. Prints Markdown.
+
+    benches/compare.py [--rounds 3] [--only resp,rest,memory,process] [--quick]
+"""
+
+import argparse
+import csv
+import io
+import os
+import platform
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+TICK = os.sysconf("SC_CLK_TCK")
+SCRIPT = "return redis.call('INCR', KEYS[1])"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port, seconds=10):
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+class Server:
+    def __init__(self, name, argv, port, http=None):
+        self.name, self.port, self.http = name, port, http
+        self.process = subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        )
+        wait_for(port)
+        if http:
+            wait_for(http)
+
+    def cpu(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def rss(self):
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def sangam():
+    http, resp = free_port(), free_port()
+    argv = [str(TARGET / "release/sangam"), "serve", "--data", "memory", "--token", "bench"]
+    argv += ["--http", f"127.0.0.1:{http}", "--resp", f"127.0.0.1:{resp}"]
+    return Server("sangam", argv, resp, http)
+
+
+def redis():
+    port = free_port()
+    argv = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]
+    argv += ["--requirepass", "bench", "--bind", "127.0.0.1"]
+    return Server("redis", argv, port)
+
+
+def benchmark(server, pipeline, requests, command):
+    """One redis-benchmark run: requests a second, p99 in ms, CPU us an operation."""
+    argv = ["redis-benchmark", "-p", str(server.port), "-a", "bench", "-c", "50"]
+    argv += ["-P", str(pipeline), "-n", str(requests), "--csv"] + command
+    before = server.cpu()
+    output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    spent = server.cpu() - before
+    rows = [row for row in csv.reader(io.StringIO(output)) if len(row) >= 8]
+    rate, p99 = float(rows[-1][1]), float(rows[-1][6])
+    return rate, p99, spent * 1e6 / requests
+
+
+def cli(server, *command):
+    argv = ["redis-cli", "-p", str(server.port), "-a", "bench", "--no-auth-warning", *command]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def resp(rounds, scale):
+    tests = {name: ["-t", name.lower()] for name in ("SET", "GET", "INCR", "HSET", "ZADD")}
+    servers = [sangam(), redis()]
+    try:
+        shas = {server.name: cli(server, "script", "load", SCRIPT) for server in servers}
+        assert len(set(shas.values())) == 1, shas
+        tests["EVALSHA"] = ["evalsha", shas["redis"], "1", "counter:script"]
+        print("### RESP: redis-benchmark, 50 connections, no persistence on either side\n")
+        print("| test | -P | sangam/s | redis/s | ratio | sangam CPU us/op | redis CPU us/op "
+              "| CPU ratio | sangam p99 ms | redis p99 ms |")
+        print("|--|--|--|--|--|--|--|--|--|--|")
+        for pipeline, requests in ((1, 200_000), (16, 2_000_000)):
+            for test, command in tests.items():
+                samples = {server.name: [] for server in servers}
+                for turn in range(rounds):
+                    order = servers if turn % 2 == 0 else servers[::-1]
+                    for server in order:
+                        count = int(requests * scale)
+                        samples[server.name].append(benchmark(server, pipeline, count, command))
+                mid = {
+                    name: [statistics.median(column) for column in zip(*rows)]
+                    for name, rows in samples.items()
+                }
+                ours, theirs = mid["sangam"], mid["redis"]
+                print(f"| {test} | {pipeline} | {ours[0]:,.0f} | {theirs[0]:,.0f} "
+                      f"| {ours[0] / theirs[0]:.2f} | {ours[2]:.2f} | {theirs[2]:.2f} "
+                      f"| {ours[2] / theirs[2]:.2f} | {ours[1]:.2f} | {theirs[1]:.2f} |", flush=True)
+    finally:
+        for server in servers:
+            server.stop()
+    print()
+
+
+def wrk(port, connections, script, seconds):
+    argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    output = subprocess.run(
+        [*argv, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
+    ).stdout
+    errors = re.search(r"Non-2xx.*", output)
+    assert not errors, output
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
+    return rate, re.search(r"99%\s+(\S+)", output)[1]
+
+
+def rest(rounds, scale):
+    seconds = max(2, int(5 * scale))
+    folder = ROOT / "benches"
+    ours = sangam()
+    bare_port = free_port()
+    bare = Server("bare hyper", [str(TARGET / "release/examples/bare_hyper"),
+                                 f"127.0.0.1:{bare_port}"], bare_port)
+    peers, backend = [], None
+    peer_script = ROOT / "tests/clients/js/node_modules/@humanwhocodes/upstash-redis-server"
+    cli(ours, "set", "bench:value", "x" * 100)
+    try:
+        if peer_script.exists():
+            backend, port = redis(), free_port()
+            cli(backend, "set", "bench:value", "x" * 100)
+            env = dict(os.environ, UPSTASH_REDIS_REST_TOKEN="bench", PORT=str(port),
+                       REDIS_URL=f"redis://:bench@127.0.0.1:{backend.port}")
+            process = subprocess.Popen(["node", str(folder / "npm_peer.mjs")], env=env, cwd=ROOT,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for(port)
+            peers.append((process, port))
+        print("### REST: wrk -t1, GET of 100 B, base64\n")
+        print("| what | connections | requests/s | commands/s | p99 |")
+        print("|--|--|--|--|--|")
+        results = {}
+        sides = [("bare hyper, constant", bare_port, 64, "rest_get.lua", 1),
+                 ("sangam POST /", ours.http, 64, "rest_get.lua", 1),
+                 ("sangam /pipeline of 100", ours.http, 4, "rest_pipeline.lua", 100)]
+        if peers:
+            sides.append(("npm @humanwhocodes/upstash-redis-server", peers[0][1], 64,
+                          "rest_get_plain.lua", 1))
+        samples = {name: [] for name, *_ in sides}
+        for turn in range(rounds):
+            for name, port, connections, script, _ in sides if turn % 2 == 0 else sides[::-1]:
+                samples[name].append(wrk(port, connections, folder / script, seconds))
+        for name, _, connections, _, factor in sides:
+            rate = statistics.median(sample[0] for sample in samples[name])
+            results[name] = rate * factor
+            print(f"| {name} | {connections} | {rate:,.0f} | {rate * factor:,.0f} "
+                  f"| {samples[name][-1][1]} |")
+        single = results["sangam POST /"]
+        print(f"\nPOST / is {single / results['bare hyper, constant']:.2f} of bare hyper; "
+              f"/pipeline is {results['sangam /pipeline of 100'] / single:.1f} times single "
+              "requests by commands.", end="")
+        if peers:
+            peer = results["npm @humanwhocodes/upstash-redis-server"]
+            print(f" POST / is {single / peer:.1f} times the npm peer.", end="")
+        print("\n")
+    finally:
+        ours.stop()
+        bare.stop()
+        for process, _ in peers:
+            process.terminate()
+        if backend:
+            backend.stop()
+
+
+def memory(keys=1_000_000):
+    print("### Memory: a million keys of 16 B with values of 64 B\n")
+    print("| server | resident before | after | a key |")
+    print("|--|--|--|--|")
+    sizes = {}
+    for make in (sangam, redis):
+        server = make()
+        try:
+            before = server.rss()
+            chunks = []
+            value = b"v" * 64
+            for number in range(keys):
+                key = b"key:%012d" % number
+                chunks.append(b"*3\r\n$3\r\nSET\r\n$16\r\n%s\r\n$64\r\n%s\r\n" % (key, value))
+            argv = ["redis-cli", "-p", str(server.port), "-a", "bench", "--pipe"]
+            subprocess.run(argv, input=b"".join(chunks), check=True, capture_output=True)
+            assert int(cli(server, "dbsize")) == keys
+            after = server.rss()
+            sizes[server.name] = after
+            print(f"| {server.name} | {before / 1e6:.1f} MB | {after / 1e6:.1f} MB "
+                  f"| {(after - before) / keys:.0f} B |")
+        finally:
+            server.stop()
+    print(f"\nsangam holds {sizes['sangam'] / sizes['redis']:.2f} of redis-server's memory.\n")
+
+
+def process():
+    print("### In process: 100,000 keys, one thread\n")
+    print("```")
+    print(subprocess.run([str(TARGET / "release/examples/in_process")], capture_output=True,
+                         text=True, check=True).stdout.strip())
+    print("```\n")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="resp,rest,memory,process")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
+    options = parser.parse_args()
+    scale = 0.1 if options.quick else 1.0
+    model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    model = model[1] if model else platform.processor()
+    version = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout
+    print(f"Machine: {os.cpu_count()} cores, {model}; {platform.system()} {platform.release()}; "
+          f"redis {re.search(r'v=([\d.]+)', version)[1]}; median of {options.rounds} rounds.\n")
+    chosen = options.only.split(",")
+    if "resp" in chosen:
+        resp(options.rounds, scale)
+    if "rest" in chosen:
+        rest(options.rounds, scale)
+    if "memory" in chosen:
+        memory()
+    if "process" in chosen:
+        process()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+//! What a call costs in process: GET, SET and a cached script on 100,000 keys.
+//!
+//! `cargo run --release -p sangam-engine --example in_process`
+
+use std::time::Instant;
+
+use sangam_engine::random::Random;
+use sangam_engine::{Engine, Reply};
+
+const KEYS: usize = 100_000;
+const CALLS: usize = 1_000_000;
+
+fn measure(name: &str, mut call: impl FnMut(usize)) {
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let start = Instant::now();
+        for turn in 0..CALLS {
+            call(turn);
+        }
+        best = best.min(start.elapsed().as_nanos() as f64 / CALLS as f64);
+    }
+    println!("{name:<24} {best:>7.0} ns");
+}
+
+fn main() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    let keys: Vec<Vec<u8>> = (0..KEYS).map(|n| format!("key:{n:012}").into_bytes()).collect();
+    let value = [b'v'; 16];
+    for key in &keys {
+        engine.call(&mut session, &[b"SET", key, &value]);
+    }
+    let mut random = Random::new(7);
+    let order: Vec<usize> = (0..CALLS).map(|_| random.below(KEYS)).collect();
+    measure("GET", |turn| {
+        let (reply, _) = engine.call(&mut session, &[b"GET", &keys[order[turn]]]);
+        assert!(matches!(reply, Reply::Bulk(_)));
+    });
+    measure("SET", |turn| {
+        engine.call(&mut session, &[b"SET", &keys[order[turn]], &value]);
+    });
+    measure("INCR", |_| {
+        engine.call(&mut session, &[b"INCR", b"counter"]);
+    });
+    let script = b"return redis.call('INCR', KEYS[1])";
+    let (sha, _) = engine.call(&mut session, &[b"SCRIPT", b"LOAD", script]);
+    let Reply::Bulk(sha) = sha else {
+        println!("{sha:?}");
+        return;
+    };
+    measure("EVALSHA, one call", |_| {
+        let (reply, _) =
+            engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"counter:script"]);
+        assert!(matches!(reply, Reply::Int(_)));
+    });
+}
