@@ -58,7 +58,10 @@ pub struct Extended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Magnitude {
     /// `mantissa * 2^exponent`, the mantissa as long as the range allows.
-    Finite { mantissa: u64, exponent: i64 },
+    Finite {
+        mantissa: u64,
+        exponent: i64,
+    },
     Infinite,
 }
 
@@ -85,11 +88,16 @@ impl Extended {
             Number::Hex { mantissa, exponent } => {
                 Magnitude::rounded(mantissa, exponent).in_range()?
             }
-            Number::Decimal { whole, fraction, exponent } => {
-                Magnitude::from_decimal(whole, fraction, exponent)?
-            }
+            Number::Decimal {
+                whole,
+                fraction,
+                exponent,
+            } => Magnitude::from_decimal(whole, fraction, exponent)?,
         };
-        Some(Extended { negative: literal.negative, magnitude })
+        Some(Extended {
+            negative: literal.negative,
+            magnitude,
+        })
     }
 
     /// Whether it is not an infinity.
@@ -104,9 +112,15 @@ impl Extended {
         // The larger exponent first: its mantissa is full (or both are at the
         // bottom of the range), so that lost bits of the other only break ties.
         let (high, low) = if a_exponent >= b_exponent {
-            ((self.negative, a, a_exponent), (other.negative, b, b_exponent))
+            (
+                (self.negative, a, a_exponent),
+                (other.negative, b, b_exponent),
+            )
         } else {
-            ((other.negative, b, b_exponent), (self.negative, a, a_exponent))
+            (
+                (other.negative, b, b_exponent),
+                (self.negative, a, a_exponent),
+            )
         };
         let distance = high.2 - low.2;
         let lift = distance.min(62);
@@ -121,13 +135,20 @@ impl Extended {
             (low.0, small - large)
         };
         let magnitude = Magnitude::rounded(sum, exponent);
-        (magnitude != Magnitude::Infinite).then_some(Extended { negative, magnitude })
+        (magnitude != Magnitude::Infinite).then_some(Extended {
+            negative,
+            magnitude,
+        })
     }
 
     /// Its text with 17 decimals, without trailing zeros.
     pub fn to_text(self) -> Vec<u8> {
         let Some((mantissa, exponent)) = self.magnitude.parts() else {
-            return if self.negative { b"-inf".to_vec() } else { b"inf".to_vec() };
+            return if self.negative {
+                b"-inf".to_vec()
+            } else {
+                b"inf".to_vec()
+            };
         };
         let mut out = Vec::with_capacity(24);
         if exponent >= 0 {
@@ -157,7 +178,10 @@ impl Extended {
                 *slot = b'0' + (fraction % 10) as u8;
                 fraction /= 10;
             }
-            let kept = out.iter().rposition(|byte| *byte != b'0').map_or(start, |last| last + 1);
+            let kept = out
+                .iter()
+                .rposition(|byte| *byte != b'0')
+                .map_or(start, |last| last + 1);
             out.truncate(kept);
         }
         out
@@ -165,7 +189,10 @@ impl Extended {
 }
 
 impl Magnitude {
-    const ZERO: Magnitude = Magnitude::Finite { mantissa: 0, exponent: LOWEST };
+    const ZERO: Magnitude = Magnitude::Finite {
+        mantissa: 0,
+        exponent: LOWEST,
+    };
 
     /// The nearest number; see [`super::round`] for what bit 0 may stand for.
     fn rounded(mantissa: u128, exponent: i64) -> Magnitude {
@@ -178,7 +205,10 @@ impl Magnitude {
         if exponent > HIGHEST {
             Magnitude::Infinite
         } else {
-            Magnitude::Finite { mantissa: mantissa << shift, exponent }
+            Magnitude::Finite {
+                mantissa: mantissa << shift,
+                exponent,
+            }
         }
     }
 
@@ -197,7 +227,12 @@ impl Magnitude {
     /// The number nearest to a decimal, if the range holds it.
     fn from_decimal(whole: &[u8], fraction: &[u8], exponent: i64) -> Option<Magnitude> {
         let mut digits = Vec::with_capacity(whole.len() + fraction.len());
-        digits.extend(whole.iter().chain(fraction).skip_while(|digit| **digit == b'0'));
+        digits.extend(
+            whole
+                .iter()
+                .chain(fraction)
+                .skip_while(|digit| **digit == b'0'),
+        );
         let mut exponent = exponent - fraction.len() as i64;
         while digits.last() == Some(&b'0') {
             digits.pop();
@@ -211,7 +246,9 @@ impl Magnitude {
             return None;
         }
         if digits.len() <= 19 && (-18..=19).contains(&exponent) {
-            let number = digits.iter().fold(0_u64, |n, digit| n * 10 + u64::from(digit - b'0'));
+            let number = digits
+                .iter()
+                .fold(0_u64, |n, digit| n * 10 + u64::from(digit - b'0'));
             return Some(Magnitude::from_short(number, exponent as i32));
         }
         let number = BigUint::parse_bytes(&digits, 10)?;
@@ -242,7 +279,10 @@ impl Magnitude {
     fn from_big(number: &BigUint, exponent: i64, inexact: bool) -> Magnitude {
         let drop = number.bits().saturating_sub(126);
         let lost = inexact || number.trailing_zeros().is_some_and(|zeros| zeros < drop);
-        let top = (number >> drop).iter_u64_digits().rev().fold(0_u128, |n, digit| n << 64 | u128::from(digit));
+        let top = (number >> drop)
+            .iter_u64_digits()
+            .rev()
+            .fold(0_u128, |n, digit| n << 64 | u128::from(digit));
         Magnitude::rounded(top | u128::from(lost), exponent + drop as i64)
     }
 }

@@ -28,7 +28,11 @@ pub fn format_g17(value: f64, out: &mut Vec<u8>) {
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
     } else if value == 0.0 {
-        out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
+        out.extend_from_slice(if value.is_sign_negative() {
+            b"-0"
+        } else {
+            b"0"
+        });
     } else if value.abs() <= EXACT_INTEGERS && value.trunc() == value {
         out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
     } else {
@@ -53,10 +57,16 @@ fn format_digits(value: f64, out: &mut Vec<u8>) {
         .and_then(|digits| digits.parse::<i32>().ok())
         .unwrap_or_default();
     let mut digits = [b'0'; 17];
-    for (slot, digit) in digits.iter_mut().zip(mantissa.iter().filter(|byte| **byte != b'.')) {
+    for (slot, digit) in digits
+        .iter_mut()
+        .zip(mantissa.iter().filter(|byte| **byte != b'.'))
+    {
         *slot = *digit;
     }
-    let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(1, |last| last + 1);
+    let kept = digits
+        .iter()
+        .rposition(|digit| *digit != b'0')
+        .map_or(1, |last| last + 1);
     let digits = &digits[..kept];
 
     if value.is_sign_negative() {
@@ -69,12 +79,18 @@ fn format_digits(value: f64, out: &mut Vec<u8>) {
         debug_assert!(written.is_ok());
     } else if exponent < 0 {
         out.extend_from_slice(b"0.");
-        out.extend(std::iter::repeat_n(b'0', exponent.unsigned_abs() as usize - 1));
+        out.extend(std::iter::repeat_n(
+            b'0',
+            exponent.unsigned_abs() as usize - 1,
+        ));
         out.extend_from_slice(digits);
     } else {
         let before = exponent as usize + 1;
         push_pointed(digits, before, out);
-        out.extend(std::iter::repeat_n(b'0', before.saturating_sub(digits.len())));
+        out.extend(std::iter::repeat_n(
+            b'0',
+            before.saturating_sub(digits.len()),
+        ));
     }
 }
 
@@ -105,7 +121,10 @@ pub fn parse_range_f64(text: &[u8]) -> Option<f64> {
     }
     // C's isspace also knows the vertical tab.
     let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
-    let start = text.iter().position(|byte| !space(byte)).unwrap_or(text.len());
+    let start = text
+        .iter()
+        .position(|byte| !space(byte))
+        .unwrap_or(text.len());
     read_f64(&text[start..]).map(|(value, _)| value)
 }
 
@@ -115,7 +134,9 @@ fn read_f64(text: &[u8]) -> Option<(f64, bool)> {
     let sign = if literal.negative { -1.0 } else { 1.0 };
     let (value, is_zero) = match literal.number {
         Number::Infinity => return Some((sign * f64::INFINITY, true)),
-        Number::Decimal { whole, fraction, .. } => {
+        Number::Decimal {
+            whole, fraction, ..
+        } => {
             let unsigned = text.strip_prefix(b"-").unwrap_or(text);
             let value = std::str::from_utf8(unsigned).ok()?.parse::<f64>().ok()?;
             let zero = value == 0.0 && whole.iter().chain(fraction).all(|digit| *digit == b'0');
@@ -123,7 +144,11 @@ fn read_f64(text: &[u8]) -> Option<(f64, bool)> {
         }
         Number::Hex { mantissa, exponent } => {
             let (mantissa, exponent) = round(mantissa, exponent, f64::MANTISSA_DIGITS, -1074);
-            let value = if mantissa == 0 { 0.0 } else { mantissa as f64 * power_of_two(exponent) };
+            let value = if mantissa == 0 {
+                0.0
+            } else {
+                mantissa as f64 * power_of_two(exponent)
+            };
             (value, mantissa == 0 && is_hex_zero(text))
         }
     };
@@ -135,7 +160,9 @@ fn read_f64(text: &[u8]) -> Option<(f64, bool)> {
 fn is_hex_zero(text: &[u8]) -> bool {
     let mantissa = text.split(|byte| byte.eq_ignore_ascii_case(&b'p')).next();
     mantissa.is_some_and(|mantissa| {
-        !mantissa.iter().any(|byte| matches!(byte, b'1'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
+        !mantissa
+            .iter()
+            .any(|byte| matches!(byte, b'1'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
     })
 }
 

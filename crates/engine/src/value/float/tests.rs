@@ -69,7 +69,10 @@ fn scores_are_read_by_strtod_rules() {
         ("0x1.8p-1075", 5e-324),
         ("0x1.fffffffffffffp1023", f64::MAX),
         ("0x20000000000001", 9_007_199_254_740_992.0),
-        ("0x20000000000001.00000000000000000000000000000001", 9_007_199_254_740_994.0),
+        (
+            "0x20000000000001.00000000000000000000000000000001",
+            9_007_199_254_740_994.0,
+        ),
         ("0x20000000000003", 9_007_199_254_740_996.0),
         ("0x0p99999", 0.0),
         ("0e99999999999999999999", 0.0),
@@ -80,9 +83,35 @@ fn scores_are_read_by_strtod_rules() {
     }
     assert!(parse_f64(b"-0").is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()));
     for text in [
-        "", " 1", "1 ", "nan", "-nan", "nan(1)", "1e", "1e+", "0x", "0x.", "0x1p", "0xg", ".", "+", "-", "++1",
-        "+-1", "1_0", "1e400", "-1e400", "1e-400", "0x1p1024", "0x1p-1080", "e5", "infinit", "1\0", "1,5",
-        "0x1.ffffffffffffffp1023", "1e99999999999999999999",
+        "",
+        " 1",
+        "1 ",
+        "nan",
+        "-nan",
+        "nan(1)",
+        "1e",
+        "1e+",
+        "0x",
+        "0x.",
+        "0x1p",
+        "0xg",
+        ".",
+        "+",
+        "-",
+        "++1",
+        "+-1",
+        "1_0",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "0x1p1024",
+        "0x1p-1080",
+        "e5",
+        "infinit",
+        "1\0",
+        "1,5",
+        "0x1.ffffffffffffffp1023",
+        "1e99999999999999999999",
     ] {
         assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
     }
@@ -124,7 +153,11 @@ fn extended_sums_are_those_of_redis() {
         ("0", "5e-18", "0"),
         ("0", "1.5e-17", "0.00000000000000002"),
         ("0", "2.5e-17", "0.00000000000000002"),
-        ("0", "123456789012345678901234567890", "123456789012345678899921813504"),
+        (
+            "0",
+            "123456789012345678901234567890",
+            "123456789012345678899921813504",
+        ),
         ("0", "1.9e-4951", "0"),
         ("0", "18446744073709551615.5", "18446744073709551616"),
         ("0", "18446744073709551616.5", "18446744073709551616"),
@@ -137,7 +170,9 @@ fn extended_sums_are_those_of_redis() {
     }
     let largest = add("0", "1.18973149535723176502e+4932").unwrap();
     assert_eq!(largest.len(), 4933);
-    assert!(largest.starts_with("11897314953572317650212638530309702051690633222946242004403237338917370055229707"));
+    assert!(largest.starts_with(
+        "11897314953572317650212638530309702051690633222946242004403237338917370055229707"
+    ));
     assert_eq!(add(&largest, "0"), Ok(largest.clone()));
     assert_eq!(add(&largest, &largest), Err(ExtendedError::NanOrInfinity));
 }
@@ -145,8 +180,23 @@ fn extended_sums_are_those_of_redis() {
 #[test]
 fn extended_refuses_what_redis_refuses() {
     for text in [
-        "", " 1", "1 ", "nan", "0x", "0x1p", ".", "1e", "++1", "1e5000", "1e-5000", "1.8e-4951", "1e-4000000",
-        "1e99999999999999999999", "1.1897314953572317651e+4932", "0x1p16384", "0x1p-16447",
+        "",
+        " 1",
+        "1 ",
+        "nan",
+        "0x",
+        "0x1p",
+        ".",
+        "1e",
+        "++1",
+        "1e5000",
+        "1e-5000",
+        "1.8e-4951",
+        "1e-4000000",
+        "1e99999999999999999999",
+        "1.1897314953572317651e+4932",
+        "0x1p16384",
+        "0x1p-16447",
     ] {
         assert_eq!(add("0", text), Err(ExtendedError::NotAFloat), "{text:?}");
     }
@@ -161,8 +211,14 @@ fn extended_refuses_what_redis_refuses() {
 #[test]
 fn integers_become_extended_exactly() {
     for value in [0, 1, -1, 10, i64::MAX, i64::MIN, 9_007_199_254_740_993] {
-        assert_eq!(Extended::from(value), Extended::parse(value.to_string().as_bytes()).unwrap());
-        assert_eq!(Extended::from(value).to_text(), value.to_string().into_bytes());
+        assert_eq!(
+            Extended::from(value),
+            Extended::parse(value.to_string().as_bytes()).unwrap()
+        );
+        assert_eq!(
+            Extended::from(value).to_text(),
+            value.to_string().into_bytes()
+        );
     }
 }
 
