@@ -7,6 +7,10 @@ use std::time::Instant;
 use sangam_engine::random::Random;
 use sangam_engine::{Engine, Reply};
 
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const KEYS: usize = 100_000;
 const CALLS: usize = 1_000_000;
 

@@ -313,6 +313,12 @@ impl CommandSpec {
         self
     }
 
+    /// Where its keys stand, for a command that neither reads nor writes them.
+    pub const fn keys(mut self, keys: Keys) -> Self {
+        self.keys = keys;
+        self
+    }
+
     /// Constant or logarithmic time.
     pub const fn fast(self) -> Self {
         self.flags(Flags::FAST)

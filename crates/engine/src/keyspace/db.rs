@@ -107,13 +107,15 @@ pub struct Db {
     deadlines: Deadlines,
     watch: WatchTable,
     undo: Option<Vec<Undo>>,
-    used: usize,
+    pub(super) used: usize,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
     /// Effects of the running unit.
     pub(crate) effects: Effects,
     /// Whether the running command has said its effects itself.
     pub(crate) explicit_effects: bool,
+    /// Set when a script was killed inside a larger unit, which then goes too.
+    pub(crate) must_roll_back: bool,
     /// Time of the running unit, milliseconds since the epoch.
     pub(crate) now_ms: u64,
     /// Time of the running command in microseconds.

@@ -9,6 +9,8 @@ mod db;
 mod lock;
 mod undo;
 mod watch;
+#[cfg(test)]
+mod tests;
 
 pub use db::{Db, DbStats, Expire, Record, StrRef};
 pub use lock::{Busy, Guard, Lock};

@@ -1,0 +1,153 @@
+//! A unit that is rolled back leaves nothing: random commands of every family
+//! on a random state, undone, against a dump taken before.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::clock::ManualClock;
+use crate::command::spec::find;
+use crate::command::{Ctx, call};
+use crate::config::Settings;
+use crate::keyspace::Db;
+use crate::random::Random;
+use crate::value::{Collection, Value};
+use crate::{Engine, Options};
+
+fn dump(db: &Db) -> String {
+    let mut lines: Vec<String> = db
+        .iter()
+        .map(|record| {
+            let body = match &record.value {
+                Value::Hash(hash) => format!("{} {}", hash.encoding(), {
+                    let mut pairs: Vec<String> =
+                        hash.iter().map(|(f, v)| format!("{f:?}={v:?}")).collect();
+                    if hash.encoding() == "hashtable" {
+                        pairs.sort();
+                    }
+                    pairs.join(",")
+                }),
+                Value::Set(set) => format!("{} {}", set.encoding(), {
+                    let mut members: Vec<String> =
+                        set.iter().map(|member| format!("{:?}", member.as_ref())).collect();
+                    members.sort();
+                    members.join(",")
+                }),
+                Value::ZSet(zset) => format!("{} {:?}", zset.encoding(), {
+                    zset.iter_range(0, Collection::len(&**zset), false)
+                        .map(|(member, score)| (member.to_vec(), score))
+                        .collect::<Vec<_>>()
+                }),
+                other => format!("{other:?}"),
+            };
+            format!("{:?} {} {body}", record.key, record.deadline)
+        })
+        .collect();
+    lines.sort();
+    let mut text = lines.join("\n");
+    let records: usize = db.iter().map(super::Record::bytes).sum();
+    let _ = write!(text, "\n{} keys, {} expiring, {records} bytes", db.len(), db.expiring());
+    text
+}
+
+fn books_balance(db: &Db) {
+    let records: usize = db.iter().map(super::Record::bytes).sum();
+    assert_eq!(db.used, records, "bytes in the books and in the records");
+}
+
+/// A random command on few keys, few fields and values on both sides of the
+/// encodings' limits.
+fn random_command(random: &mut Random) -> Vec<Vec<u8>> {
+    let key = |random: &mut Random| format!("k{}", random.below(6));
+    let item = |random: &mut Random| match random.below(8) {
+        0 => "x".repeat(100),
+        1..4 => random.below(300).to_string(),
+        _ => format!("m{}", random.below(40)),
+    };
+    let (a, b, i, j) = (key(random), key(random), item(random), item(random));
+    let number = random.below(200).to_string();
+    let text = match random.below(38) {
+        0 => format!("SET {a} {i}"),
+        1 => format!("SET {a} {i} PX 100000"),
+        2 => format!("APPEND {a} {i}"),
+        3 => format!("SETRANGE {a} {number} {i}"),
+        4 => format!("INCRBY {a} 5"),
+        5 => format!("SETBIT {a} {number} 1"),
+        6 => format!("DEL {a}"),
+        7 => format!("RENAME {a} {b}"),
+        8 => format!("COPY {a} {b} REPLACE"),
+        9 => format!("EXPIRE {a} 1000"),
+        10 => format!("PERSIST {a}"),
+        11..14 => format!("HSET {a} {i} {j} {j} {i}"),
+        14 => format!("HDEL {a} {i} {j}"),
+        15 => format!("HINCRBY {a} n 3"),
+        16..19 => format!("SADD {a} {i} {j} {number}"),
+        19 => format!("SREM {a} {i} {number}"),
+        20 => format!("SPOP {a} 2"),
+        21 => format!("SMOVE {a} {b} {i}"),
+        22 => format!("SUNIONSTORE {a} {a} {b}"),
+        23..27 => format!("ZADD {a} {number} {i} 7 {j}"),
+        27 => format!("ZREM {a} {i}"),
+        28 => format!("ZINCRBY {a} 1.5 {j}"),
+        29 => format!("ZPOPMIN {a} 2"),
+        30 => format!("ZREMRANGEBYRANK {a} 0 3"),
+        31 => format!("ZUNIONSTORE {a} 2 {a} {b}"),
+        32 => format!("MSET {a} {i} {b} {j}"),
+        33 => format!("GETDEL {a}"),
+        34 => format!("INCRBYFLOAT {a} 1.25"),
+        35 => "FLUSHALL".to_owned(),
+        36 => format!("BITOP NOT {a} {b}"),
+        _ => format!("GETEX {a} PX 5000"),
+    };
+    text.split(' ').map(|part| part.as_bytes().to_vec()).collect()
+}
+
+fn run(engine: &Engine, count: usize, random: &mut Random, db: &mut Db) {
+    let keyspace = engine.keyspace("default");
+    let mut session = engine.session();
+    for _ in 0..count {
+        let argv = random_command(random);
+        let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let command = find(argv[0]).unwrap();
+        let mut ctx = Ctx { engine, keyspace: &keyspace, db, session: &mut session };
+        call(&mut ctx, command, &argv);
+    }
+}
+
+#[test]
+fn rolled_back_units_leave_nothing() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
+    let engine = Engine::new(Options { clock, seed: 1, ..Options::default() });
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let mut db = Db::new(seed, Arc::new(Settings::default()), true);
+        db.now_ms = 1_700_000_000_000;
+        let before_unit = random.below(200);
+        run(&engine, before_unit, &mut random, &mut db);
+        books_balance(&db);
+        let before = dump(&db);
+        let deadlines = db.next_deadline();
+        db.begin_undo();
+        let in_unit = random.below(60);
+        run(&engine, in_unit, &mut random, &mut db);
+        books_balance(&db);
+        db.rollback();
+        books_balance(&db);
+        assert_eq!(dump(&db), before, "seed {seed}");
+        assert_eq!(db.next_deadline(), deadlines, "seed {seed}");
+
+        // And one that is kept leaves no recorder running.
+        db.begin_undo();
+        run(&engine, in_unit, &mut random, &mut db);
+        db.commit();
+        books_balance(&db);
+        for record in db.iter() {
+            let recording = match &record.value {
+                Value::Int(_) | Value::Str(_) => false,
+                Value::Hash(hash) => hash.is_recording(),
+                Value::Set(set) => set.is_recording(),
+                Value::ZSet(zset) => zset.is_recording(),
+            };
+            assert!(!recording, "seed {seed}: {:?} still records", record.key);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Effects repeat what happened: every unit that an engine logs is replayed
+//! into a second engine, and both then hold the same data.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sangam_engine::clock::ManualClock;
+use sangam_engine::effect::{EffectSink, Effects};
+use sangam_engine::random::Random;
+use sangam_engine::session::Session;
+use sangam_engine::{Engine, Options, Reply, Seq};
+
+const START_US: u64 = 1_700_000_000_000_000;
+
+/// Commands of one unit.
+type Unit = Vec<Vec<Vec<u8>>>;
+
+#[derive(Default)]
+struct Recording(Mutex<Vec<Unit>>);
+
+impl EffectSink for Recording {
+    fn wants_effects(&self) -> bool {
+        true
+    }
+
+    fn admit(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn append(&self, _keyspace: u32, _now_ms: u64, effects: &Effects) -> Seq {
+        let mut units = self.0.lock();
+        units.push(
+            effects
+                .iter()
+                .map(|argv| argv.iter().map(|arg| arg.to_vec()).collect())
+                .collect(),
+        );
+        Seq(units.len() as u64)
+    }
+}
+
+fn call(engine: &Engine, session: &mut Session, line: &str) -> Reply {
+    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    engine.call(session, &argv).0
+}
+
+/// Everything in the database, in an order that does not depend on hashing.
+fn state(engine: &Engine) -> Vec<String> {
+    let mut session = engine.session();
+    let Reply::Array(keys) = call(engine, &mut session, "KEYS *") else { panic!("KEYS") };
+    let mut lines = Vec::new();
+    for key in keys {
+        let Reply::Bulk(key) = key else { panic!("a key") };
+        let key = String::from_utf8(key).unwrap();
+        let kind = call(engine, &mut session, &format!("TYPE {key}"));
+        let read = match &kind {
+            Reply::Status(kind) => match &**kind {
+                "string" => format!("GET {key}"),
+                "hash" => format!("HGETALL {key}"),
+                "set" => format!("SMEMBERS {key}"),
+                _ => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+            },
+            other => panic!("{other:?}"),
+        };
+        let mut items: Vec<String> = match call(engine, &mut session, &read) {
+            Reply::Array(items) | Reply::Set(items) => {
+                items.iter().map(|item| format!("{item:?}")).collect()
+            }
+            Reply::Map(pairs) | Reply::Pairs(pairs) => {
+                pairs.iter().map(|pair| format!("{pair:?}")).collect()
+            }
+            other => vec![format!("{other:?}")],
+        };
+        items.sort();
+        let expires = call(engine, &mut session, &format!("PEXPIRETIME {key}"));
+        lines.push(format!("{key} {kind:?} {expires:?} {}", items.join(" ")));
+    }
+    lines.sort();
+    lines
+}
+
+fn random_line(random: &mut Random) -> String {
+    let (a, b) = (random.below(8), random.below(8));
+    let (i, n) = (random.below(20), random.below(50));
+    match random.below(40) {
+        0 => format!("SET s{a} v{i} EX {}", n + 1),
+        1 => format!("SET s{a} {n} KEEPTTL"),
+        2 => format!("SETEX s{a} {} v{i}", n + 1),
+        3 => format!("PSETEX s{a} {} v{i}", n * 100 + 1),
+        4 => format!("GETEX s{a} PX {}", n * 100 + 1),
+        5 => format!("GETEX s{a} PERSIST"),
+        6 => format!("GETDEL s{a}"),
+        7 => format!("INCRBYFLOAT f{a} 1.{n}"),
+        8 => format!("INCR n{a}"),
+        9 => format!("APPEND s{a} x{i}"),
+        10 => format!("SETBIT b{a} {n} 1"),
+        11 => format!("BITFIELD b{a} INCRBY u8 {n} 100"),
+        12 => format!("EXPIRE s{a} {n}"),
+        13 => format!("PEXPIRE h{a} {n}"),
+        14 => format!("PERSIST s{a}"),
+        15 => format!("DEL s{a} n{b}"),
+        16 => format!("RENAME s{a} s{b}"),
+        17 => format!("RENAMENX h{a} h{b}"),
+        18 => format!("COPY h{a} h{b}"),
+        19..22 => format!("HSET h{a} f{i} v{n}"),
+        22 => format!("HINCRBYFLOAT h{a} x{i} 0.{n}"),
+        23 => format!("HDEL h{a} f{i}"),
+        24..26 => format!("SADD t{a} {i} m{n}"),
+        26 => format!("SPOP t{a}"),
+        27 => format!("SPOP t{a} {}", n % 5),
+        28 => format!("SMOVE t{a} t{b} m{n}"),
+        29 => format!("SINTERSTORE t{a} t{b} t{}", i % 8),
+        30..33 => format!("ZADD z{a} {i}.5 m{n}"),
+        33 => format!("ZPOPMAX z{a}"),
+        34 => format!("ZINCRBY z{a} 0.1 m{n}"),
+        35 => format!("ZRANGESTORE z{a} z{b} 0 3"),
+        36 => format!("ZREMRANGEBYSCORE z{a} 0 {i}"),
+        37 => format!("MSETNX s{a} x s{b} y"),
+        38 => format!("UNLINK z{a} t{b}"),
+        _ => format!("GETSET s{a} g{i}"),
+    }
+}
+
+#[test]
+fn replayed_effects_give_the_same_data() {
+    for seed in 0..40 {
+        let mut random = Random::new(seed);
+        let clock = Arc::new(ManualClock::new(START_US));
+        let sink = Arc::new(Recording::default());
+        let first = Engine::new(Options {
+            clock: clock.clone(),
+            sink: sink.clone(),
+            seed,
+            ..Options::default()
+        });
+        let mut session = first.session();
+        for _ in 0..400 {
+            match random.below(20) {
+                0 => clock.advance_millis(random.below(900) as u64),
+                1 => {
+                    call(&first, &mut session, "MULTI");
+                    for _ in 0..random.below(5) {
+                        let line = random_line(&mut random);
+                        call(&first, &mut session, &line);
+                    }
+                    let reply = call(&first, &mut session, "EXEC");
+                    assert!(matches!(reply, Reply::Array(_)), "{reply:?}");
+                }
+                2 => {
+                    first.tick();
+                }
+                _ => {
+                    let line = random_line(&mut random);
+                    call(&first, &mut session, &line);
+                }
+            }
+        }
+        while first.tick() == 0 {}
+
+        // The second engine's time stands still before every deadline, so that
+        // only the log decides what expires; then it jumps to the first's.
+        let second_clock = Arc::new(ManualClock::new(START_US));
+        let second =
+            Engine::new(Options { clock: second_clock, seed: seed + 1, ..Options::default() });
+        let mut replayer = second.session();
+        for unit in sink.0.lock().iter() {
+            assert!(!unit.is_empty(), "an empty unit was logged");
+            for argv in unit {
+                let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+                let (reply, _) = second.call(&mut replayer, &argv);
+                assert!(!reply.is_error(), "seed {seed}: {argv:?} answered {reply:?}");
+            }
+        }
+        assert_eq!(state(&second), state(&first), "seed {seed}");
+    }
+}
