@@ -164,13 +164,10 @@ impl Hash {
     ) -> Vec<(&[u8], &[u8])> {
         match &self.form {
             Form::Packed(pairs) => choose(pairs.iter().collect(), count, rng),
-            Form::Records(records) => {
-                let chosen = records.random_distinct(count, rng);
-                chosen
-                    .into_iter()
-                    .map(|record| split_element(record))
-                    .collect()
-            }
+            Form::Records(records) => records
+                .random_distinct(count, rng)
+                .map(split_element)
+                .collect(),
         }
     }
 

@@ -10,6 +10,13 @@ use std::ops::Range;
 /// zero.
 #[inline]
 pub(super) fn read_length(bytes: &[u8]) -> (usize, &[u8]) {
+    match bytes {
+        [length @ 0..0x80, rest @ ..] => (usize::from(*length), rest),
+        _ => read_long_length(bytes),
+    }
+}
+
+fn read_long_length(bytes: &[u8]) -> (usize, &[u8]) {
     let mut length = 0;
     for (i, &byte) in bytes.iter().enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * i);
@@ -141,11 +148,11 @@ impl Pairs {
             self.bytes[old.end - value.len()..old.end].copy_from_slice(value);
             return;
         }
-        self.reserve(new_size.saturating_sub(old.len()));
-        let tail = self.bytes.split_off(old.end);
-        self.bytes.truncate(old.start);
+        let start = old.start;
+        self.bytes.drain(old);
+        self.reserve(new_size);
         push_element(&mut self.bytes, value);
-        self.bytes.extend_from_slice(&tail);
+        self.bytes[start..].rotate_right(new_size);
     }
 
     /// Grows by an eighth more than needed: there may be millions of these.

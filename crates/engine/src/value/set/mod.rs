@@ -175,13 +175,10 @@ impl Set {
             Form::Integers(integers) => {
                 choose(integers.iter().map(Member::from).collect(), count, rng)
             }
-            Form::Records(records) => {
-                let chosen = records.random_distinct(count, rng);
-                chosen
-                    .into_iter()
-                    .map(|record| Member::from(record.as_ref()))
-                    .collect()
-            }
+            Form::Records(records) => records
+                .random_distinct(count, rng)
+                .map(Member::from)
+                .collect(),
         }
     }
 

@@ -80,6 +80,11 @@ impl<K: Keyed> Records<K> {
         self.table.heap_bytes() + self.bytes
     }
 
+    #[cfg(test)]
+    pub(in crate::value) const fn table_bytes(&self) -> usize {
+        self.table.heap_bytes()
+    }
+
     /// The record with this key.
     pub(in crate::value) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let record = self
@@ -141,10 +146,11 @@ impl<K: Keyed> Records<K> {
 
     /// Removes the record with this key; says whether there was one.
     pub(in crate::value) fn remove(&mut self, key: &[u8], log: Option<&mut Vec<Inverse>>) -> bool {
-        let equal = |record: &Box<[u8]>| K::key(record) == key;
-        let Some(record) = self.table.remove(hash_bytes(key), equal, hash_of::<K>) else {
-            return false;
-        };
+        let hash = hash_bytes(key);
+        let removed = self
+            .table
+            .remove(hash, |record| K::key(record) == key, hash_of::<K>);
+        let Some(record) = removed else { return false };
         self.bytes -= record.len();
         if let Some(log) = log {
             log.push(Inverse::Present(record));
@@ -195,8 +201,9 @@ impl<K: Keyed> Records<K> {
         &self,
         count: usize,
         rng: &mut impl FnMut() -> u64,
-    ) -> Vec<&Box<[u8]>> {
-        self.table.random_distinct(count, rng)
+    ) -> impl Iterator<Item = &[u8]> {
+        let chosen = self.table.random_distinct(count, rng);
+        chosen.into_iter().map(AsRef::as_ref)
     }
 
     pub(in crate::value) fn scan<'a>(

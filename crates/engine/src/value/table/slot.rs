@@ -15,19 +15,29 @@ impl<T> Table<T> {
     #[inline]
     pub fn locate(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<Slot> {
         let segment = self.segment_of(hash);
-        let bucket = self.segments.get(segment)?.table.find_bucket_index(hash, eq)?;
+        let bucket = self
+            .segments
+            .get(segment)?
+            .table
+            .find_bucket_index(hash, eq)?;
         Some(Slot { segment, bucket })
     }
 
     /// The entry at `slot`.
     #[inline]
     pub fn at(&self, slot: Slot) -> Option<&T> {
-        self.segments.get(slot.segment)?.table.get_bucket(slot.bucket)
+        self.segments
+            .get(slot.segment)?
+            .table
+            .get_bucket(slot.bucket)
     }
 
     /// The same, to change it (not in what its hash is made of).
     #[inline]
     pub fn at_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.segments.get_mut(slot.segment)?.table.get_bucket_mut(slot.bucket)
+        self.segments
+            .get_mut(slot.segment)?
+            .table
+            .get_bucket_mut(slot.bucket)
     }
 }
