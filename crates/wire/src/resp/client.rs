@@ -128,9 +128,10 @@ impl<'b> Cursor<'b> {
         let rest = self.rest();
         let window = rest.get(..=REPLY_LINE_MAX).unwrap_or(rest);
         let Some(end) = memchr(b'\r', window) else {
-            return Err(match window.len() > REPLY_LINE_MAX {
-                true => ReplyError::Line.into(),
-                false => Stop::Incomplete(2),
+            return Err(if window.len() > REPLY_LINE_MAX {
+                ReplyError::Line.into()
+            } else {
+                Stop::Incomplete(2)
             });
         };
         match rest.get(end + 1) {

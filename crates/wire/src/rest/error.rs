@@ -219,7 +219,7 @@ impl fmt::Display for Quoted {
             b'\r' => f.write_str("'\\r'"),
             b'\t' => f.write_str("'\\t'"),
             byte @ (0..0x20 | 0x7f) => write!(f, "'\\x{byte:02x}'"),
-            byte @ 0x80..0xa1 | byte @ 0xad => write!(f, "'\\u{byte:04x}'"),
+            byte @ (0x80..0xa1 | 0xad) => write!(f, "'\\u{byte:04x}'"),
             byte => write!(f, "'{}'", char::from(byte)),
         }
     }

@@ -172,9 +172,9 @@ fn inline() {
 
 #[test]
 fn need_is_exact_inside_an_argument() {
-    let (mut decoder, mut argv) = (Decoder::new(), Argv::new());
+    let mut decoder = Decoder::new();
     let mut buf = b"\r\n*2\r\n$3\r\nGET\r\n$100000000\r\nabc".to_vec();
-    let first = decoder.decode(&buf, true, &mut argv);
+    let first = decoder.decode(&buf, true, &mut Argv::new());
     assert_eq!(
         first,
         Ok(Decoded::Incomplete {
@@ -182,11 +182,9 @@ fn need_is_exact_inside_an_argument() {
             need: 100_000_000 - 3 + 2
         })
     );
-    argv.clear();
     buf.drain(..2);
     buf.extend_from_slice(b"def");
-    let mut argv = Argv::new();
-    let second = decoder.decode(&buf, true, &mut argv);
+    let second = decoder.decode(&buf, true, &mut Argv::new());
     assert_eq!(
         second,
         Ok(Decoded::Incomplete {
