@@ -5,7 +5,7 @@
 //! settings and renews it when the version moves, so reading one is free.
 
 use crate::error::CommandError;
-use crate::value::{HashLimits, ZSetLimits};
+use crate::value::{HashLimits, SetLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ pub struct Settings {
     pub maxmemory_samples: usize,
     /// When a hash leaves its compact encoding.
     pub hash: HashLimits,
-    /// Integers that a set keeps compactly.
-    pub set_max_intset_entries: usize,
+    /// When a set of integers leaves its compact encoding.
+    pub set: SetLimits,
     /// When a sorted set leaves its compact encoding.
     pub zset: ZSetLimits,
     /// Commands slower than this many microseconds are logged; -1 for none.
@@ -50,7 +50,7 @@ impl Default for Settings {
             policy: EvictionPolicy::NoEviction,
             maxmemory_samples: 5,
             hash: HashLimits::default(),
-            set_max_intset_entries: 512,
+            set: SetLimits::default(),
             zset: ZSetLimits::default(),
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
@@ -134,7 +134,7 @@ pub const PARAMETERS: &[Parameter] = &[
     number!("maxmemory-samples", maxmemory_samples, usize),
     memory!("proto-max-bulk-len", proto_max_bulk_len),
     memory!("script-max-memory", script_memory),
-    number!("set-max-intset-entries", set_max_intset_entries, usize),
+    number!("set-max-intset-entries", set.max_intset_entries, usize),
     number!("slowlog-log-slower-than", slowlog_log_slower_than, i64),
     number!("slowlog-max-len", slowlog_max_len, usize),
     number!("zset-max-listpack-entries", zset.max_entries, usize),

@@ -19,6 +19,12 @@ impl Random {
         (product >> 64) as u64 ^ product as u64
     }
 
+    /// A generator of its own, seeded by this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Random {
+        Random(self.next())
+    }
+
     /// A number below `bound`; 0 for 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize

@@ -1,3 +1,208 @@
-use super::spec::CommandSpec;
+//! Hashes.
 
-pub(super) const COMMANDS: &[CommandSpec] = &[];
+use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
+use super::{Ctx, args};
+use crate::error::CommandError;
+use crate::reply::Reply;
+use crate::value::float::{ExtendedError, extended_add};
+use crate::value::{Collection, Hash};
+
+const fn write(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    CommandSpec::new(name, arity, handler).writes(ONE_KEY, Acl::HASH).fast().since("2.0.0")
+}
+
+const fn read(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    CommandSpec::new(name, arity, handler).reads(ONE_KEY, Acl::HASH).since("2.0.0")
+}
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    write("hset", -4, hset).denyoom(),
+    write("hsetnx", 4, hsetnx).denyoom(),
+    write("hmset", -4, hmset).denyoom(),
+    write("hincrby", 4, hincrby).denyoom(),
+    write("hincrbyfloat", 4, hincrbyfloat).denyoom().since("2.6.0"),
+    write("hdel", -3, hdel),
+    read("hget", 3, hget).fast(),
+    read("hmget", -3, hmget).fast(),
+    read("hlen", 2, hlen).fast(),
+    read("hstrlen", 3, hstrlen).fast().since("3.2.0"),
+    read("hexists", 3, hexists).fast(),
+    read("hkeys", 2, hkeys).flags(Flags::LONG),
+    read("hvals", 2, hvals).flags(Flags::LONG),
+    read("hgetall", 2, hgetall).flags(Flags::LONG),
+    read("hrandfield", -2, hrandfield).since("6.2.0"),
+];
+
+/// Random picks with repetition that one command may ask for: it bounds the
+/// reply's memory.
+pub(super) const MOST_REPEATED_PICKS: u64 = 10_000_000;
+
+fn hset(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    set_pairs(ctx, argv, "hset").map(Reply::from)
+}
+
+fn hmset(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    set_pairs(ctx, argv, "hmset").map(|_| Reply::OK)
+}
+
+fn set_pairs(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str) -> Result<usize, CommandError> {
+    let pairs = &argv[2..];
+    if !pairs.len().is_multiple_of(2) {
+        return Err(CommandError::wrong_arity(name));
+    }
+    let limits = ctx.db.settings.hash;
+    ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
+        pairs
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[field, value]| usize::from(hash.insert(field, value, limits)))
+            .sum()
+    })
+}
+
+fn hsetnx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let limits = ctx.db.settings.hash;
+    let (field, value) = (argv[2], argv[3]);
+    let set = ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
+        !hash.contains(field) && hash.insert(field, value, limits)
+    })?;
+    Ok(set.into())
+}
+
+fn hincrby(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let step = args::int(argv[3])?;
+    let (field, limits) = (argv[2], ctx.db.settings.hash);
+    let sum = ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
+        let old = match hash.get(field) {
+            None => 0,
+            Some(text) => args::int_or(text, "ERR hash value is not an integer")?,
+        };
+        let sum = old.checked_add(step).ok_or(CommandError::Overflow)?;
+        hash.insert(field, itoa::Buffer::new().format(sum).as_bytes(), limits);
+        Ok::<_, CommandError>(sum)
+    })??;
+    Ok(Reply::Int(sum))
+}
+
+fn hincrbyfloat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let step = argv[3];
+    // The step alone first, so that a bad one is told from a bad value.
+    extended_add(b"0", step).map_err(|error| match error {
+        ExtendedError::NotAFloat => CommandError::NotFloat,
+        ExtendedError::NanOrInfinity => CommandError::text("ERR value is NaN or Infinity"),
+    })?;
+    let (field, limits) = (argv[2], ctx.db.settings.hash);
+    let sum = ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
+        let old = hash.get(field).unwrap_or(b"0");
+        let sum = extended_add(old, step).map_err(|error| match error {
+            ExtendedError::NotAFloat => CommandError::text("ERR hash value is not a float"),
+            ExtendedError::NanOrInfinity => CommandError::NotFinite,
+        })?;
+        hash.insert(field, &sum, limits);
+        Ok::<_, CommandError>(sum)
+    })??;
+    ctx.db.effect(&[b"HSET", argv[1], field, &sum]);
+    Ok(Reply::Bulk(sum))
+}
+
+fn hdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let removed = ctx.db.edit(argv[1], |hash: &mut Hash| {
+        argv[2..].iter().filter(|field| hash.remove(field)).count()
+    })?;
+    Ok(removed.unwrap_or(0).into())
+}
+
+fn hget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let hash = ctx.db.get::<Hash>(argv[1])?;
+    Ok(hash.and_then(|hash| hash.get(argv[2])).map_or(Reply::Null, Reply::bulk))
+}
+
+fn hmget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let hash = ctx.db.get::<Hash>(argv[1])?;
+    let values = argv[2..]
+        .iter()
+        .map(|field| hash.and_then(|hash| hash.get(field)).map_or(Reply::Null, Reply::bulk));
+    Ok(Reply::Array(values.collect()))
+}
+
+fn hlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    Ok(ctx.db.get::<Hash>(argv[1])?.map_or(0, Collection::len).into())
+}
+
+fn hstrlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    Ok(ctx.db.get::<Hash>(argv[1])?.map_or(0, |hash| hash.strlen(argv[2])).into())
+}
+
+fn hexists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    Ok(ctx.db.get::<Hash>(argv[1])?.is_some_and(|hash| hash.contains(argv[2])).into())
+}
+
+fn hkeys(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let hash = ctx.db.get::<Hash>(argv[1])?;
+    Ok(Reply::Array(hash.iter().flat_map(|hash| hash.iter()).map(|(f, _)| Reply::bulk(f)).collect()))
+}
+
+fn hvals(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let hash = ctx.db.get::<Hash>(argv[1])?;
+    Ok(Reply::Array(hash.iter().flat_map(|hash| hash.iter()).map(|(_, v)| Reply::bulk(v)).collect()))
+}
+
+fn hgetall(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let hash = ctx.db.get::<Hash>(argv[1])?;
+    Ok(Reply::Map(hash.iter().flat_map(|hash| hash.iter()).map(bulks).collect()))
+}
+
+fn bulks((field, value): (&[u8], &[u8])) -> (Reply, Reply) {
+    (Reply::bulk(field), Reply::bulk(value))
+}
+
+fn hrandfield(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let mut random = ctx.db.random.fork();
+    let rng = &mut || random.next();
+    let Some(count) = argv.get(2) else {
+        let hash = ctx.db.get::<Hash>(argv[1])?;
+        let picked = hash.and_then(|hash| hash.random(rng));
+        return Ok(picked.map_or(Reply::Null, |(field, _)| Reply::bulk(field)));
+    };
+    let count = pick_count(count)?;
+    let with_values = match argv.get(3) {
+        None => false,
+        Some(option) if argv.len() == 4 && args::is(option, "WITHVALUES") => true,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(CommandError::text("ERR value is out of range"));
+    }
+    let Some(hash) = ctx.db.get::<Hash>(argv[1])? else { return Ok(Reply::Array(Vec::new())) };
+    let picked: Vec<(&[u8], &[u8])> = if count < 0 {
+        (0..count.unsigned_abs()).filter_map(|_| hash.random(rng)).collect()
+    } else if count as usize >= Collection::len(hash) {
+        hash.iter().collect()
+    } else {
+        hash.random_distinct(count as usize, rng)
+    };
+    Ok(if with_values {
+        Reply::Pairs(picked.into_iter().map(bulks).collect())
+    } else {
+        Reply::Array(picked.into_iter().map(|(field, _)| Reply::bulk(field)).collect())
+    })
+}
+
+/// How many random elements: negative allows repetition, within bounds.
+pub(super) fn pick_count(text: &[u8]) -> Result<i64, CommandError> {
+    let out_of_range = "ERR value is out of range";
+    let count = args::int(text)?;
+    if count == i64::MIN || (count < 0 && count.unsigned_abs() > MOST_REPEATED_PICKS) {
+        return Err(CommandError::text(out_of_range));
+    }
+    Ok(count)
+}

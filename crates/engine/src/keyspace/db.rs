@@ -260,6 +260,13 @@ impl Db {
         }
     }
 
+    /// The collection at `key` for a command that reads several at once: it
+    /// has looked at each with [`Db::get`] before.
+    pub fn view<T: Collection>(&self, key: &[u8]) -> Option<&T> {
+        let record = self.table.find(self.hash(key), |record| *record.key == *key)?;
+        if record.deadline > self.now_ms { T::of(&record.value) } else { None }
+    }
+
     /// The string at `key`, to read.
     pub fn get_str(&mut self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
         match self.read(key) {

@@ -15,7 +15,7 @@ mod table;
 mod zset;
 
 pub use hash::{Hash, HashLimits};
-pub use set::Set;
+pub use set::{Member, Set, SetLimits};
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 

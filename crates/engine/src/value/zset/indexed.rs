@@ -6,7 +6,7 @@
 
 use super::super::table::{Table, hash_bytes};
 use super::members::{Member, Members};
-use super::tree::{Tree, Walk};
+use super::tree::{Bound, Tree, Walk};
 
 /// Dictionary, tree and members; see the module.
 #[derive(Debug, Clone)]
@@ -53,19 +53,24 @@ impl Indexed {
 
     pub(super) fn rank(&self, member: &[u8]) -> Option<usize> {
         let score = self.score(member)?;
-        Some(self.tree.partition(|other_score, other| {
-            other_score < score || (other_score == score && self.members.member(other) < member)
-        }))
+        let up_to = self.tree.partition(&up_to(&self.members, score, member));
+        Some(up_to - 1)
     }
 
-    /// Number of entries at the front that `before` accepts.
-    pub(super) fn partition_scores(&self, before: impl Fn(f64) -> bool) -> usize {
-        self.tree.partition(|score, _| before(score))
+    /// Number of members with a lower score, or with this one too.
+    pub(super) fn count_scores(&self, score: f64, or_equal: bool) -> usize {
+        let before = |_| or_equal;
+        self.tree.partition(&Bound { score, before })
     }
 
-    /// Number of entries at the front that `before` accepts.
+    /// Number of members that `before` accepts, which are at the front. It looks
+    /// only at those that have the first one's score.
     pub(super) fn partition_members(&self, before: impl Fn(&[u8]) -> bool) -> usize {
-        self.tree.partition(|_, id| before(self.members.member(id)))
+        let Some((score, _)) = self.tree.walk(0, 1, false).next() else {
+            return 0;
+        };
+        let before = |id| before(self.members.member(id));
+        self.tree.partition(&Bound { score, before })
     }
 
     /// Sets a member's score; returns the one that it had.
@@ -76,14 +81,14 @@ impl Indexed {
             let members = &self.members;
             let hasher = |id: &u32| hash_bytes(members.member(*id));
             self.dictionary.insert_unique(hash, id, hasher);
-            self.tree.insert(score, id, up_to(members, score, member));
+            self.tree.insert(id, &up_to(members, score, member));
             return None;
         };
         let old = self.members.score(id);
         if old != score {
             let members = &self.members;
             self.tree.remove(up_to(members, old, member));
-            self.tree.insert(score, id, up_to(members, score, member));
+            self.tree.insert(id, &up_to(members, score, member));
             self.members.set_score(id, score);
         }
         Some(old)
@@ -180,10 +185,11 @@ impl Indexed {
     }
 }
 
-/// Accepts the entries up to this one, itself included.
-fn up_to(members: &Members, score: f64, member: &[u8]) -> impl Fn(f64, u32) -> bool {
-    move |other_score, other| {
-        other_score < score || (other_score == score && members.member(other) <= member)
+/// The place behind this entry.
+fn up_to(members: &Members, score: f64, member: &[u8]) -> Bound<impl Fn(u32) -> bool> {
+    Bound {
+        score,
+        before: move |id| members.member(id) <= member,
     }
 }
 

@@ -194,8 +194,14 @@ impl ZSet {
                 packed.partition(|_, score| max.reaches(score)),
             ),
             Form::Indexed(indexed) => (
-                indexed.partition_scores(|score| min.starts_after(score)),
-                indexed.partition_scores(|score| max.reaches(score)),
+                match min {
+                    Bound::Included(min) => indexed.count_scores(min, false),
+                    Bound::Excluded(min) => indexed.count_scores(min, true),
+                },
+                match max {
+                    Bound::Included(max) => indexed.count_scores(max, true),
+                    Bound::Excluded(max) => indexed.count_scores(max, false),
+                },
             ),
         };
         (start, end.saturating_sub(start))

@@ -5,7 +5,7 @@
 //! each child, so that ranks, entries by rank and bounds cost one descent: 3
 //! levels for 200,000 entries, 4 for ten million. The order between equal
 //! scores is that of the members, which live elsewhere: whoever compares passes
-//! a predicate on (score, id), and only ties have to look the member up.
+//! a predicate on ids, which only ties ask.
 //!
 //! Invariants: all leaves are equally deep; `mins` and `counts` are exact; no
 //! child is empty (the root may be a leaf that is). Nodes split in halves,
@@ -19,6 +19,13 @@ const CAPACITY: usize = 63;
 const SPARSE: usize = CAPACITY / 4;
 /// Two neighbours with no more than this in sum become one.
 const MERGED: usize = CAPACITY / 4 * 3;
+
+/// A place between entries: behind those of a lower score, and behind those of
+/// this score whose ids `before` accepts.
+pub(super) struct Bound<F> {
+    pub(super) score: f64,
+    pub(super) before: F,
+}
 
 /// A sorted run of entries: a leaf, or the smallest entries of some children.
 #[derive(Debug, Clone)]
@@ -47,14 +54,17 @@ impl Run {
         &self.scores[..self.len()]
     }
 
-    /// Number of entries that `before` accepts: those at the front.
+    /// Number of entries before `bound`: those at the front.
     #[inline]
-    fn partition(&self, before: &impl Fn(f64, u32) -> bool) -> usize {
+    fn partition(&self, bound: &Bound<impl Fn(u32) -> bool>) -> usize {
+        // Branches on purpose: the processor guesses its way on while a
+        // comparison waits for memory, which no branchless search can.
         let (ids, scores) = (self.ids(), self.scores());
         let (mut low, mut high) = (0, ids.len());
         while low < high {
             let middle = low.midpoint(high);
-            if before(scores[middle], ids[middle]) {
+            let score = scores[middle];
+            if score < bound.score || (score == bound.score && (bound.before)(ids[middle])) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -266,29 +276,29 @@ impl Node {
         right
     }
 
-    /// Adds an entry behind those that `before` accepts; returns the node that
+    /// Adds an entry at `bound`; returns the node that
     /// now stands to the right of this one, if it had to split.
     fn insert(
         &mut self,
         entry: (f64, u32),
-        before: &impl Fn(f64, u32) -> bool,
+        bound: &Bound<impl Fn(u32) -> bool>,
         heap: &mut usize,
     ) -> Option<Node> {
         match self {
             Node::Leaf(run) => {
-                let at = run.partition(before);
+                let at = run.partition(bound);
                 if run.len() < CAPACITY {
                     run.insert(at, entry);
                     return None;
                 }
             }
             Node::Inner(inner) => {
-                let behind = inner.mins.partition(before);
+                let behind = inner.mins.partition(bound);
                 let at = behind.saturating_sub(1);
                 if behind == 0 {
                     inner.mins.set(0, entry);
                 }
-                let added = inner.children[at].insert(entry, before, heap);
+                let added = inner.children[at].insert(entry, bound, heap);
                 let Some(added) = added else {
                     inner.counts[at] += 1;
                     return None;
@@ -298,7 +308,7 @@ impl Node {
             }
         }
         let Node::Leaf(run) = self else { return None };
-        let at = run.partition(before);
+        let at = run.partition(bound);
         let mut right = self.split(at, heap);
         if let (Node::Leaf(left), Node::Leaf(right)) = (self, &mut right) {
             // At the seam, the emptier half takes it.
@@ -368,10 +378,10 @@ trait Seek {
     fn entry(&self, leaf: &Run) -> usize;
 }
 
-/// To the last entry that the predicate accepts.
-struct ByKey<F>(F);
+/// To the last entry before the bound.
+struct ByKey<F>(Bound<F>);
 
-impl<F: Fn(f64, u32) -> bool> Seek for ByKey<F> {
+impl<F: Fn(u32) -> bool> Seek for ByKey<F> {
     fn child(&mut self, inner: &Inner) -> usize {
         inner.mins.partition(&self.0).saturating_sub(1)
     }
@@ -424,15 +434,15 @@ impl Tree {
         self.heap
     }
 
-    /// Number of entries that `before` accepts; it must accept a front part.
-    pub(super) fn partition(&self, before: impl Fn(f64, u32) -> bool) -> usize {
+    /// Number of entries before `bound`.
+    pub(super) fn partition(&self, bound: &Bound<impl Fn(u32) -> bool>) -> usize {
         let mut node = &self.root;
         let mut rank = 0;
         loop {
             match node {
-                Node::Leaf(run) => return rank + run.partition(&before),
+                Node::Leaf(run) => return rank + run.partition(bound),
                 Node::Inner(inner) => {
-                    let Some(at) = inner.mins.partition(&before).checked_sub(1) else {
+                    let Some(at) = inner.mins.partition(bound).checked_sub(1) else {
                         return rank;
                     };
                     rank += sum(&inner.counts[..at]);
@@ -475,10 +485,11 @@ impl Tree {
         }
     }
 
-    /// Adds an entry behind those that `before` accepts.
-    pub(super) fn insert(&mut self, score: f64, id: u32, before: impl Fn(f64, u32) -> bool) {
+    /// Adds an entry at `bound`, which has its score.
+    pub(super) fn insert(&mut self, id: u32, bound: &Bound<impl Fn(u32) -> bool>) {
         self.len += 1;
-        let Some(right) = self.root.insert((score, id), &before, &mut self.heap) else {
+        let entry = (bound.score, id);
+        let Some(right) = self.root.insert(entry, bound, &mut self.heap) else {
             return;
         };
         let root = Node::Inner(Box::new(Inner::new()));
@@ -490,9 +501,9 @@ impl Tree {
         }
     }
 
-    /// Removes the last entry that `up_to` accepts.
-    pub(super) fn remove(&mut self, up_to: impl Fn(f64, u32) -> bool) {
-        self.remove_found(&mut ByKey(up_to), 1, &mut |_| {});
+    /// Removes the last entry before `bound`.
+    pub(super) fn remove(&mut self, bound: Bound<impl Fn(u32) -> bool>) {
+        self.remove_found(&mut ByKey(bound), 1, &mut |_| {});
     }
 
     /// Removes at least one and up to `most` entries from `rank` on, if there

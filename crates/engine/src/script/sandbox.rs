@@ -1,0 +1,174 @@
+//! The globals of scripts: exactly those of Redis 7.0.15, read-only.
+//!
+//! `sandbox.lua` builds the tables; here are the functions that it cannot write
+//! in Lua: the error handler, the generator that every run seeds alike, and a
+//! `string.rep` that asks the memory limit first. Nothing that reaches the file
+//! system, the process, bytecode or the debug library is in the environment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mlua::{Lua, LuaOptions, Result, StdLib, Table, Value, Variadic};
+
+use super::raise::{self, Arguments};
+use super::{bit, cjson, cmsgpack, struct_pack};
+
+/// What the VM keeps of the environment.
+pub(crate) struct Sandbox {
+    /// The contents of `_G`, where `KEYS` and `ARGV` are set.
+    pub(crate) globals: Table,
+    /// The state of `math.random`.
+    pub(crate) random: Random,
+}
+
+/// A fresh Lua with base, table, string, math and coroutine loaded.
+pub(crate) fn lua() -> Result<Lua> {
+    Lua::new_with(StdLib::TABLE | StdLib::STRING | StdLib::MATH, LuaOptions::new())
+}
+
+/// Makes `lua` a sandbox with `redis` as its table of that name; `limit` is the
+/// memory that one string may fill.
+pub(crate) fn build(lua: &Lua, redis: Table, limit: usize) -> Result<Sandbox> {
+    let random = Random::default();
+    let host = lua.create_table()?;
+    host.raw_set("caught", lua.create_function(raise::caught)?)?;
+    host.raw_set("handler", lua.create_function(on_error)?)?;
+    host.raw_set("rep", lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?)?;
+    let state = random.clone();
+    host.raw_set("random", lua.create_function(move |lua, values: Variadic<Value>| state.pick(lua, &values))?)?;
+    let state = random.clone();
+    host.raw_set(
+        "randomseed",
+        lua.create_function(move |lua, values: Variadic<Value>| {
+            state.seed(Arguments::new(lua, &values).integer(1)? as i32);
+            Ok(())
+        })?,
+    )?;
+
+    let libraries = lua.create_table()?;
+    libraries.raw_set("redis", redis)?;
+    libraries.raw_set("cjson", cjson::library(lua)?)?;
+    libraries.raw_set("cmsgpack", cmsgpack::library(lua)?)?;
+    libraries.raw_set("bit", bit::library(lua)?)?;
+    libraries.raw_set("struct", struct_pack::library(lua)?)?;
+
+    // Without line numbers, its frames put no position of their own in front
+    // of an error, and the error handler knows them by their lack of a source.
+    let source = lua.load(include_str!("sandbox.lua")).set_name("=sandbox").into_function()?;
+    let build = lua.load(source.dump(true)).set_mode(mlua::chunk::ChunkMode::Binary).into_function()?;
+    let (environment, globals): (Table, Table) = build.call((lua.globals(), host, libraries))?;
+    lua.set_globals(environment)?;
+    Ok(Sandbox { globals, random })
+}
+
+/// Gives an error the position where it was raised, as Redis' handler does: in
+/// the fields `source` and `line` of a table, which any other value becomes.
+pub(crate) fn on_error(lua: &Lua, value: Value) -> Result<Value> {
+    let killed = match &value {
+        Value::Error(error) => match error.downcast_ref::<raise::Raise>() {
+            Some(raise::Raise::Killed(text)) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let value = match killed {
+        Some(text) => raise::reply_table(lua, &text, false)?,
+        None => raise::caught(lua, value)?,
+    };
+    let table = match value {
+        Value::Table(table) => table,
+        other => {
+            let mut text = b"ERR ".to_vec();
+            match &other {
+                Value::Boolean(value) => text.extend_from_slice(value.to_string().as_bytes()),
+                Value::Nil => text.extend_from_slice(b"nil"),
+                other => match lua.coerce_string(other.clone())? {
+                    Some(string) => text.extend_from_slice(&string.as_bytes()),
+                    None => text.extend_from_slice(other.to_string()?.as_bytes()),
+                },
+            }
+            let table = lua.create_table()?;
+            table.raw_set("err", lua.create_string(text)?)?;
+            table
+        }
+    };
+    if let Some((source, line)) = raised_at(lua) {
+        // A read-only table refuses; it then has no position.
+        let _ = table.set("source", source).and_then(|()| table.set("line", line));
+    }
+    Ok(Value::Table(table))
+}
+
+/// Source and line of the frame that raised, or of its caller where a library
+/// function did; the sandbox's own frames count as part of such a function.
+fn raised_at(lua: &Lua) -> Option<(String, i64)> {
+    let mut level = 1;
+    let mut library = false;
+    loop {
+        let (source, line, what) = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let name = source.source.map_or_else(String::new, |name| name.into_owned());
+            (name, frame.current_line().map_or(-1, |line| line as i64), source.what)
+        })?;
+        let own = source == "=?";
+        if own || (what == "C" && !library) {
+            library = true;
+            level += 1;
+        } else {
+            return Some((source, line));
+        }
+    }
+}
+
+/// `string.rep`, which refuses what memory cannot hold before it allocates.
+fn repeat(lua: &Lua, values: &[Value], limit: usize) -> Result<Value> {
+    let arguments = Arguments::new(lua, values);
+    let text = arguments.string(1)?;
+    let count = arguments.integer(2)?.max(0) as usize;
+    let bytes = text.as_bytes();
+    match bytes.len().checked_mul(count) {
+        Some(length) if limit == 0 || length <= limit => lua.create_string(bytes.repeat(count)).map(Value::String),
+        _ => Err(raise::Raise::Text(b"not enough memory".to_vec()).into()),
+    }
+}
+
+/// The 48-bit linear congruential generator of `lrand48`, which Redis seeds with
+/// 0 before each run so that a script's choices repeat.
+#[derive(Clone, Default)]
+pub(crate) struct Random(Arc<AtomicU64>);
+
+impl Random {
+    pub(crate) fn seed(&self, seed: i32) {
+        self.0.store((u64::from(seed as u32) << 16) | 0x330e, Ordering::Relaxed);
+    }
+
+    /// The next 31 bits.
+    fn next(&self) -> u32 {
+        let state = self.0.load(Ordering::Relaxed).wrapping_mul(0x5_deec_e66d).wrapping_add(0xb);
+        let state = state & 0xffff_ffff_ffff;
+        self.0.store(state, Ordering::Relaxed);
+        (state >> 17) as u32
+    }
+
+    /// `math.random`.
+    fn pick(&self, lua: &Lua, values: &[Value]) -> Result<f64> {
+        let most = i32::MAX as u32;
+        let unit = f64::from(self.next() % most) / f64::from(most);
+        let arguments = Arguments::new(lua, values);
+        let bound = |number| arguments.integer(number).map(|value| value as i32);
+        match arguments.count() {
+            0 => Ok(unit),
+            1 => {
+                let high = bound(1)?;
+                arguments.require(high >= 1, 1, "interval is empty")?;
+                Ok((unit * f64::from(high)).floor() + 1.0)
+            }
+            2 => {
+                let (low, high) = (bound(1)?, bound(2)?);
+                arguments.require(low <= high, 2, "interval is empty")?;
+                Ok((unit * f64::from(high.wrapping_sub(low).wrapping_add(1))).floor() + f64::from(low))
+            }
+            _ => Err(raise::error(lua, "wrong number of arguments")),
+        }
+    }
+}

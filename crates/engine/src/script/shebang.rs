@@ -1,0 +1,74 @@
+//! The first line of a script, `#!lua flags=…`, and what it declares.
+
+use crate::reply::Reply;
+
+/// The flags of a script that has a shebang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// It calls no command that writes.
+    pub const NO_WRITES: Flags = Flags(1);
+    /// It may run when memory is full.
+    pub const ALLOW_OOM: Flags = Flags(2);
+    /// It may run on stale data.
+    pub const ALLOW_STALE: Flags = Flags(4);
+    /// It may not run in a cluster.
+    pub const NO_CLUSTER: Flags = Flags(8);
+    /// Its keys may be of several slots.
+    pub const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(16);
+    /// It touches declared keys only (Upstash).
+    pub const ALLOW_KEY_LOCKING: Flags = Flags(32);
+
+    /// Whether all of `flags` are set.
+    pub const fn contains(self, flags: Flags) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+}
+
+const NAMES: [(&[u8], Flags); 6] = [
+    (b"no-writes", Flags::NO_WRITES),
+    (b"allow-oom", Flags::ALLOW_OOM),
+    (b"allow-stale", Flags::ALLOW_STALE),
+    (b"no-cluster", Flags::NO_CLUSTER),
+    (b"allow-cross-slot-keys", Flags::ALLOW_CROSS_SLOT_KEYS),
+    (b"allow-key-locking", Flags::ALLOW_KEY_LOCKING),
+];
+
+/// The flags, if there is a shebang, and the code, which then begins with the
+/// line's end so that lines keep their numbers.
+pub(crate) fn parse(body: &[u8]) -> Result<(Option<Flags>, &[u8]), Reply> {
+    if !body.starts_with(b"#!") {
+        return Ok((None, body));
+    }
+    let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.len() == body.len() {
+        return Err(Reply::error("ERR Invalid script shebang"));
+    }
+    let refuse = |what: &str, part: &[u8]| {
+        let mut text = format!("ERR {what}: ").into_bytes();
+        text.extend_from_slice(part);
+        Err(Reply::error(text))
+    };
+    let mut parts = line.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
+    let engine = parts.next().unwrap_or_default();
+    if engine != b"#!lua" {
+        return refuse("Unexpected engine in script shebang", engine);
+    }
+    let mut flags = Flags::default();
+    for part in parts {
+        let Some(names) = part.strip_prefix(b"flags=") else {
+            return refuse("Unknown lua shebang option", part);
+        };
+        if names.is_empty() {
+            continue;
+        }
+        for name in names.split(|byte| *byte == b',') {
+            match NAMES.iter().find(|(known, _)| *known == name) {
+                Some((_, flag)) => flags.0 |= flag.0,
+                None => return refuse("Unexpected flag in script shebang", name),
+            }
+        }
+    }
+    Ok((Some(flags), body.get(line.len()..).unwrap_or_default()))
+}

@@ -1,0 +1,365 @@
+//! The Lua VM of one keyspace: compiles scripts, keeps them by SHA-1, runs them.
+//!
+//! A VM lives as long as its keyspace and runs one script at a time. For each
+//! run the caller lends it a [`Host`], on which `redis.call` executes; the loan
+//! is two swaps of the host's value, so that a small host (a box, an `Arc`) makes
+//! it free. Globals are read-only and `KEYS`, `ARGV` and the random generator are
+//! set anew, so that no run sees another.
+//!
+//! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
+//! instructions that asks [`Host::tick`]. A kill is an error that no `pcall`
+//! holds. One library call (`string.find` with a hostile pattern) runs to its
+//! end before the hook is asked.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use mlua::{Function, HookTriggers, Lua, LuaString, Table, Value, VmState};
+use parking_lot::Mutex;
+use sha1::{Digest, Sha1};
+
+use super::convert::Fields;
+use super::library::{self, Shared};
+use super::raise::Raise;
+use super::sandbox::{self, Sandbox};
+use super::shebang::{self, Flags};
+use crate::reply::Reply;
+
+/// What scripts may ask of the engine during a run.
+pub trait Host: Default + Send + 'static {
+    /// Executes one command; an error reply is raised or returned as the script
+    /// asked. `resp3` is the protocol that the script chose.
+    fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply;
+
+    /// Asked every [`Limits::interval`] instructions.
+    fn tick(&mut self) -> Tick {
+        Tick::Continue
+    }
+
+    /// `redis.log`: a level from 0 (debug) to 3 (warning) and a line.
+    fn log(&mut self, level: u8, line: &[u8]) {
+        let _ = (level, line);
+    }
+
+    /// `redis.acl_check_cmd`; `None` when there is no such command.
+    fn allowed(&mut self, argv: &[&[u8]]) -> Option<bool> {
+        let _ = argv;
+        Some(true)
+    }
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// It goes on.
+    Continue,
+    /// It ends with Redis' answer to `SCRIPT KILL`.
+    Kill,
+}
+
+/// Bounds of a VM.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes that Lua may hold, cached scripts included; 0 for no bound.
+    pub memory: usize,
+    /// Instructions between two ticks.
+    pub interval: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory: 128 << 20, interval: 2000 }
+    }
+}
+
+/// How one run deviates from Redis.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Numbers given to `redis.call` lose their fraction, as on Upstash.
+    pub truncate_numbers: bool,
+}
+
+/// A compiled script.
+#[derive(Debug)]
+pub struct Script {
+    sha: [u8; 40],
+    flags: Option<Flags>,
+    body: Box<[u8]>,
+    function: Function,
+}
+
+impl Script {
+    /// The SHA-1 of the text in lower-case hexadecimal.
+    pub fn sha(&self) -> &[u8; 40] {
+        &self.sha
+    }
+
+    /// What its shebang declares; `None` without a shebang.
+    pub fn flags(&self) -> Option<Flags> {
+        self.flags
+    }
+
+    /// Its text.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// See the module.
+pub struct Vm<H: Host> {
+    lua: Lua,
+    shared: Arc<Mutex<Shared<H>>>,
+    scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
+    sandbox: Sandbox,
+    fields: Fields,
+    loadstring: Function,
+    xpcall: Function,
+    handler: Function,
+    keys: LuaString,
+    argv: LuaString,
+}
+
+impl<H: Host> std::fmt::Debug for Vm<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("scripts", &self.scripts.len()).field("memory", &self.memory()).finish()
+    }
+}
+
+impl<H: Host> Vm<H> {
+    /// A VM without scripts. Fails only when memory does.
+    pub fn new(limits: Limits) -> mlua::Result<Self> {
+        let lua = sandbox::lua()?;
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let native = lua.globals();
+        let loadstring = native.raw_get("loadstring")?;
+        let xpcall = native.raw_get("xpcall")?;
+        let redis = library::redis(&lua, &shared)?;
+        let sandbox = sandbox::build(&lua, redis, limits.memory)?;
+        let handler = lua.create_function(sandbox::on_error)?;
+        let watched = Arc::clone(&shared);
+        lua.set_global_hook(
+            HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
+            move |_, _| watched.lock().tick().map(|()| VmState::Continue),
+        )?;
+        lua.set_memory_limit(limits.memory)?;
+        Ok(Vm {
+            fields: Fields::new(&lua)?,
+            keys: lua.create_string("KEYS")?,
+            argv: lua.create_string("ARGV")?,
+            lua,
+            shared,
+            scripts: HashMap::with_hasher(RandomState::new()),
+            sandbox,
+            loadstring,
+            xpcall,
+            handler,
+        })
+    }
+
+    /// The script with this text, compiled now if it is not known yet; the
+    /// error is Redis' reply.
+    pub fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
+        let sha = sha1_hex(body);
+        if let Some(script) = self.scripts.get(&sha) {
+            return Ok(Arc::clone(script));
+        }
+        let (flags, code) = shebang::parse(body)?;
+        let function = self.compile(code)?;
+        let script = Arc::new(Script { sha, flags, body: body.into(), function });
+        self.scripts.insert(sha, Arc::clone(&script));
+        Ok(script)
+    }
+
+    fn compile(&self, code: &[u8]) -> Result<Function, Reply> {
+        let failed = |text: &[u8]| {
+            let mut full = b"ERR Error compiling script (new function): ".to_vec();
+            full.extend_from_slice(text);
+            Reply::error(full)
+        };
+        // What begins with ESC is bytecode to Lua; after a blank it is text.
+        let blank: &[u8] = if code.first() == Some(&27) { b" " } else { b"" };
+        let compiled = self
+            .lua
+            .create_string([blank, code].concat())
+            .and_then(|code| self.loadstring.call::<(Value, Value)>((code, "@user_script")));
+        match compiled {
+            Ok((Value::Function(function), _)) => Ok(function),
+            Ok((_, Value::String(text))) => Err(failed(&text.as_bytes())),
+            Ok(_) | Err(_) => Err(failed(b"not enough memory")),
+        }
+    }
+
+    /// The cached script with this SHA-1, in hexadecimal of either case.
+    pub fn script(&self, sha: &[u8]) -> Option<Arc<Script>> {
+        let mut sha: [u8; 40] = sha.try_into().ok()?;
+        sha.make_ascii_lowercase();
+        self.scripts.get(&sha).map(Arc::clone)
+    }
+
+    /// Whether a script with this SHA-1 is cached.
+    pub fn exists(&self, sha: &[u8]) -> bool {
+        self.script(sha).is_some()
+    }
+
+    /// Runs a script on `host`, which comes back as the run left it.
+    pub fn run(
+        &mut self,
+        script: &Script,
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+        options: RunOptions,
+        host: &mut H,
+    ) -> Reply {
+        self.sandbox.random.seed(0);
+        let loan = Loan::new(&self.shared, host, options);
+        let outcome = self.set_arguments(keys, argv).and_then(|()| {
+            self.xpcall.call::<(bool, Value)>((&script.function, &self.handler))
+        });
+        let resp3 = loan.end();
+        match outcome {
+            Ok((true, value)) => self.fields.to_reply(&self.lua, &value, resp3),
+            Ok((false, value)) => self.failure(script, &value),
+            Err(error) => self.failure(script, &Value::Error(Box::new(error))),
+        }
+    }
+
+    fn set_arguments(&self, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<()> {
+        let globals = &self.sandbox.globals;
+        globals.raw_set(&self.keys, self.strings(keys)?)?;
+        globals.raw_set(&self.argv, self.strings(argv)?)
+    }
+
+    fn strings(&self, items: &[&[u8]]) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(items.len(), 0)?;
+        for (index, item) in items.iter().enumerate() {
+            // Text goes to Lua's stack directly, other bytes by way of a handle.
+            match std::str::from_utf8(item) {
+                Ok(text) => table.raw_set(index + 1, text)?,
+                Err(_) => table.raw_set(index + 1, self.lua.create_string(item)?)?,
+            }
+        }
+        Ok(table)
+    }
+
+    /// The reply of a run that raised `value`, which the handler has made a table
+    /// unless memory or the stack failed it.
+    #[cold]
+    fn failure(&self, script: &Script, value: &Value) -> Reply {
+        let sha = String::from_utf8_lossy(&script.sha);
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.as_bytes().to_vec()),
+            Value::Integer(_) | Value::Number(_) => {
+                Some(self.lua.coerce_string(value.clone()).ok()??.as_bytes().to_vec())
+            }
+            _ => None,
+        };
+        let described = match value {
+            Value::Table(table) => {
+                let field = |name: &str| table.get::<Value>(name).ok().as_ref().and_then(text);
+                field("err").map(|err| (err, field("source"), field("line")))
+            }
+            _ => None,
+        };
+        let out = match described {
+            Some((mut err, Some(source), Some(line))) => {
+                err.extend_from_slice(format!(" script: {sha}, on ").as_bytes());
+                err.extend_from_slice(&source);
+                err.push(b':');
+                err.extend_from_slice(&line);
+                err.push(b'.');
+                err
+            }
+            Some((err, ..)) => err,
+            None => {
+                let what = match value {
+                    Value::Error(error) if matches!(super::raise::innermost(error), mlua::Error::MemoryError(_)) => {
+                        b"not enough memory".to_vec()
+                    }
+                    value => text(value).unwrap_or_else(|| b"execution failure".to_vec()),
+                };
+                let mut out = format!("ERR Error running script {sha}, ").into_bytes();
+                out.extend(what.iter().take(100));
+                out
+            }
+        };
+        // What failed for lack of memory has left garbage in its place.
+        if self.lua.used_memory() > 1 << 20 {
+            let _ = self.lua.gc_collect();
+        }
+        Reply::error(out)
+    }
+
+    /// Forgets all scripts.
+    pub fn flush(&mut self) {
+        self.scripts.clear();
+        let _ = self.lua.gc_collect();
+    }
+
+    /// How many scripts are cached.
+    pub fn len(&self) -> usize {
+        self.scripts.len()
+    }
+
+    /// Whether no script is cached.
+    pub fn is_empty(&self) -> bool {
+        self.scripts.is_empty()
+    }
+
+    /// Bytes that Lua holds, and the texts of the cached scripts.
+    pub fn memory(&self) -> usize {
+        self.lua.used_memory() + self.scripts.values().map(|script| script.body.len()).sum::<usize>()
+    }
+}
+
+/// A host inside the VM for the time of a run; goes back even when a panic ends
+/// the run.
+struct Loan<'a, H: Host> {
+    shared: &'a Mutex<Shared<H>>,
+    host: &'a mut H,
+}
+
+impl<'a, H: Host> Loan<'a, H> {
+    fn new(shared: &'a Mutex<Shared<H>>, host: &'a mut H, options: RunOptions) -> Self {
+        shared.lock().begin(host, options);
+        Loan { shared, host }
+    }
+
+    /// Ends the loan; answers the protocol that the script chose.
+    fn end(self) -> bool {
+        self.shared.lock().resp3
+    }
+}
+
+impl<H: Host> Drop for Loan<'_, H> {
+    fn drop(&mut self) {
+        std::mem::swap(&mut self.shared.lock().host, self.host);
+    }
+}
+
+/// SHA-1 in lower-case hexadecimal.
+pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(Sha1::digest(bytes)) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    hex
+}
+
+impl<H: Host> Shared<H> {
+    fn begin(&mut self, host: &mut H, options: RunOptions) {
+        std::mem::swap(&mut self.host, host);
+        self.options = options;
+        self.resp3 = false;
+        self.killed = false;
+    }
+
+    fn tick(&mut self) -> mlua::Result<()> {
+        self.killed = self.killed || self.host.tick() == Tick::Kill;
+        if self.killed {
+            return Err(Raise::Killed(b"ERR Script killed by user with SCRIPT KILL.".to_vec()).into());
+        }
+        Ok(())
+    }
+}
