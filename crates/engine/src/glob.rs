@@ -14,6 +14,11 @@ pub fn matches_ignore_case(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 fn matches_with(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    // Redis looks at no element of the pattern when there is no text: not even
+    // `*` matches the empty string.
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut at, mut read) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while read < text.len() {
@@ -89,7 +94,8 @@ mod tests {
     #[test]
     fn patterns() {
         for (pattern, text, expected) in [
-            ("*", "", true),
+            ("*", "", false),
+            ("**", "a", true),
             ("a*c", "abbc", true),
             ("a*c", "abbd", false),
             ("h?llo", "hello", true),

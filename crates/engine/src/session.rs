@@ -72,6 +72,9 @@ pub struct Client {
     pub(crate) channels: AtomicUsize,
     pub(crate) patterns: AtomicUsize,
     pub(crate) protocol: AtomicU8,
+    /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
+    /// nobody.
+    scope: AtomicU64,
     /// Its messages; closing it ends the connection.
     pub mailbox: Arc<Mailbox>,
 }
@@ -92,8 +95,24 @@ impl Client {
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             protocol: AtomicU8::new(2),
+            scope: AtomicU64::new(0),
             mailbox: Arc::default(),
         }
+    }
+
+    /// The keyspace number and the role that it acts in.
+    pub(crate) fn scope(&self) -> Option<(u32, Role)> {
+        let scope = self.scope.load(Ordering::Relaxed);
+        let role = if scope & 1 == 1 { Role::ReadOnly } else { Role::Full };
+        (scope >> 1).checked_sub(1).map(|keyspace| (keyspace as u32, role))
+    }
+
+    fn set_scope(&self, principal: Option<&Principal>) {
+        let scope = principal.map_or(0, |principal| {
+            let reader = u64::from(principal.role == Role::ReadOnly);
+            (u64::from(principal.keyspace.id) + 1) << 1 | reader
+        });
+        self.scope.store(scope, Ordering::Relaxed);
     }
 }
 
@@ -126,6 +145,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(client: Arc<Client>, dialect: Dialect, principal: Option<Principal>) -> Self {
+        client.set_scope(principal.as_ref());
         Session {
             principal,
             protocol: Protocol::Resp2,
@@ -147,6 +167,7 @@ impl Session {
 
     /// Acts for `principal` from now on.
     pub fn set_principal(&mut self, principal: Option<Principal>) {
+        self.client.set_scope(principal.as_ref());
         self.principal = principal;
     }
 

@@ -306,16 +306,12 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
     }
     let stat = db.commands.of(command.id);
     stat.calls += 1;
-    match outcome {
-        Ok(reply) => {
-            stat.failed += u64::from(reply.is_error());
-            reply
-        }
-        Err(error) => {
-            stat.failed += 1;
-            error.into()
-        }
+    let reply = outcome.unwrap_or_else(Reply::from);
+    if reply.is_error() {
+        stat.failed += 1;
+        db.commands.count_error(&reply);
     }
+    reply
 }
 
 /// Runs a command that a script asked for: `read_only` for the `_RO` forms and
@@ -363,11 +359,22 @@ fn run_unlocked(
     command: &'static Command,
     argv: &[&[u8]],
 ) -> Reply {
+    let start = engine.now_micros();
     session.client.last_command.store(command.id + 1, Ordering::Relaxed);
-    match command.spec.run {
+    session.client.active_us.store(start, Ordering::Relaxed);
+    let reply = match command.spec.run {
         Run::Unlocked(handler) => handler(engine, session, argv).unwrap_or_else(Reply::from),
         Run::Locked(_) | Run::Container => Reply::from(CommandError::Syntax),
+    };
+    if let Some(keyspace) = session.keyspace() {
+        let mut stats = keyspace.unlocked.lock();
+        let stat = stats.of(command.id);
+        stat.calls += 1;
+        stat.usec += engine.now_micros().saturating_sub(start);
+        stat.failed += u64::from(reply.is_error());
+        stats.count_error(&reply);
     }
+    reply
 }
 
 /// Checks everything that can be checked without the lock; inside MULTI,
@@ -378,6 +385,9 @@ fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
         Err(refusal) => {
             if let Some(transaction) = &mut session.transaction {
                 transaction.aborted = true;
+            }
+            if let Some(keyspace) = session.keyspace() {
+                keyspace.unlocked.lock().count_error(&refusal);
             }
             return Prepared::Done(refusal);
         }
@@ -411,7 +421,7 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     if session.dialect == Dialect::Upstash {
         refuse_rest(command, name)?;
     }
-    if !command.spec.accepts(argv.len()) {
+    if !command.spec.accepts_in(session.dialect, argv.len()) {
         return Err(CommandError::wrong_arity(&command.full_name).into());
     }
     if session.principal.is_none() && !command.spec.flags.has(Flags::NO_AUTH) {
@@ -430,7 +440,7 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
         return Err(Reply::error(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
              are allowed in this context",
-            command.spec.name
+            command.full_name
         )));
     }
     Ok(command)

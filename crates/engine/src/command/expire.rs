@@ -1,3 +1,168 @@
-use super::spec::CommandSpec;
+//! Deadlines: setting, reading and removing them.
+//!
+//! A deadline is logged as `PEXPIREAT` in absolute time, and one that has
+//! already passed as the `DEL` that it comes to.
 
-pub(super) const COMMANDS: &[CommandSpec] = &[];
+use super::Ctx;
+use super::args::{at, int, is};
+use super::generic::count_lookup;
+use super::spec::{Acl, CommandSpec, ONE_KEY, Outcome};
+use crate::error::CommandError;
+use crate::reply::Reply;
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::new("expire", -3, expire).writes(ONE_KEY, Acl::KEYSPACE).fast(),
+    CommandSpec::new("expireat", -3, expireat)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("1.2.0"),
+    CommandSpec::new("expiretime", 2, expiretime)
+        .reads(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("7.0.0"),
+    CommandSpec::new("persist", 2, persist)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("2.2.0"),
+    CommandSpec::new("pexpire", -3, pexpire)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("2.6.0"),
+    CommandSpec::new("pexpireat", -3, pexpireat)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("2.6.0"),
+    CommandSpec::new("pexpiretime", 2, pexpiretime)
+        .reads(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("7.0.0"),
+    CommandSpec::new("pttl", 2, pttl).reads(ONE_KEY, Acl::KEYSPACE).fast().since("2.6.0"),
+    CommandSpec::new("ttl", 2, ttl).reads(ONE_KEY, Acl::KEYSPACE).fast(),
+];
+
+fn expire(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let now = ctx.now_ms() as i64;
+    set(ctx, argv, "expire", 1000, now)
+}
+
+fn pexpire(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let now = ctx.now_ms() as i64;
+    set(ctx, argv, "pexpire", 1, now)
+}
+
+fn expireat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    set(ctx, argv, "expireat", 1000, 0)
+}
+
+fn pexpireat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    set(ctx, argv, "pexpireat", 1, 0)
+}
+
+/// What must hold of the old deadline.
+#[derive(Default)]
+struct Conditions {
+    absent: bool,
+    present: bool,
+    greater: bool,
+    less: bool,
+}
+
+impl Conditions {
+    fn parse(options: &[&[u8]]) -> Result<Self, CommandError> {
+        let mut conditions = Conditions::default();
+        for option in options {
+            if is(option, "NX") {
+                conditions.absent = true;
+            } else if is(option, "XX") {
+                conditions.present = true;
+            } else if is(option, "GT") {
+                conditions.greater = true;
+            } else if is(option, "LT") {
+                conditions.less = true;
+            } else {
+                return Err(CommandError::Bytes([b"ERR Unsupported option ", *option].concat()));
+            }
+        }
+        if conditions.absent && (conditions.present || conditions.greater || conditions.less) {
+            return Err(CommandError::text(
+                "ERR NX and XX, GT or LT options at the same time are not compatible",
+            ));
+        }
+        if conditions.greater && conditions.less {
+            return Err(CommandError::text(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
+        }
+        Ok(conditions)
+    }
+
+    /// Whether the deadline may go from `old` to `new`; no deadline counts as
+    /// infinitely late.
+    fn allow(&self, old: Option<i64>, new: i64) -> bool {
+        match old {
+            None => !self.present && !self.greater,
+            Some(old) => {
+                !self.absent && !(self.greater && new <= old) && !(self.less && new >= old)
+            }
+        }
+    }
+}
+
+/// Sets the deadline to `base` plus the argument in units of `unit` ms.
+fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, unit: i64, base: i64) -> Outcome {
+    let key = at(argv, 1)?;
+    let conditions = Conditions::parse(argv.get(3..).unwrap_or_default())?;
+    let when = int(at(argv, 2)?)?
+        .checked_mul(unit)
+        .and_then(|when| when.checked_add(base))
+        .ok_or_else(|| CommandError::invalid_expire(name))?;
+    let Some(old) = ctx.db.deadline(key) else { return Ok(Reply::Int(0)) };
+    if !conditions.allow(old.map(|old| old as i64), when) {
+        return Ok(Reply::Int(0));
+    }
+    match u64::try_from(when) {
+        Ok(deadline) if deadline > ctx.now_ms() => {
+            ctx.db.set_deadline(key, Some(deadline));
+            let text = itoa::Buffer::new().format(deadline).to_owned();
+            ctx.db.effect(&[b"PEXPIREAT", key, text.as_bytes()]);
+        }
+        _ => {
+            ctx.db.remove(key);
+            ctx.db.effect(&[b"DEL", key]);
+        }
+    }
+    Ok(Reply::Int(1))
+}
+
+fn persist(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let key = at(argv, 1)?;
+    let expires = matches!(ctx.db.deadline(key), Some(Some(_)));
+    Ok((expires && ctx.db.set_deadline(key, None)).into())
+}
+
+/// -2 without a key, -1 without a deadline, else `show` of it.
+fn read(ctx: &mut Ctx<'_>, argv: &[&[u8]], show: impl FnOnce(u64, u64) -> u64) -> Outcome {
+    let deadline = ctx.db.deadline(at(argv, 1)?);
+    count_lookup(ctx.db, deadline.is_some());
+    Ok(Reply::Int(match deadline {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(deadline)) => show(deadline, ctx.db.now_ms) as i64,
+    }))
+}
+
+fn ttl(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    read(ctx, argv, |deadline, now| (deadline.saturating_sub(now) + 500) / 1000)
+}
+
+fn pttl(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    read(ctx, argv, |deadline, now| deadline.saturating_sub(now))
+}
+
+fn expiretime(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    read(ctx, argv, |deadline, _| (deadline + 500) / 1000)
+}
+
+fn pexpiretime(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    read(ctx, argv, |deadline, _| deadline)
+}

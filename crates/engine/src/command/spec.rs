@@ -13,7 +13,7 @@ use super::Ctx;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::Reply;
-use crate::session::Session;
+use crate::session::{Dialect, Session};
 
 /// What a handler answers.
 pub type Outcome = Result<Reply, CommandError>;
@@ -230,6 +230,8 @@ pub struct CommandSpec {
     pub name: &'static str,
     /// Number of arguments, the name included; negative is "at least".
     pub arity: i32,
+    /// The arity in Upstash's dialect.
+    pub upstash_arity: i32,
     /// Flags.
     pub flags: Flags,
     /// Where its keys stand.
@@ -260,6 +262,7 @@ impl CommandSpec {
         CommandSpec {
             name,
             arity,
+            upstash_arity: arity,
             flags: Flags::empty(),
             keys: Keys::None,
             acl: Acl::empty(),
@@ -359,6 +362,12 @@ impl CommandSpec {
         self
     }
 
+    /// Upstash takes another number of arguments.
+    pub const fn upstash_arity(mut self, arity: i32) -> Self {
+        self.upstash_arity = arity;
+        self
+    }
+
     /// All categories, those that the flags imply among them.
     pub const fn categories(&self) -> Acl {
         let mut acl = self.acl;
@@ -380,12 +389,20 @@ impl CommandSpec {
 
     /// Whether `count` arguments, the name included, satisfy the arity.
     pub const fn accepts(&self, count: usize) -> bool {
-        if self.arity >= 0 {
-            count == self.arity as usize
-        } else {
-            count >= self.arity.unsigned_abs() as usize
+        satisfies(self.arity, count)
+    }
+
+    /// The same by the rules of `dialect`.
+    pub fn accepts_in(&self, dialect: Dialect, count: usize) -> bool {
+        match dialect {
+            Dialect::Redis => satisfies(self.arity, count),
+            Dialect::Upstash => satisfies(self.upstash_arity, count),
         }
     }
+}
+
+const fn satisfies(arity: i32, count: usize) -> bool {
+    if arity >= 0 { count == arity as usize } else { count >= arity.unsigned_abs() as usize }
 }
 
 /// The families, each from the file that implements it.

@@ -1,6 +1,13 @@
-//! What INFO commandstats shows, kept by command id.
+//! What INFO commandstats and errorstats show, kept by command id and by the
+//! errors' code words.
+
+use std::collections::BTreeMap;
 
 use super::spec::command_count;
+use crate::reply::Reply;
+
+/// Code words that are told apart; scripts may invent any number of them.
+const ERROR_CODES: usize = 128;
 
 /// Counts of one command.
 #[derive(Debug, Default, Clone, Copy)]
@@ -15,24 +22,58 @@ pub struct CommandStat {
     pub failed: u64,
 }
 
-/// Counts of all commands.
-#[derive(Debug, Default)]
-pub struct CommandStats(Vec<CommandStat>);
+/// Counts of all commands and errors.
+#[derive(Debug, Default, Clone)]
+pub struct CommandStats {
+    commands: Vec<CommandStat>,
+    errors: BTreeMap<Box<[u8]>, u64>,
+}
 
 impl CommandStats {
     pub(crate) fn of(&mut self, id: usize) -> &mut CommandStat {
-        if id >= self.0.len() {
-            self.0.resize(command_count().max(id + 1), CommandStat::default());
+        if id >= self.commands.len() {
+            self.commands.resize(command_count().max(id + 1), CommandStat::default());
         }
-        &mut self.0[id]
+        &mut self.commands[id]
+    }
+
+    /// Counts the code word of `reply` if it is an error.
+    pub(crate) fn count_error(&mut self, reply: &Reply) {
+        let Reply::Error(text) = reply else { return };
+        let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES {
+            self.errors.insert(code.into(), 1);
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub(crate) fn add(&mut self, other: &CommandStats) {
+        for (id, stat) in other.iter() {
+            let sum = self.of(id);
+            sum.calls += stat.calls;
+            sum.usec += stat.usec;
+            sum.rejected += stat.rejected;
+            sum.failed += stat.failed;
+        }
+        for (code, count) in &other.errors {
+            *self.errors.entry(code.clone()).or_default() += count;
+        }
+    }
+
+    /// Each error's code word with its count.
+    pub fn errors(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        self.errors.iter().map(|(code, count)| (&**code, *count))
     }
 
     /// Each command id with its counts.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &CommandStat)> {
-        self.0.iter().enumerate()
+        self.commands.iter().enumerate()
     }
 
     pub(crate) fn reset(&mut self) {
-        self.0.clear();
+        self.commands.clear();
+        self.errors.clear();
     }
 }

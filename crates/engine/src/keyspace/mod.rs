@@ -18,6 +18,9 @@ pub use watch::WatchFlag;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
+use crate::command::stat::CommandStats;
 use crate::pubsub::Hub;
 
 /// One database; see the module.
@@ -29,6 +32,8 @@ pub struct Keyspace {
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
     pub(crate) script: RunningScript,
+    /// Counts of what ran or was refused without the lock.
+    pub(crate) unlocked: Mutex<CommandStats>,
     /// Position of its last write, readable without the lock.
     pub(crate) last_seq: AtomicU64,
 }
@@ -73,6 +78,7 @@ impl Keyspace {
             data: Lock::new(db),
             hub: Hub::default(),
             script: RunningScript::default(),
+            unlocked: Mutex::default(),
             last_seq: AtomicU64::new(0),
         }
     }
