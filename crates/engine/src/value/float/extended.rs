@@ -273,7 +273,7 @@ impl Magnitude {
         let lift = u128::from(number).leading_zeros();
         let number = u128::from(number) << lift;
         let inexact = u128::from(number % power != 0);
-        Magnitude::rounded(number / power | inexact, -i64::from(lift))
+        Magnitude::rounded((number / power) | inexact, -i64::from(lift))
     }
 
     fn from_big(number: &BigUint, exponent: i64, inexact: bool) -> Magnitude {

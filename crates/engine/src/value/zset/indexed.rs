@@ -53,8 +53,8 @@ impl Indexed {
 
     pub(super) fn rank(&self, member: &[u8]) -> Option<usize> {
         let score = self.score(member)?;
-        let up_to = self.tree.partition(&up_to(&self.members, score, member));
-        Some(up_to - 1)
+        let up_to = up_to(&self.members, score, member);
+        self.tree.partition(&up_to).checked_sub(1)
     }
 
     /// Number of members with a lower score, or with this one too.

@@ -563,3 +563,10 @@ fn large_trees_stay_exact() {
     }
     assert!(model.is_empty() && zset.is_empty());
 }
+
+#[test]
+fn it_moves_between_threads() {
+    fn is_plain<T: Send + Clone + std::fmt::Debug>() {}
+    is_plain::<ZSet>();
+    is_plain::<ZSetIter<'_>>();
+}
