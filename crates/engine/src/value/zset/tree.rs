@@ -3,9 +3,9 @@
 //!
 //! Each inner node knows the smallest entry and the number of entries below
 //! each child, so that ranks, entries by rank and bounds cost one descent: 3
-//! levels for 80,000 entries in random order, 4 for three million. The order between equal
-//! scores is that of the members, which live elsewhere: whoever compares passes
-//! a predicate on ids, which only ties ask.
+//! levels for 80,000 entries in random order, 4 for three million. The order
+//! between equal scores is that of the members, which live elsewhere: whoever
+//! compares passes a predicate on ids, which only ties ask.
 //!
 //! Invariants: all leaves are equally deep; `mins` and `counts` are exact; no
 //! child is empty (the root may be a leaf that is). Nodes split in halves,
