@@ -136,11 +136,20 @@ impl<'a> Batch<'a> {
         }
         self.set_time();
         self.db.begin_undo();
+        let mark = self.db.effects.mark();
         let replies = prepared
             .iter()
             .zip(commands)
             .map(|(command, argv)| self.with_ctx(session, |ctx| call(ctx, command, argv)))
             .collect();
+        if std::mem::take(&mut self.db.must_roll_back) {
+            self.db.rollback();
+            self.db.effects.truncate(mark);
+            self.log();
+            return Err(Reply::error(
+                "EXECABORT Transaction discarded because of: a script in it was killed",
+            ));
+        }
         self.db.commit();
         self.log();
         self.clock_us = self.engine.now_micros();
@@ -312,6 +321,12 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
         db.commands.count_error(&reply);
     }
     reply
+}
+
+/// Whether `session` may run the command; `None` when there is no such command.
+pub(crate) fn may_call(session: &Session, argv: &[&[u8]]) -> Option<bool> {
+    let command = resolve(find(argv.first()?)?, argv).ok()?;
+    Some(refuse_role(session, command).is_none())
 }
 
 /// Runs a command that a script asked for: `read_only` for the `_RO` forms and

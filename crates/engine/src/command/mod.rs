@@ -24,7 +24,7 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
-pub(crate) use dispatch::{call, call_scripted};
+pub(crate) use dispatch::{call, call_scripted, may_call};
 
 use std::sync::Arc;
 

@@ -94,6 +94,8 @@ bits! {
         FAST = "fast",
         /// Needs no authentication.
         NO_AUTH = "no_auth",
+        /// May be called without keys.
+        NO_MANDATORY_KEYS = "no_mandatory_keys",
         /// Keys found only by parsing.
         MOVABLEKEYS = "movablekeys",
         /// Not inside MULTI.

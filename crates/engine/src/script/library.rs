@@ -21,6 +21,8 @@ pub(crate) struct Shared<H> {
     pub(crate) resp3: bool,
     /// Once set, every tick ends the run.
     pub(crate) killed: bool,
+    /// The VM's memory limit.
+    pub(crate) memory: usize,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.
@@ -83,11 +85,22 @@ fn call<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &MultiValue, rais
     let mut run = shared.lock();
     let resp3 = run.resp3;
     let truncate = run.options.truncate_numbers;
+    let memory = run.memory;
     let answer = with_command(values, truncate, |argv| run.host.call(argv, resp3));
     drop(run);
     match answer {
         Ok(Reply::Error(text)) if raises => Err(Raise::Reply { text, replied: true }.into()),
-        Ok(reply) => convert::to_lua(lua, reply, resp3),
+        Ok(Reply::Int(value)) => Ok(Value::Number(value as f64)),
+        Ok(reply) => {
+            // Under a limit each allocation would be a protected call.
+            lua.set_memory_limit(0)?;
+            let value = convert::to_lua(lua, reply, resp3);
+            lua.set_memory_limit(memory)?;
+            if memory > 0 && lua.used_memory() > memory {
+                return Err(Raise::Text(b"not enough memory".to_vec()).into());
+            }
+            value
+        }
         Err(text) if raises => Err(refuse(text)),
         Err(text) => raise::reply_table(lua, format!("ERR {text}").as_bytes(), false),
     }

@@ -261,4 +261,39 @@ string_metatable = seal({ __index = globals.string })
 local environment = seal(globals, seal({ __index = missing }))
 setmetatable(globals, { __index = missing })
 globals._G = environment
-return environment, globals
+
+local handler, unpack = host.handler, native.unpack
+
+-- A short plain array is spread out: its length, then its items. Anything else
+-- is `true` and the value, and an error `false` and its table.
+local function answer(ok, value)
+  if ok and type(value) == 'table' then
+    local length = #value
+    if length > 0 and length <= 64 and next(value, length) == nil then
+      return length, unpack(value, 1, length)
+    end
+  end
+  return ok, value
+end
+
+local function run(script, count, ...)
+  if count == 0 then
+    globals.KEYS, globals.ARGV = {}, { ... }
+  elseif count == 1 then
+    globals.KEYS, globals.ARGV = { (...) }, { select(2, ...) }
+  else
+    local keys, all = {}, { ... }
+    for i = 1, count do
+      keys[i] = all[i]
+    end
+    globals.KEYS, globals.ARGV = keys, { select(count + 1, ...) }
+  end
+  return answer(xpcall(script, handler))
+end
+
+local function run_with_tables(script, keys, arguments)
+  globals.KEYS, globals.ARGV = keys, arguments
+  return answer(xpcall(script, handler))
+end
+
+return environment, run, run_with_tables

@@ -8,17 +8,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mlua::{Lua, LuaOptions, Result, StdLib, Table, Value, Variadic};
+use mlua::{Function, Lua, LuaOptions, Result, StdLib, Table, Value, Variadic};
 
 use super::raise::{self, Arguments};
 use super::{bit, cjson, cmsgpack, struct_pack};
 
+/// The chunk name of `sandbox.lua`, by which the error handler knows its frames.
+const OWN_SOURCE: &str = "=sandbox";
+
 /// What the VM keeps of the environment.
 pub(crate) struct Sandbox {
-    /// The contents of `_G`, where `KEYS` and `ARGV` are set.
-    pub(crate) globals: Table,
-    /// The state of `math.random`.
-    pub(crate) random: Random,
+    /// `run(script, number of keys, keys and arguments…)`: sets `KEYS` and `ARGV`
+    /// and answers `true, value`, or `length, items…` for a short plain array, or
+    /// `false, error`.
+    pub(crate) run: Function,
+    /// The same with two tables, for more strings than the stack holds.
+    pub(crate) run_with_tables: Function,
 }
 
 /// A fresh Lua with base, table, string, math and coroutine loaded.
@@ -52,13 +57,11 @@ pub(crate) fn build(lua: &Lua, redis: Table, limit: usize) -> Result<Sandbox> {
     libraries.raw_set("bit", bit::library(lua)?)?;
     libraries.raw_set("struct", struct_pack::library(lua)?)?;
 
-    // Without line numbers, its frames put no position of their own in front
-    // of an error, and the error handler knows them by their lack of a source.
-    let source = lua.load(include_str!("sandbox.lua")).set_name("=sandbox").into_function()?;
-    let build = lua.load(source.dump(true)).set_mode(mlua::chunk::ChunkMode::Binary).into_function()?;
-    let (environment, globals): (Table, Table) = build.call((lua.globals(), host, libraries))?;
+    let source = lua.load(include_str!("sandbox.lua")).set_name(OWN_SOURCE);
+    let (environment, run, run_with_tables): (Table, Function, Function) =
+        source.call((lua.globals(), host, libraries))?;
     lua.set_globals(environment)?;
-    Ok(Sandbox { globals, random })
+    Ok(Sandbox { run, run_with_tables })
 }
 
 /// Gives an error the position where it was raised, as Redis' handler does: in
@@ -110,7 +113,7 @@ fn raised_at(lua: &Lua) -> Option<(String, i64)> {
             let name = source.source.map_or_else(String::new, |name| name.into_owned());
             (name, frame.current_line().map_or(-1, |line| line as i64), source.what)
         })?;
-        let own = source == "=?";
+        let own = source == OWN_SOURCE;
         if own || (what == "C" && !library) {
             library = true;
             level += 1;
@@ -132,13 +135,19 @@ fn repeat(lua: &Lua, values: &[Value], limit: usize) -> Result<Value> {
     }
 }
 
-/// The 48-bit linear congruential generator of `lrand48`, which Redis seeds with
-/// 0 before each run so that a script's choices repeat.
-#[derive(Clone, Default)]
-pub(crate) struct Random(Arc<AtomicU64>);
+/// The 48-bit linear congruential generator of `lrand48`. As in Redis, it begins
+/// where the C library's does and goes on from run to run.
+#[derive(Clone)]
+struct Random(Arc<AtomicU64>);
+
+impl Default for Random {
+    fn default() -> Self {
+        Random(Arc::new(AtomicU64::new(0x1234_abcd_330e)))
+    }
+}
 
 impl Random {
-    pub(crate) fn seed(&self, seed: i32) {
+    fn seed(&self, seed: i32) {
         self.0.store((u64::from(seed as u32) << 16) | 0x330e, Ordering::Relaxed);
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use mlua::{Function, HookTriggers, Lua, LuaString, Table, Value, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaString, MultiValue, Table, Value, Variadic, VmState};
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 
@@ -106,6 +106,9 @@ impl Script {
     }
 }
 
+/// Arguments that travel on Lua's stack; more go by way of tables.
+const MAX_ON_STACK: usize = 64;
+
 /// See the module.
 pub struct Vm<H: Host> {
     lua: Lua,
@@ -114,10 +117,7 @@ pub struct Vm<H: Host> {
     sandbox: Sandbox,
     fields: Fields,
     loadstring: Function,
-    xpcall: Function,
-    handler: Function,
-    keys: LuaString,
-    argv: LuaString,
+    limits: Limits,
 }
 
 impl<H: Host> std::fmt::Debug for Vm<H> {
@@ -130,30 +130,24 @@ impl<H: Host> Vm<H> {
     /// A VM without scripts. Fails only when memory does.
     pub fn new(limits: Limits) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::new(Mutex::new(Shared::default()));
+        let shared = Arc::new(Mutex::new(Shared { memory: limits.memory, ..Shared::default() }));
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
-        let xpcall = native.raw_get("xpcall")?;
         let redis = library::redis(&lua, &shared)?;
         let sandbox = sandbox::build(&lua, redis, limits.memory)?;
-        let handler = lua.create_function(sandbox::on_error)?;
         let watched = Arc::clone(&shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
             move |_, _| watched.lock().tick().map(|()| VmState::Continue),
         )?;
-        lua.set_memory_limit(limits.memory)?;
         Ok(Vm {
             fields: Fields::new(&lua)?,
-            keys: lua.create_string("KEYS")?,
-            argv: lua.create_string("ARGV")?,
             lua,
             shared,
             scripts: HashMap::with_hasher(RandomState::new()),
             sandbox,
             loadstring,
-            xpcall,
-            handler,
+            limits,
         })
     }
 
@@ -211,33 +205,49 @@ impl<H: Host> Vm<H> {
         options: RunOptions,
         host: &mut H,
     ) -> Reply {
-        self.sandbox.random.seed(0);
         let loan = Loan::new(&self.shared, host, options);
-        let outcome = self.set_arguments(keys, argv).and_then(|()| {
-            self.xpcall.call::<(bool, Value)>((&script.function, &self.handler))
-        });
+        let outcome = self.execute(script, keys, argv);
         let resp3 = loan.end();
-        match outcome {
-            Ok((true, value)) => self.fields.to_reply(&self.lua, &value, resp3),
-            Ok((false, value)) => self.failure(script, &value),
-            Err(error) => self.failure(script, &Value::Error(Box::new(error))),
+        let mut values = match outcome {
+            Ok(values) => values,
+            Err(error) => return self.failure(script, &Value::Error(Box::new(error))),
+        };
+        let first = values.pop_front();
+        match first {
+            Some(Value::Boolean(true)) => {
+                self.fields.to_reply(&self.lua, values.front().unwrap_or(&Value::Nil), resp3)
+            }
+            Some(Value::Integer(_)) => {
+                let items = values.iter().take_while(|value| !value.is_nil());
+                Reply::Array(items.map(|value| self.fields.to_reply(&self.lua, value, resp3)).collect())
+            }
+            _ => self.failure(script, values.front().unwrap_or(&Value::Nil)),
         }
     }
 
-    fn set_arguments(&self, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<()> {
-        let globals = &self.sandbox.globals;
-        globals.raw_set(&self.keys, self.strings(keys)?)?;
-        globals.raw_set(&self.argv, self.strings(argv)?)
+    /// Hands the arguments over and runs. The memory limit holds while Lua runs
+    /// only: below a limit, whatever else allocates would need a protected call.
+    fn execute(&self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<MultiValue> {
+        let sandbox = &self.sandbox;
+        let function = &script.function;
+        let outcome = if keys.len() + argv.len() > MAX_ON_STACK {
+            let (keys, argv) = (self.strings(keys)?, self.strings(argv)?);
+            self.lua.set_memory_limit(self.limits.memory)?;
+            sandbox.run_with_tables.call((function, keys, argv))
+        } else {
+            let strings = keys.iter().chain(argv).map(|item| self.lua.create_string(item));
+            let strings: Variadic<LuaString> = strings.collect::<mlua::Result<_>>()?;
+            self.lua.set_memory_limit(self.limits.memory)?;
+            sandbox.run.call((function, keys.len(), strings))
+        };
+        self.lua.set_memory_limit(0)?;
+        outcome
     }
 
     fn strings(&self, items: &[&[u8]]) -> mlua::Result<Table> {
         let table = self.lua.create_table_with_capacity(items.len(), 0)?;
         for (index, item) in items.iter().enumerate() {
-            // Text goes to Lua's stack directly, other bytes by way of a handle.
-            match std::str::from_utf8(item) {
-                Ok(text) => table.raw_set(index + 1, text)?,
-                Err(_) => table.raw_set(index + 1, self.lua.create_string(item)?)?,
-            }
+            table.raw_set(index + 1, self.lua.create_string(item)?)?;
         }
         Ok(table)
     }
@@ -358,7 +368,7 @@ impl<H: Host> Shared<H> {
     fn tick(&mut self) -> mlua::Result<()> {
         self.killed = self.killed || self.host.tick() == Tick::Kill;
         if self.killed {
-            return Err(Raise::Killed(b"ERR Script killed by user with SCRIPT KILL.".to_vec()).into());
+            return Err(Raise::Killed(b"ERR Script killed by user with SCRIPT KILL...".to_vec()).into());
         }
         Ok(())
     }
