@@ -73,6 +73,7 @@ impl Mailbox {
         if waiting.bytes > MAILBOX_BYTES {
             waiting.closed = true;
             waiting.messages.clear();
+            waiting.bytes = 0;
         }
         let waker = waiting.waker.take();
         drop(waiting);
@@ -86,6 +87,7 @@ impl Mailbox {
         let mut waiting = self.0.lock();
         waiting.closed = true;
         waiting.messages.clear();
+        waiting.bytes = 0;
         let waker = waiting.waker.take();
         drop(waiting);
         if let Some(waker) = waker {
@@ -96,6 +98,12 @@ impl Mailbox {
     /// Whether it is closed, by CLIENT KILL or since it overflowed.
     pub fn is_closed(&self) -> bool {
         self.0.lock().closed
+    }
+
+    /// Messages that wait, and their bytes.
+    pub fn waiting(&self) -> (usize, usize) {
+        let waiting = self.0.lock();
+        (waiting.messages.len(), waiting.bytes)
     }
 
     /// The next message if one is waiting.

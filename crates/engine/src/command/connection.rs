@@ -1,3 +1,221 @@
-use super::spec::CommandSpec;
+//! A connection: who it acts for, what it speaks, whether it is alive.
 
-pub(super) const COMMANDS: &[CommandSpec] = &[];
+use std::sync::Arc;
+
+use super::args::{at, is, parse_i64};
+use super::generic::database;
+use super::spec::{Acl, CommandSpec, Flags, Outcome};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::reply::Reply;
+use crate::session::{Principal, Protocol, Role, Session};
+
+/// The Redis version whose behaviour Sangam has, as clients are told it.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// Commands that open a connection: before authentication and under a busy
+/// script too.
+const OPENING: Flags = Flags::NOSCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::NO_AUTH)
+    .and(Flags::ALLOW_BUSY);
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::unlocked("auth", -2, auth)
+        .flags(OPENING)
+        .fast()
+        .acl(Acl::CONNECTION)
+        .free()
+        .not_rest(),
+    CommandSpec::unlocked("echo", 2, echo)
+        .flags(Flags::LOADING.and(Flags::STALE))
+        .fast()
+        .acl(Acl::CONNECTION),
+    CommandSpec::unlocked("hello", -1, hello)
+        .flags(OPENING)
+        .fast()
+        .acl(Acl::CONNECTION)
+        .since("6.0.0")
+        .free()
+        .not_rest(),
+    CommandSpec::unlocked("ping", -1, ping).fast().acl(Acl::CONNECTION).free(),
+    CommandSpec::unlocked("quit", -1, quit)
+        .flags(OPENING)
+        .fast()
+        .acl(Acl::CONNECTION)
+        .free()
+        .not_rest(),
+    CommandSpec::unlocked("reset", 1, reset)
+        .flags(OPENING)
+        .fast()
+        .acl(Acl::CONNECTION)
+        .since("6.2.0")
+        .free()
+        .not_rest(),
+    CommandSpec::unlocked("select", 2, select)
+        .flags(Flags::LOADING.and(Flags::STALE))
+        .fast()
+        .acl(Acl::CONNECTION)
+        .free()
+        .not_rest(),
+];
+
+/// The user that a role goes by where Redis names users.
+pub(super) const fn user_name(role: Role) -> &'static str {
+    match role {
+        Role::Full => "default",
+        Role::ReadOnly => "default_ro",
+    }
+}
+
+/// Acts for whom the password names. A change of keyspace ends what was tied
+/// to the old one: subscriptions and watched keys.
+fn log_in(
+    engine: &Engine,
+    session: &mut Session,
+    user: Option<&[u8]>,
+    password: &[u8],
+) -> Result<(), CommandError> {
+    let named = |principal: &Principal| {
+        user.is_none_or(|user| user == user_name(principal.role).as_bytes())
+    };
+    let principal = if engine.requires_token() {
+        engine.authenticate(password)
+    } else {
+        Some(engine.owner())
+    };
+    let Some(principal) = principal.filter(named) else {
+        return Err(CommandError::text(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ));
+    };
+    if session.keyspace().is_some_and(|keyspace| !Arc::ptr_eq(keyspace, &principal.keyspace)) {
+        session.unsubscribe_all();
+        session.watching = None;
+    }
+    session.set_principal(Some(principal));
+    Ok(())
+}
+
+fn auth(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    match argv {
+        [_, _] if !engine.requires_token() => {
+            return Err(CommandError::text(
+                "ERR AUTH <password> called without any password configured for the default \
+                 user. Are you sure your configuration is correct?",
+            ));
+        }
+        [_, password] => log_in(engine, session, None, password)?,
+        [_, user, password] => log_in(engine, session, Some(user), password)?,
+        _ => return Err(CommandError::Syntax),
+    }
+    Ok(Reply::OK)
+}
+
+fn hello(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let mut arguments = argv.iter().copied().skip(1);
+    let protocol = match arguments.next().map(parse_i64) {
+        None => None,
+        Some(Some(2)) => Some(Protocol::Resp2),
+        Some(Some(3)) => Some(Protocol::Resp3),
+        Some(Some(_)) => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+        Some(None) => {
+            return Err(CommandError::text(
+                "ERR Protocol version is not an integer or out of range",
+            ));
+        }
+    };
+    let mut credentials = None;
+    let mut name = None;
+    while let Some(option) = arguments.next() {
+        if is(option, "AUTH") && arguments.len() >= 2 {
+            credentials = arguments.next().zip(arguments.next());
+        } else if is(option, "SETNAME") && arguments.len() >= 1 {
+            name = arguments.next().map(client_name).transpose()?;
+        } else {
+            let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
+            return Err(CommandError::Bytes(text));
+        }
+    }
+    if let Some((user, password)) = credentials {
+        log_in(engine, session, Some(user), password)?;
+    }
+    if session.principal().is_none() {
+        return Err(CommandError::text(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = name {
+        *session.client.name.lock() = name;
+    }
+    if let Some(protocol) = protocol {
+        session.set_protocol(protocol);
+    }
+    let version = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
+    Ok(Reply::Map(vec![
+        (Reply::bulk("server"), Reply::bulk("redis")),
+        (Reply::bulk("version"), Reply::bulk(REDIS_VERSION)),
+        (Reply::bulk("proto"), Reply::Int(version)),
+        (Reply::bulk("id"), Reply::Int(session.client.id as i64)),
+        (Reply::bulk("mode"), Reply::bulk("standalone")),
+        (Reply::bulk("role"), Reply::bulk("master")),
+        (Reply::bulk("modules"), Reply::Array(Vec::new())),
+    ]))
+}
+
+/// Whether it is printable ASCII without blanks, so that CLIENT LIST can show it.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+/// A name that CLIENT LIST can show.
+pub(super) fn client_name(text: &[u8]) -> Result<String, CommandError> {
+    if !is_plain(text) {
+        return Err(CommandError::text(
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ));
+    }
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+fn ping(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    if argv.len() > 2 {
+        return Err(CommandError::wrong_arity("ping"));
+    }
+    let text = argv.get(1);
+    if session.protocol == Protocol::Resp2 && session.subscriptions() > 0 {
+        let text = text.copied().unwrap_or_default();
+        return Ok(Reply::Array(vec![Reply::bulk("pong"), Reply::bulk(text)]));
+    }
+    Ok(text.map_or(Reply::status("PONG"), Reply::bulk))
+}
+
+fn echo(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    Ok(Reply::bulk(at(argv, 1)?))
+}
+
+fn select(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    database(at(argv, 1)?)?;
+    Ok(Reply::OK)
+}
+
+fn quit(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    session.closing = true;
+    Ok(Reply::OK)
+}
+
+/// Back to how a connection starts. In-process sessions keep their principal,
+/// since they have no token to give.
+fn reset(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    session.discard();
+    session.unsubscribe_all();
+    session.set_protocol(Protocol::Resp2);
+    session.client.name.lock().clear();
+    if session.client.id != 0 {
+        session.set_principal((!engine.requires_token()).then(|| engine.owner()));
+    }
+    Ok(Reply::status("RESET"))
+}

@@ -1,0 +1,281 @@
+//! COMMAND: the table of commands, as clients read it.
+//!
+//! Key specifications are derived from where a command's keys stand; what the
+//! table does not say of how it uses them is answered with the worst case.
+
+mod docs;
+
+use super::args::is;
+use super::object::help;
+use super::spec::{
+    Acl, Command, CommandSpec, Flags, Keys, Outcome, Run, command_by_id, command_count, commands,
+    find,
+};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::glob;
+use crate::reply::Reply;
+use crate::session::Session;
+
+const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
+
+type Handler = fn(&Engine, &mut Session, &[&[u8]]) -> Outcome;
+
+const fn entry(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
+    CommandSpec::unlocked(name, arity, handler).flags(ANY_TIME).acl(Acl::CONNECTION).free()
+}
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    entry("count", 2, count).since("2.8.13"),
+    entry("docs", -2, docs_of).since("7.0.0"),
+    entry("getkeys", -4, getkeys).since("2.8.13"),
+    entry("getkeysandflags", -4, getkeysandflags).since("7.0.0"),
+    entry("help", 2, command_help).since("5.0.0"),
+    entry("info", -2, info).since("2.8.13"),
+    entry("list", -2, list).since("7.0.0"),
+];
+
+pub(super) const COMMANDS: &[CommandSpec] =
+    &[CommandSpec { subcommands: SUBCOMMANDS, ..entry("command", -1, all).since("2.8.13") }];
+
+fn all(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
+    Ok(Reply::Array(commands().iter().map(|command| describe(command)).collect()))
+}
+
+fn count(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
+    Ok(commands().len().into())
+}
+
+/// A command, or a subcommand by `command|subcommand`.
+fn by_full_name(name: &[u8]) -> Option<&'static Command> {
+    let Some(bar) = memchr::memchr(b'|', name) else { return find(name) };
+    let (container, rest) = name.split_at(bar);
+    find(container)?.subcommand(rest.get(1..)?)
+}
+
+fn info(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let names = argv.get(2..).unwrap_or_default();
+    if names.is_empty() {
+        return all(engine, session, argv);
+    }
+    let entry = |name: &&[u8]| by_full_name(name).map_or(Reply::NullArray, describe);
+    Ok(Reply::Array(names.iter().map(entry).collect()))
+}
+
+/// The flags in the order in which Redis shows them; what is not among them is
+/// our own.
+const SHOWN_FLAGS: [Flags; 15] = [
+    Flags::WRITE,
+    Flags::READONLY,
+    Flags::DENYOOM,
+    Flags::ADMIN,
+    Flags::PUBSUB,
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::SKIP_MONITOR,
+    Flags::SKIP_SLOWLOG,
+    Flags::FAST,
+    Flags::NO_AUTH,
+    Flags::NO_MULTI,
+    Flags::MOVABLEKEYS,
+    Flags::ALLOW_BUSY,
+];
+
+fn describe(command: &Command) -> Reply {
+    let spec = &command.spec;
+    let flags = SHOWN_FLAGS.iter().filter(|flag| spec.flags.has(**flag));
+    let flags = flags.flat_map(|flag| flag.names()).map(Reply::status).collect();
+    let categories = spec.categories().names();
+    let categories = categories.map(|name| Reply::Status(format!("@{name}").into())).collect();
+    let (first, last, step) = spec.keys.legacy();
+    Reply::Array(vec![
+        Reply::bulk(&command.full_name),
+        Reply::Int(i64::from(spec.arity)),
+        Reply::Set(flags),
+        Reply::Int(first),
+        Reply::Int(last),
+        Reply::Int(step),
+        Reply::Set(categories),
+        Reply::Set(Vec::new()),
+        Reply::Set(key_specifications(spec)),
+        Reply::Set(command.subcommands.iter().map(|sub| describe(sub)).collect()),
+    ])
+}
+
+/// How a command uses its keys, in Redis' words.
+fn access(flags: Flags) -> Vec<Reply> {
+    let words: &[&'static str] = if flags.has(Flags::READONLY) {
+        &["RO", "access"]
+    } else {
+        &["RW", "access", "update"]
+    };
+    words.iter().copied().map(Reply::status).collect()
+}
+
+fn map(entries: impl IntoIterator<Item = (&'static str, Reply)>) -> Reply {
+    Reply::Map(entries.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+}
+
+fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
+    let specification = |index: usize, kind: &str, details: [(&'static str, i64); 3]| {
+        let details = details.map(|(name, value)| (name, Reply::Int(value)));
+        map([
+            ("flags", Reply::Set(access(spec.flags))),
+            (
+                "begin_search",
+                map([
+                    ("type", Reply::bulk("index")),
+                    ("spec", map([("index", Reply::Int(index as i64))])),
+                ]),
+            ),
+            ("find_keys", map([("type", Reply::bulk(kind)), ("spec", map(details))])),
+        ])
+    };
+    let range = |index: usize, last: i64, step: i64| {
+        specification(index, "range", [("lastkey", last), ("keystep", step), ("limit", 0)])
+    };
+    let counted = |index: usize| {
+        specification(index, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)])
+    };
+    match spec.keys {
+        Keys::None => Vec::new(),
+        Keys::Range { first, last, step } => {
+            let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
+            vec![range(first, last, step as i64)]
+        }
+        Keys::Counted { at } => vec![counted(at)],
+        Keys::DestinationAndCounted => vec![range(1, 0, 1), counted(2)],
+    }
+}
+
+fn list(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let everything = (0..command_count()).filter_map(command_by_id);
+    let named = |command: &Command| Reply::bulk(&command.full_name);
+    let names: Vec<Reply> = match argv {
+        [_, _] => everything.map(named).collect(),
+        [_, _, filter, kind, value] if is(filter, "FILTERBY") => {
+            if is(kind, "MODULE") {
+                Vec::new()
+            } else if is(kind, "ACLCAT") {
+                let wanted = |command: &&Command| {
+                    let mut names = command.spec.categories().names();
+                    names.any(|name| value.eq_ignore_ascii_case(name.as_bytes()))
+                };
+                everything.filter(wanted).map(named).collect()
+            } else if is(kind, "PATTERN") {
+                let wanted = |command: &&Command| {
+                    glob::matches_ignore_case(value, command.full_name.as_bytes())
+                };
+                everything.filter(wanted).map(named).collect()
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    Ok(Reply::Array(names))
+}
+
+/// The keys of the command that stands after COMMAND GETKEYS.
+fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
+    let argv = argv.get(2..).unwrap_or_default();
+    let unknown = CommandError::text("ERR Invalid command specified");
+    let mut command = argv.first().and_then(|name| find(name)).ok_or(unknown.clone())?;
+    if let (Some(sub), false) = (argv.get(1), command.subcommands.is_empty()) {
+        command = command.subcommand(sub).ok_or(unknown)?;
+    }
+    let spec = &command.spec;
+    if spec.keys == Keys::None {
+        return Err(CommandError::text("ERR The command has no key arguments"));
+    }
+    if !spec.accepts(argv.len()) {
+        return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
+    }
+    let may_be_none = spec.acl.has(Acl::SCRIPTING);
+    let keys: Vec<&[u8]> =
+        spec.keys.positions(argv).into_iter().filter_map(|at| argv.get(at).copied()).collect();
+    if !(all_there(spec.keys, argv) && (may_be_none || !keys.is_empty())) {
+        return Err(CommandError::text("ERR Invalid arguments specified for command"));
+    }
+    Ok((command, keys))
+}
+
+/// Whether there are as many keys as the request says.
+fn all_there(keys: Keys, argv: &[&[u8]]) -> bool {
+    let at = match keys {
+        Keys::None | Keys::Range { .. } => return true,
+        Keys::Counted { at } => at,
+        Keys::DestinationAndCounted => 2,
+    };
+    let count = argv.get(at).and_then(|text| super::args::parse_i64(text));
+    count.is_some_and(|count| count >= 0 && count as usize <= argv.len().saturating_sub(at + 1))
+}
+
+fn getkeys(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let (_, keys) = keys_of(argv)?;
+    Ok(Reply::Array(keys.into_iter().map(Reply::bulk).collect()))
+}
+
+fn getkeysandflags(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let (command, keys) = keys_of(argv)?;
+    let entry = |key| Reply::Array(vec![Reply::bulk(key), Reply::Set(access(command.spec.flags))]);
+    Ok(Reply::Array(keys.into_iter().map(entry).collect()))
+}
+
+fn docs_of(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let names = argv.get(2..).unwrap_or_default();
+    let found: Vec<&Command> = if names.is_empty() {
+        commands().to_vec()
+    } else {
+        names.iter().filter_map(|name| by_full_name(name)).collect()
+    };
+    Ok(Reply::Map(found.into_iter().map(document).collect()))
+}
+
+fn document(command: &Command) -> (Reply, Reply) {
+    let spec = &command.spec;
+    let mut entries = Vec::with_capacity(5);
+    if let Some((summary, complexity)) = docs::of(&command.full_name) {
+        entries.push(("summary", Reply::bulk(summary)));
+        entries.push(("since", Reply::bulk(spec.since)));
+        entries.push(("group", Reply::bulk(docs::group(command))));
+        entries.push(("complexity", Reply::bulk(complexity)));
+    } else {
+        let summary = match spec.run {
+            Run::Container => "A container of subcommands",
+            Run::Locked(_) | Run::Unlocked(_) if spec.name == "help" => "Says what there is",
+            Run::Locked(_) | Run::Unlocked(_) => "Behaves as in Redis",
+        };
+        entries.push(("summary", Reply::bulk(summary)));
+        entries.push(("since", Reply::bulk(spec.since)));
+        entries.push(("group", Reply::bulk(docs::group(command))));
+    }
+    if !command.subcommands.is_empty() {
+        let subcommands = command.subcommands.iter().map(|sub| document(sub)).collect();
+        entries.push(("subcommands", Reply::Map(subcommands)));
+    }
+    (Reply::bulk(&command.full_name), map(entries))
+}
+
+fn command_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
+    Ok(help(
+        "COMMAND",
+        &[
+            "(no subcommand)",
+            "    Every command: name, arity, flags, keys, categories.",
+            "COUNT",
+            "    Number of commands.",
+            "DOCS [<name> ...]",
+            "    What commands are for, since when, and what they cost.",
+            "GETKEYS <command> [<arg> ...]",
+            "    The keys in a command.",
+            "GETKEYSANDFLAGS <command> [<arg> ...]",
+            "    The same, with how each is used.",
+            "INFO [<name> ...]",
+            "    The entries of these commands.",
+            "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
+            "    Names of commands and subcommands.",
+        ],
+    ))
+}
