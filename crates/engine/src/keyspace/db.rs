@@ -277,6 +277,16 @@ impl Db {
         }
     }
 
+    /// The string at `key`, for a writing command: counts neither hit nor miss.
+    pub fn peek_str(&mut self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
+        match self.peek(key).map(|record| &record.value) {
+            None => Ok(None),
+            Some(Value::Int(number)) => Ok(Some(StrRef::Int(*number))),
+            Some(Value::Str(bytes)) => Ok(Some(StrRef::Bytes(bytes))),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
     /// The key's deadline in milliseconds since the epoch: outer `None` where
     /// there is no key, inner where it does not expire.
     pub fn deadline(&mut self, key: &[u8]) -> Option<Option<u64>> {
@@ -365,13 +375,18 @@ impl Db {
     pub fn splice(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
         let hash = self.hash(key);
         let recording = self.undo.is_some();
+        let accessed = (self.now_ms / 1000) as u32;
         let Some(record) = self.live_mut(hash, key) else {
-            let mut value = vec![0; offset];
-            value.extend_from_slice(bytes);
-            let length = value.len();
+            // One allocation of the final size: the gap may be half a gigabyte.
+            let length = offset + bytes.len();
+            let mut value = vec![0; length];
+            if let Some(target) = value.get_mut(offset..) {
+                target.copy_from_slice(bytes);
+            }
             self.put(key, Value::Str(value), Expire::Clear);
             return length;
         };
+        record.accessed = accessed;
         let before = record.bytes();
         let mut undone = None;
         if let Value::Int(number) = record.value {
