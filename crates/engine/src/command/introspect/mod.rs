@@ -85,7 +85,9 @@ const SHOWN_FLAGS: [Flags; 15] = [
 fn describe(command: &Command) -> Reply {
     let spec = &command.spec;
     let flags = SHOWN_FLAGS.iter().filter(|flag| spec.flags.has(**flag));
-    let flags = flags.flat_map(|flag| flag.names()).map(Reply::status).collect();
+    let flags = flags.flat_map(|flag| flag.names());
+    let keyless = may_have_no_keys(spec).then_some("no_mandatory_keys");
+    let flags = flags.chain(keyless).map(Reply::status).collect();
     let categories = spec.categories().names();
     let categories = categories.map(|name| Reply::Status(format!("@{name}").into())).collect();
     let (first, last, step) = spec.keys.legacy();
@@ -101,6 +103,11 @@ fn describe(command: &Command) -> Reply {
         Reply::Set(key_specifications(spec)),
         Reply::Set(command.subcommands.iter().map(|sub| describe(sub)).collect()),
     ])
+}
+
+/// Whether a count of zero keys is fine, as it is for scripts.
+fn may_have_no_keys(spec: &CommandSpec) -> bool {
+    spec.keys != Keys::None && spec.acl.has(Acl::SCRIPTING)
 }
 
 /// How a command uses its keys, in Redis' words.
@@ -192,10 +199,9 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
     if !spec.accepts(argv.len()) {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
-    let may_be_none = spec.acl.has(Acl::SCRIPTING);
     let keys: Vec<&[u8]> =
         spec.keys.positions(argv).into_iter().filter_map(|at| argv.get(at).copied()).collect();
-    if !(all_there(spec.keys, argv) && (may_be_none || !keys.is_empty())) {
+    if !(all_there(spec.keys, argv) && (may_have_no_keys(spec) || !keys.is_empty())) {
         return Err(CommandError::text("ERR Invalid arguments specified for command"));
     }
     Ok((command, keys))
