@@ -171,13 +171,15 @@ impl Field {
         window & !mask | ((value as u128) << self.shift()) & mask
     }
 
+    /// Its greatest value.
+    fn max(self) -> i128 {
+        (1 << (self.bits - u32::from(self.signed))) - 1
+    }
+
     /// `value` brought into its range; `None` where that is refused.
     fn fit(self, value: i128, overflow: Overflow) -> Option<i128> {
-        let (min, max) = if self.signed {
-            (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
-        } else {
-            (0, (1 << self.bits) - 1)
-        };
+        let max = self.max();
+        let min = if self.signed { -max - 1 } else { 0 };
         if (min..=max).contains(&value) {
             return Some(value);
         }
@@ -239,6 +241,15 @@ fn execute(db: &mut Db, key: &[u8], field: Field, action: Action) -> Outcome {
     let old = field.read(window);
     let (new, overflow) = match action {
         Action::Get => return Ok(Reply::Int(old as i64)),
+        // Redis computes the distance to the greatest value in 64 bits; where
+        // that overflows, what is far too low saturates upwards.
+        Action::Set(value, Overflow::Saturate)
+            if field.signed
+                && field.bits < 64
+                && field.max() - i128::from(value) > i128::from(i64::MAX) =>
+        {
+            (field.max(), Overflow::Saturate)
+        }
         // A negative number is a huge one where the field has no sign.
         Action::Set(value, overflow) if !field.signed => {
             (i128::from(value.cast_unsigned()), overflow)

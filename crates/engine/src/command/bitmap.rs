@@ -44,11 +44,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 ];
 
 /// A bit's offset; `width` is what a `#` before it multiplies by, where that
-/// is allowed.
+/// is allowed. The product wraps, as it does in Redis.
 pub(super) fn bit_offset(db: &Db, text: &[u8], width: Option<u32>) -> Result<usize, CommandError> {
     let number = match (text, width) {
         ([b'#', text @ ..], Some(width)) => {
-            parse_i64(text).and_then(|index| index.checked_mul(i64::from(width)))
+            parse_i64(text).map(|index| index.wrapping_mul(i64::from(width)))
         }
         _ => parse_i64(text),
     };
@@ -156,7 +156,10 @@ fn ones(text: &[u8]) -> u64 {
 
 fn ones_in(text: &[u8], range: BitRange) -> u64 {
     let (bytes, first, last) = range.bytes();
-    let Some(text @ [head, .., tail] | text @ [head @ tail]) = text.get(bytes) else {
+    let Some(text) = text.get(bytes) else {
+        return 0;
+    };
+    let (Some(head), Some(tail)) = (text.first(), text.last()) else {
         return 0;
     };
     let outside = (head & !first).count_ones() + (tail & !last).count_ones();

@@ -17,7 +17,7 @@ use super::Ctx;
 use super::args::{int, parse_i64};
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Keys, ONE_KEY, Outcome};
 use crate::error::CommandError;
-use crate::keyspace::{Db, Expire};
+use crate::keyspace::{Db, Expire, StrRef};
 use crate::reply::Reply;
 use crate::value::Value;
 
@@ -150,7 +150,7 @@ fn msetnx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn append(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, tail) = (argv[1], argv[2]);
-    let Some(length) = ctx.db.peek_str(key)?.map(|text| text.len()) else {
+    let Some(length) = ctx.db.peek_str(key)?.map(StrRef::len) else {
         ctx.db.put(key, encode(tail), Expire::Clear);
         return Ok(tail.len().into());
     };
@@ -159,7 +159,7 @@ fn append(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn strlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get_str(argv[1])?.map_or(0, |text| text.len()).into())
+    Ok(ctx.db.get_str(argv[1])?.map_or(0, StrRef::len).into())
 }
 
 fn getrange(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -183,7 +183,7 @@ fn setrange(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, patch) = (argv[1], argv[3]);
     let offset = usize::try_from(int(argv[2])?)
         .map_err(|_| CommandError::text("ERR offset is out of range"))?;
-    let length = ctx.db.peek_str(key)?.map_or(0, |text| text.len());
+    let length = ctx.db.peek_str(key)?.map_or(0, StrRef::len);
     if patch.is_empty() {
         return Ok(length.into());
     }

@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use sangam_engine::command::spec::find;
 use sangam_engine::random::Random;
 use sangam_engine::{Engine, Reply};
 
@@ -67,6 +68,11 @@ impl Reference {
     }
 
     fn call(&mut self, argv: &[&[u8]]) -> String {
+        self.send(argv);
+        show(&self.read())
+    }
+
+    fn send(&mut self, argv: &[&[u8]]) {
         let mut request = format!("*{}\r\n", argv.len()).into_bytes();
         for arg in argv {
             request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
@@ -74,7 +80,6 @@ impl Reference {
             request.extend_from_slice(b"\r\n");
         }
         self.stream.get_mut().write_all(&request).unwrap();
-        show(&self.read())
     }
 
     fn read(&mut self) -> Reply {
@@ -187,9 +192,9 @@ impl Writer {
                 argv.push(self.pick("100000|100000|100000000|0|-5|x|9223372036854775807"));
                 argv.push(self.value());
             }
-            b"MGET" => argv.extend((0..1 + self.0.below(4)).map(|_| self.key())),
+            b"MGET" => argv.extend((0..=self.0.below(4)).map(|_| self.key())),
             b"MSET" | b"MSETNX" => {
-                for _ in 0..1 + self.0.below(3) {
+                for _ in 0..=self.0.below(3) {
                     argv.push(self.key());
                     argv.push(self.value());
                 }
@@ -243,13 +248,19 @@ impl Writer {
             return;
         }
         argv.push(self.field_type());
-        argv.push(match self.0.below(4) {
+        argv.push(match self.0.below(5) {
             0 => format!("#{}", self.0.below(20)).into(),
+            1 if self.0.below(8) == 0 => {
+                self.pick("#3074457345618258603|#9223372036854775807|#-1|#|#4611686018427387904")
+            }
             _ => self.number(),
         });
         if !name.eq_ignore_ascii_case(b"get") {
-            argv.push(match self.0.below(4) {
-                0 => (self.0.next() as i64).to_string().into(),
+            argv.push(match self.0.below(5) {
+                0 => (self.0.next() as i64 >> self.0.below(64))
+                    .to_string()
+                    .into(),
+                4 => self.pick("9223372036854775807|-9223372036854775808|-9223372036854775807"),
                 1 => self.odd(),
                 2 => format!("-{}", self.0.below(300)).into(),
                 _ => self.0.below(300).to_string().into(),
@@ -313,5 +324,61 @@ fn redis_says_the_same() {
                 history[recent..].join("\n")
             );
         }
+    }
+}
+
+#[test]
+fn redis_describes_the_commands_the_same() {
+    let Some(mut redis) = Reference::start() else {
+        eprintln!("skipped: no redis-server 7.0");
+        return;
+    };
+    let names = "get set setnx setex psetex getset getdel getex mget mset msetnx append strlen \
+                 getrange substr setrange incr decr incrby decrby incrbyfloat setbit getbit \
+                 bitcount bitpos bitop bitfield bitfield_ro";
+    for name in names.split_whitespace() {
+        let spec = find(name.as_bytes()).unwrap().spec;
+        let mut flags: Vec<&str> = spec.flags.names().filter(|flag| *flag != "long").collect();
+        let mut categories: Vec<String> = spec
+            .categories()
+            .names()
+            .map(|category| format!("@{category}"))
+            .collect();
+        flags.sort_unstable();
+        categories.sort_unstable();
+        let ours = format!(
+            "{name} :{} {flags:?} {:?} {categories:?}",
+            spec.arity,
+            spec.keys.legacy()
+        );
+        redis.send(&[b"COMMAND", b"INFO", name.as_bytes()]);
+        let Reply::Array(mut infos) = redis.read() else {
+            panic!("COMMAND INFO")
+        };
+        let Reply::Array(info) = infos.remove(0) else {
+            panic!("{name} is unknown")
+        };
+        let words = |at: usize| {
+            let Reply::Array(words) = &info[at] else {
+                panic!("a list")
+            };
+            let mut words: Vec<String> = words
+                .iter()
+                .map(|word| show(word).trim_start_matches('+').to_owned())
+                .collect();
+            words.sort_unstable();
+            words
+        };
+        let key = |at: usize| show(&info[at]).trim_start_matches(':').to_owned();
+        let theirs = format!(
+            "{name} {} {:?} ({}, {}, {}) {:?}",
+            show(&info[1]),
+            words(2),
+            key(3),
+            key(4),
+            key(5),
+            words(6)
+        );
+        assert_eq!(ours, theirs);
     }
 }

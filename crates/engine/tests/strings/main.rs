@@ -1,6 +1,8 @@
 //! Strings, bitmaps and bit fields at the crate's edge: what they answer, what
 //! they log, and whether a real redis-server says the same.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod behaviour;
 mod differential;
 mod effects;
