@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::record::{Expire, Record, StrRef};
 use super::undo::Undo;
+use super::unit::{Recorder, with_recorder};
 use super::watch::{WatchFlag, WatchTable};
 use crate::command::stat::CommandStats;
 use crate::config::Settings;
@@ -25,62 +27,6 @@ use crate::expiry::{Deadlines, NEVER};
 use crate::random::Random;
 use crate::script::Scripts;
 use crate::value::{Collection, Slot, Table, Value};
-
-/// One key with its value.
-#[derive(Debug)]
-pub struct Record {
-    pub(crate) key: Box<[u8]>,
-    pub(crate) value: Value,
-    /// Milliseconds since the epoch, or [`NEVER`].
-    pub(crate) deadline: u64,
-    /// Second of the last access; orders eviction and gives OBJECT IDLETIME.
-    pub(crate) accessed: u32,
-}
-
-/// What happens to a key's deadline when its value is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expire {
-    /// It stays.
-    Keep,
-    /// It goes.
-    Clear,
-    /// It becomes this, in milliseconds since the epoch.
-    At(u64),
-}
-
-/// A string value, read in place.
-#[derive(Debug, Clone, Copy)]
-pub enum StrRef<'a> {
-    /// Kept as a number.
-    Int(i64),
-    /// Kept as bytes.
-    Bytes(&'a [u8]),
-}
-
-impl StrRef<'_> {
-    /// Runs `read` on the text.
-    pub fn with<R>(self, read: impl FnOnce(&[u8]) -> R) -> R {
-        match self {
-            StrRef::Bytes(bytes) => read(bytes),
-            StrRef::Int(number) => read(itoa::Buffer::new().format(number).as_bytes()),
-        }
-    }
-
-    /// The text, copied.
-    pub fn to_vec(self) -> Vec<u8> {
-        self.with(<[u8]>::to_vec)
-    }
-
-    /// Length of the text.
-    pub fn len(self) -> usize {
-        self.with(<[u8]>::len)
-    }
-
-    /// Whether the text is empty.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
 
 /// Counts that INFO shows.
 #[derive(Debug, Default, Clone)]
@@ -102,11 +48,11 @@ pub struct DbStats {
 /// The data behind a keyspace's lock.
 #[derive(Default)]
 pub struct Db {
-    table: Table<Box<Record>>,
-    hasher: HashKeys,
-    deadlines: Deadlines,
-    watch: WatchTable,
-    undo: Option<Vec<Undo>>,
+    pub(super) table: Table<Box<Record>>,
+    pub(super) hasher: HashKeys,
+    pub(super) deadlines: Deadlines,
+    pub(super) watch: WatchTable,
+    pub(super) undo: Option<Vec<Undo>>,
     pub(super) used: usize,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
@@ -131,31 +77,12 @@ pub struct Db {
 }
 
 #[derive(Clone)]
-struct HashKeys(RandomState);
+pub(super) struct HashKeys(pub(super) RandomState);
 
 impl Default for HashKeys {
     fn default() -> Self {
         // An empty database hashes nothing: fixed keys cost no entropy.
         HashKeys(RandomState::with_seeds(1, 2, 3, 4))
-    }
-}
-
-const RECORD_OVERHEAD: usize = size_of::<Record>() + 24;
-
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Int(_) => 0,
-        Value::Str(bytes) => bytes.capacity(),
-        Value::Hash(hash) => hash.heap_bytes(),
-        Value::Set(set) => set.heap_bytes(),
-        Value::ZSet(zset) => zset.heap_bytes(),
-    }
-}
-
-impl Record {
-    pub(crate) fn bytes(&self) -> usize {
-        let deadline = if self.deadline == NEVER { 0 } else { 24 };
-        RECORD_OVERHEAD + self.key.len() + deadline + value_bytes(&self.value)
     }
 }
 
@@ -174,7 +101,7 @@ impl Db {
         }
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.0.hash_one(key)
     }
 
@@ -515,7 +442,7 @@ impl Db {
         true
     }
 
-    fn move_record(&mut self, from: &[u8], to: &[u8]) {
+    pub(super) fn move_record(&mut self, from: &[u8], to: &[u8]) {
         if let Some(mut record) = self.detach(self.hash(from), from) {
             record.key = to.into();
             self.link(self.hash(to), record);
@@ -593,195 +520,11 @@ impl Db {
         self.effects.push(argv);
     }
 
-    // ---- units ----
-
-    /// Starts to record how to undo what follows.
-    pub(crate) fn begin_undo(&mut self) {
-        self.undo.get_or_insert_default();
-    }
-
-    /// Whether an undoable unit is running.
-    pub(crate) fn is_recording(&self) -> bool {
-        self.undo.is_some()
-    }
-
-    /// Keeps what was done since [`Db::begin_undo`].
-    pub(crate) fn commit(&mut self) {
-        for undo in self.undo.take().into_iter().flatten() {
-            if let Undo::Edited(key) | Undo::Renamed { to: key, .. } = undo {
-                let hash = self.hash(&key);
-                if let Some(record) = self.table.find_mut(hash, |record| record.key == key) {
-                    with_recorder(&mut record.value, Recorder::Commit);
-                }
-            }
-        }
-    }
-
-    /// Restores what was there at [`Db::begin_undo`].
-    pub(crate) fn rollback(&mut self) {
-        for undo in self.undo.take().into_iter().flatten().rev() {
-            match undo {
-                Undo::Created(key) => {
-                    let hash = self.hash(&key);
-                    self.watch.touch(&key);
-                    self.unlink(hash, &key);
-                }
-                Undo::Removed(record) => {
-                    self.watch.touch(&record.key);
-                    let hash = self.hash(&record.key);
-                    self.link(hash, record);
-                }
-                Undo::Renamed { from, to } => {
-                    self.watch.touch(&from);
-                    self.watch.touch(&to);
-                    self.move_record(&to, &from);
-                }
-                Undo::Replaced(key, value, deadline) => self.restore(&key, |record| {
-                    record.value = value;
-                    record.deadline = deadline;
-                }),
-                Undo::Deadline(key, deadline) => {
-                    self.restore(&key, |record| record.deadline = deadline);
-                }
-                Undo::Edited(key) => {
-                    self.restore(&key, |record| {
-                        with_recorder(&mut record.value, Recorder::Rollback);
-                    });
-                }
-                Undo::Spliced { key, offset, old, length } => self.restore(&key, |record| {
-                    if let Value::Str(text) = &mut record.value {
-                        if let Some(target) = text.get_mut(offset..offset + old.len()) {
-                            target.copy_from_slice(&old);
-                        }
-                        text.truncate(length);
-                    }
-                }),
-            }
-        }
-    }
-
-    fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
-        let hash = self.hash(key);
-        self.watch.touch(key);
-        let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
-            return;
-        };
-        let (before, old_deadline) = (record.bytes(), record.deadline);
-        change(record);
-        let (after, deadline) = (record.bytes(), record.deadline);
-        self.used = self.used - before + after;
-        if deadline != old_deadline {
-            self.deadlines.remove(old_deadline, hash);
-            self.deadlines.insert(deadline, hash);
-        }
-    }
-
     // ---- watching ----
 
     /// Raises `flag` when `key` changes.
     pub(crate) fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
         self.peek(key);
         self.watch.add(key, flag);
-    }
-
-    // ---- removal by time and by room ----
-
-    /// The earliest deadline, milliseconds since the epoch.
-    pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.next()
-    }
-
-    /// Removes up to `limit` keys whose time has come; answers how many.
-    pub(crate) fn expire_due(&mut self, limit: usize) -> usize {
-        let mut removed = 0;
-        while removed < limit {
-            let Some(hash) = self.deadlines.pop_due(self.now_ms) else { break };
-            let due: Vec<Box<[u8]>> = self
-                .table
-                .iter_hash(hash)
-                .filter(|record| record.deadline <= self.now_ms && self.hash(&record.key) == hash)
-                .map(|record| record.key.clone())
-                .collect();
-            for key in due {
-                self.expire(hash, &key);
-                removed += 1;
-            }
-        }
-        removed
-    }
-
-    /// Removes one key to make room: the longest unused of a few drawn at
-    /// random. `false` when there is nothing left to remove.
-    pub(crate) fn evict_one(&mut self, samples: usize) -> bool {
-        let mut oldest: Option<(u32, Box<[u8]>)> = None;
-        for _ in 0..samples.max(1) {
-            let random = &mut self.random;
-            let Some(record) = self.table.random(&mut || random.next()) else { return false };
-            if oldest.as_ref().is_none_or(|(accessed, _)| record.accessed < *accessed) {
-                oldest = Some((record.accessed, record.key.clone()));
-            }
-        }
-        let Some((_, key)) = oldest else { return false };
-        self.stats.evicted += 1;
-        self.drop_record(self.hash(&key), &key);
-        true
-    }
-
-    fn expire(&mut self, hash: u64, key: &[u8]) {
-        self.stats.expired += 1;
-        self.drop_record(hash, key);
-    }
-
-    /// Removes a key for the engine's own reasons, and logs it.
-    fn drop_record(&mut self, hash: u64, key: &[u8]) {
-        self.watch.touch(key);
-        self.effects.push(&[b"DEL", key]);
-        self.unlink(hash, key);
-    }
-
-    fn link(&mut self, hash: u64, record: Box<Record>) {
-        self.used += record.bytes();
-        self.deadlines.insert(record.deadline, hash);
-        let hasher = &self.hasher;
-        self.table.insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
-    }
-
-    fn unlink(&mut self, hash: u64, key: &[u8]) {
-        let Some(record) = self.detach(hash, key) else { return };
-        if let Some(undo) = &mut self.undo {
-            undo.push(Undo::Removed(record));
-        }
-    }
-
-    fn detach(&mut self, hash: u64, key: &[u8]) -> Option<Box<Record>> {
-        let hasher = &self.hasher;
-        let record = self.table.remove(
-            hash,
-            |record| *record.key == *key,
-            |record| hasher.0.hash_one(&*record.key),
-        )?;
-        self.used -= record.bytes();
-        self.deadlines.remove(record.deadline, hash);
-        Some(record)
-    }
-}
-
-enum Recorder {
-    Commit,
-    Rollback,
-}
-
-fn with_recorder(value: &mut Value, what: Recorder) {
-    fn apply<T: Collection>(collection: &mut T, what: &Recorder) {
-        match what {
-            Recorder::Commit => collection.commit_undo(),
-            Recorder::Rollback => collection.rollback(),
-        }
-    }
-    match value {
-        Value::Int(_) | Value::Str(_) => {}
-        Value::Hash(hash) => apply(&mut **hash, &what),
-        Value::Set(set) => apply(&mut **set, &what),
-        Value::ZSet(zset) => apply(&mut **zset, &what),
     }
 }

@@ -7,12 +7,16 @@
 
 mod db;
 mod lock;
+mod record;
+mod removal;
+mod unit;
 mod undo;
 mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use db::{Db, DbStats, Expire, Record, StrRef};
+pub use db::{Db, DbStats};
+pub use record::{Expire, Key, Record, StrRef};
 pub use lock::{Busy, Guard, Lock};
 pub use watch::WatchFlag;
 

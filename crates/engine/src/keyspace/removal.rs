@@ -1,0 +1,86 @@
+//! Removal: by time, by room, and the bookkeeping of every removal.
+
+use super::db::Db;
+use super::record::{Key, Record};
+use super::undo::Undo;
+
+impl Db {
+    /// The earliest deadline, milliseconds since the epoch.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.next()
+    }
+
+    /// Removes up to `limit` keys whose time has come; answers how many.
+    pub(crate) fn expire_due(&mut self, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit {
+            let Some(hash) = self.deadlines.pop_due(self.now_ms) else { break };
+            let due: Vec<Key> = self
+                .table
+                .iter_hash(hash)
+                .filter(|record| record.deadline <= self.now_ms && self.hash(&record.key) == hash)
+                .map(|record| record.key.clone())
+                .collect();
+            for key in due {
+                self.expire(hash, &key);
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// Removes one key to make room: the longest unused of a few drawn at
+    /// random. `false` when there is nothing left to remove.
+    pub(crate) fn evict_one(&mut self, samples: usize) -> bool {
+        let mut oldest: Option<(u32, Key)> = None;
+        for _ in 0..samples.max(1) {
+            let random = &mut self.random;
+            let Some(record) = self.table.random(&mut || random.next()) else { return false };
+            if oldest.as_ref().is_none_or(|(accessed, _)| record.accessed < *accessed) {
+                oldest = Some((record.accessed, record.key.clone()));
+            }
+        }
+        let Some((_, key)) = oldest else { return false };
+        self.stats.evicted += 1;
+        self.drop_record(self.hash(&key), &key);
+        true
+    }
+
+    pub(super) fn expire(&mut self, hash: u64, key: &[u8]) {
+        self.stats.expired += 1;
+        self.drop_record(hash, key);
+    }
+
+    /// Removes a key for the engine's own reasons, and logs it.
+    pub(super) fn drop_record(&mut self, hash: u64, key: &[u8]) {
+        self.watch.touch(key);
+        self.effects.push(&[b"DEL", key]);
+        self.unlink(hash, key);
+    }
+
+    pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {
+        self.used += record.bytes();
+        self.deadlines.insert(record.deadline, hash);
+        let hasher = &self.hasher;
+        self.table.insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
+    }
+
+    pub(super) fn unlink(&mut self, hash: u64, key: &[u8]) {
+        let Some(record) = self.detach(hash, key) else { return };
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Removed(record));
+        }
+    }
+
+    pub(super) fn detach(&mut self, hash: u64, key: &[u8]) -> Option<Box<Record>> {
+        let hasher = &self.hasher;
+        let record = self.table.remove(
+            hash,
+            |record| *record.key == *key,
+            |record| hasher.0.hash_one(&*record.key),
+        )?;
+        self.used -= record.bytes();
+        self.deadlines.remove(record.deadline, hash);
+        Some(record)
+    }
+}

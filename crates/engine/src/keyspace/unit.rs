@@ -1,0 +1,109 @@
+//! Atomic units: keeping what was done, or restoring what was there.
+
+use super::db::Db;
+use super::record::Record;
+use super::undo::Undo;
+use crate::value::{Collection, Value};
+
+impl Db {
+    /// Starts to record how to undo what follows.
+    pub(crate) fn begin_undo(&mut self) {
+        self.undo.get_or_insert_default();
+    }
+
+    /// Whether an undoable unit is running.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.undo.is_some()
+    }
+
+    /// Keeps what was done since [`Db::begin_undo`].
+    pub(crate) fn commit(&mut self) {
+        for undo in self.undo.take().into_iter().flatten() {
+            if let Undo::Edited(key) | Undo::Renamed { to: key, .. } = undo {
+                let hash = self.hash(&key);
+                if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
+                    with_recorder(&mut record.value, Recorder::Commit);
+                }
+            }
+        }
+    }
+
+    /// Restores what was there at [`Db::begin_undo`].
+    pub(crate) fn rollback(&mut self) {
+        for undo in self.undo.take().into_iter().flatten().rev() {
+            match undo {
+                Undo::Created(key) => {
+                    let hash = self.hash(&key);
+                    self.watch.touch(&key);
+                    self.unlink(hash, &key);
+                }
+                Undo::Removed(record) => {
+                    self.watch.touch(&record.key);
+                    let hash = self.hash(&record.key);
+                    self.link(hash, record);
+                }
+                Undo::Renamed { from, to } => {
+                    self.watch.touch(&from);
+                    self.watch.touch(&to);
+                    self.move_record(&to, &from);
+                }
+                Undo::Replaced(key, value, deadline) => self.restore(&key, |record| {
+                    record.value = value;
+                    record.deadline = deadline;
+                }),
+                Undo::Deadline(key, deadline) => {
+                    self.restore(&key, |record| record.deadline = deadline);
+                }
+                Undo::Edited(key) => {
+                    self.restore(&key, |record| {
+                        with_recorder(&mut record.value, Recorder::Rollback);
+                    });
+                }
+                Undo::Spliced { key, offset, old, length } => self.restore(&key, |record| {
+                    if let Value::Str(text) = &mut record.value {
+                        if let Some(target) = text.get_mut(offset..offset + old.len()) {
+                            target.copy_from_slice(&old);
+                        }
+                        text.truncate(length);
+                    }
+                }),
+            }
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
+        let hash = self.hash(key);
+        self.watch.touch(key);
+        let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
+            return;
+        };
+        let (before, old_deadline) = (record.bytes(), record.deadline);
+        change(record);
+        let (after, deadline) = (record.bytes(), record.deadline);
+        self.used = self.used - before + after;
+        if deadline != old_deadline {
+            self.deadlines.remove(old_deadline, hash);
+            self.deadlines.insert(deadline, hash);
+        }
+    }
+}
+
+pub(super) enum Recorder {
+    Commit,
+    Rollback,
+}
+
+pub(super) fn with_recorder(value: &mut Value, what: Recorder) {
+    fn apply<T: Collection>(collection: &mut T, what: &Recorder) {
+        match what {
+            Recorder::Commit => collection.commit_undo(),
+            Recorder::Rollback => collection.rollback(),
+        }
+    }
+    match value {
+        Value::Int(_) | Value::Str(_) => {}
+        Value::Hash(hash) => apply(&mut **hash, &what),
+        Value::Set(set) => apply(&mut **set, &what),
+        Value::ZSet(zset) => apply(&mut **zset, &what),
+    }
+}
