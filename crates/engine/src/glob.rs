@@ -41,13 +41,21 @@ fn matches_with(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             },
         }
     }
-    pattern[at.min(pattern.len())..].iter().all(|&byte| byte == b'*')
+    pattern[at.min(pattern.len())..]
+        .iter()
+        .all(|&byte| byte == b'*')
 }
 
 /// Matches one pattern element at `at` against `byte`; answers where the next
 /// element starts.
 fn single(pattern: &[u8], at: usize, byte: u8, ignore_case: bool) -> Option<usize> {
-    let fold = |byte: u8| if ignore_case { byte.to_ascii_lowercase() } else { byte };
+    let fold = |byte: u8| {
+        if ignore_case {
+            byte.to_ascii_lowercase()
+        } else {
+            byte
+        }
+    };
     let byte = fold(byte);
     match *pattern.get(at)? {
         b'?' => Some(at + 1),
@@ -69,7 +77,9 @@ fn single(pattern: &[u8], at: usize, byte: u8, ignore_case: bool) -> Option<usiz
                         at += 1;
                         break;
                     }
-                    Some(&first) if pattern.get(at + 1) == Some(&b'-') && at + 2 < pattern.len() => {
+                    Some(&first)
+                        if pattern.get(at + 1) == Some(&b'-') && at + 2 < pattern.len() =>
+                    {
                         let (low, high) = (fold(first), fold(pattern[at + 2]));
                         found |= (low.min(high)..=low.max(high)).contains(&byte);
                         at += 3;
@@ -114,7 +124,11 @@ mod tests {
             ("\\", "\\", true),
             ("[abc", "b", true),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
         }
         assert!(matches_ignore_case(b"MAX*", b"maxmemory"));
     }

@@ -134,6 +134,9 @@ impl Mailbox {
     }
 }
 
+/// Bytes that many hold.
+type Name = Arc<[u8]>;
+
 /// Who listens to what.
 #[derive(Debug, Default)]
 pub struct Hub(Mutex<Listeners>);
@@ -165,7 +168,12 @@ impl Listeners {
 impl Hub {
     /// Adds a listener.
     pub fn subscribe(&self, topic: Topic, name: &Arc<[u8]>, mailbox: &Arc<Mailbox>) {
-        self.0.lock().of(topic).entry(name.clone()).or_default().push(mailbox.clone());
+        self.0
+            .lock()
+            .of(topic)
+            .entry(name.clone())
+            .or_default()
+            .push(mailbox.clone());
     }
 
     /// Removes a listener.
@@ -183,7 +191,7 @@ impl Hub {
     /// Delivers to all listeners; answers how many there were.
     pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
         let listeners = self.0.lock();
-        let mut parts: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut parts = None::<(Name, Name)>;
         let mut receivers = 0;
         let mut send = |pattern: Option<&Arc<[u8]>>, mailboxes: &[Arc<Mailbox>]| {
             let (channel, payload) = parts.get_or_insert_with(|| (channel.into(), payload.into()));

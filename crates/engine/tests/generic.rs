@@ -25,7 +25,11 @@ impl EffectSink for Journal {
 
     fn append(&self, _keyspace: u32, _now_ms: u64, effects: &Effects) -> Seq {
         let mut journal = self.0.lock();
-        journal.extend(effects.iter().map(|argv| argv.iter().map(|arg| arg.to_vec()).collect()));
+        journal.extend(
+            effects
+                .iter()
+                .map(|argv| argv.iter().map(|arg| arg.to_vec()).collect()),
+        );
         Seq(journal.len() as u64)
     }
 }
@@ -48,7 +52,12 @@ impl Bench {
             ..Options::default()
         });
         let session = engine.session();
-        Bench { engine, session, clock, journal }
+        Bench {
+            engine,
+            session,
+            clock,
+            journal,
+        }
     }
 
     fn run(&mut self, line: &str) -> Reply {
@@ -66,7 +75,10 @@ impl Bench {
     fn logged(&self) -> Vec<String> {
         let effects = std::mem::take(&mut *self.journal.0.lock());
         let line = |argv: &Vec<Vec<u8>>| {
-            argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" ")
+            argv.iter()
+                .map(|arg| String::from_utf8_lossy(arg))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         effects.iter().map(line).collect()
     }
@@ -120,18 +132,27 @@ fn names_of_keys() {
         ("RENAME a b", "OK"),
         ("TYPE b", "hash"),
         ("DBSIZE", "(1)"),
-        ("COPY b b", "-ERR source and destination objects are the same"),
+        (
+            "COPY b b",
+            "-ERR source and destination objects are the same",
+        ),
         ("COPY b c DB 0", "(1)"),
         ("COPY b c", "(0)"),
         ("COPY b c REPLACE", "(1)"),
         ("COPY b c DB 1", "-ERR DB index is out of range"),
         ("COPY b c DB", "-ERR syntax error"),
-        ("MOVE b 0", "-ERR source and destination objects are the same"),
+        (
+            "MOVE b 0",
+            "-ERR source and destination objects are the same",
+        ),
         ("MOVE b 1", "-ERR DB index is out of range"),
         ("SELECT 0", "OK"),
         ("SELECT 1", "-ERR DB index is out of range"),
         ("UNLINK b c nope", "(2)"),
-        ("UNLINK", "-ERR wrong number of arguments for 'unlink' command"),
+        (
+            "UNLINK",
+            "-ERR wrong number of arguments for 'unlink' command",
+        ),
         ("RANDOMKEY", "null"),
         ("FLUSHALL SOON", "-ERR syntax error"),
         ("FLUSHALL ASYNC", "OK"),
@@ -159,7 +180,11 @@ fn upstash_differs() {
             "-ERR Command \"HELLO\" is not allowed in REST or it has a special context path",
         ),
     ] {
-        assert_eq!(text(&call(&bench.engine, &mut session, line)), expected, "{line}");
+        assert_eq!(
+            text(&call(&bench.engine, &mut session, line)),
+            expected,
+            "{line}"
+        );
     }
 }
 
@@ -202,16 +227,31 @@ fn keys_go_when_their_time_comes() {
 fn deadlines_that_do_not_parse() {
     Bench::new().expect(&[
         ("SADD k v", "(1)"),
-        ("EXPIRE k ten", "-ERR value is not an integer or out of range"),
+        (
+            "EXPIRE k ten",
+            "-ERR value is not an integer or out of range",
+        ),
         ("EXPIRE k x SOON", "-ERR Unsupported option SOON"),
         (
             "EXPIRE k 1 NX GT",
             "-ERR NX and XX, GT or LT options at the same time are not compatible",
         ),
-        ("EXPIRE k 1 GT LT", "-ERR GT and LT options at the same time are not compatible"),
-        ("EXPIRE nope 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
-        ("PEXPIRE k 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
-        ("EXPIREAT k 9223372036854776", "-ERR invalid expire time in 'expireat' command"),
+        (
+            "EXPIRE k 1 GT LT",
+            "-ERR GT and LT options at the same time are not compatible",
+        ),
+        (
+            "EXPIRE nope 9223372036854775807",
+            "-ERR invalid expire time in 'expire' command",
+        ),
+        (
+            "PEXPIRE k 9223372036854775807",
+            "-ERR invalid expire time in 'pexpire' command",
+        ),
+        (
+            "EXPIREAT k 9223372036854776",
+            "-ERR invalid expire time in 'expireat' command",
+        ),
         ("PEXPIREAT k 9223372036854775807", "(1)"),
         ("EXPIRETIME k", "(9223372036854776)"),
         ("TTL k", "(9223370336854776)"),
@@ -263,8 +303,12 @@ fn a_scan_visits_everything_that_stays() {
         let mut cursor = "0".to_owned();
         loop {
             let reply = bench.run(&format!("{command} {cursor} COUNT 7"));
-            let Reply::Array(parts) = reply else { panic!("{reply:?}") };
-            let [Reply::Bulk(next), Reply::Array(items)] = &parts[..] else { panic!() };
+            let Reply::Array(parts) = reply else {
+                panic!("{reply:?}")
+            };
+            let [Reply::Bulk(next), Reply::Array(items)] = &parts[..] else {
+                panic!()
+            };
             found.extend(items.iter().map(text));
             cursor = String::from_utf8(next.clone()).unwrap();
             if cursor == "0" {
@@ -278,12 +322,18 @@ fn a_scan_visits_everything_that_stays() {
     }
     bench.expect(&[
         ("SCAN 0 MATCH key:99? COUNT 5000 TYPE hash", r#"["0" []]"#),
-        ("SCAN 0 MATCH hash COUNT 5000 TYPE HASH", r#"["0" ["hash"]]"#),
+        (
+            "SCAN 0 MATCH hash COUNT 5000 TYPE HASH",
+            r#"["0" ["hash"]]"#,
+        ),
         ("SCAN x", "-ERR invalid cursor"),
         ("SCAN 0 COUNT 0", "-ERR syntax error"),
         ("SCAN 0 WITHTYPE", "-ERR syntax error"),
         ("HSCAN nope 0 SENSELESS", r#"["0" []]"#),
-        ("SSCAN hash 0", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        (
+            "SSCAN hash 0",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
     ]);
 }
 
@@ -297,7 +347,10 @@ fn how_values_are_kept() {
         ("OBJECT ENCODING h", "\"listpack\""),
         ("OBJECT ENCODING nope", "null"),
         ("OBJECT REFCOUNT h", "(1)"),
-        ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+        (
+            "OBJECT ENCODING",
+            "-ERR wrong number of arguments for 'object|encoding' command",
+        ),
         ("MEMORY USAGE nope SAMPLES 0", "null"),
         ("MEMORY USAGE h SAMPLES -1", "-ERR syntax error"),
     ]);
@@ -328,34 +381,55 @@ fn who_connects() {
         ("PING", "-NOAUTH Authentication required."),
         ("AUTH nope", wrong),
         ("AUTH default_ro full", wrong),
-        ("HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'"),
+        (
+            "HELLO 3 SETNAME",
+            "-ERR Syntax error in HELLO option 'SETNAME'",
+        ),
         ("HELLO 9", "-NOPROTO unsupported protocol version"),
         ("HELLO 3 AUTH default nope", wrong),
         ("AUTH full", "OK"),
-        ("CLIENT SETNAME a\u{e9}", "-ERR Client names cannot contain spaces, newlines or special characters."),
+        (
+            "CLIENT SETNAME a\u{e9}",
+            "-ERR Client names cannot contain spaces, newlines or special characters.",
+        ),
         ("CLIENT SETNAME me", "OK"),
         ("CLIENT GETNAME", "\"me\""),
         ("CLIENT KILL 9.9.9.9:9", "-ERR No such client"),
-        ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0"),
+        (
+            "CLIENT KILL ID 0",
+            "-ERR client-id should be greater than 0",
+        ),
         ("CLIENT KILL TYPE pubsub", "(0)"),
         ("CLIENT KILL ADDR 1.1.1.1:1", "(1)"),
         ("RESET", "RESET"),
         ("CLIENT GETNAME", "-NOAUTH Authentication required."),
         ("HELLO 3 AUTH default_ro other SETNAME you", ""),
         ("CLIENT GETNAME", "\"you\""),
-        ("SADD a b", "-NOPERM this user has no permissions to run the 'sadd' command"),
+        (
+            "SADD a b",
+            "-NOPERM this user has no permissions to run the 'sadd' command",
+        ),
     ] {
         let reply = text(&call(engine, &mut session, line));
         if line.starts_with("HELLO 3 AUTH default_ro") {
-            assert!(reply.contains("\"proto\": (3)") && reply.contains("\"7.0.15\""), "{reply}");
+            assert!(
+                reply.contains("\"proto\": (3)") && reply.contains("\"7.0.15\""),
+                "{reply}"
+            );
         } else {
             assert_eq!(reply, expected, "{line}");
         }
     }
     assert!(open.client().mailbox.is_closed());
     let info = text(&call(engine, &mut session, "CLIENT INFO"));
-    assert!(info.starts_with("id=2 addr=1.1.1.1:3 laddr=2.2.2.2:2 fd=-1 name=you age=0"), "{info}");
-    assert!(info.contains("cmd=client|info user=default_ro redir=-1 resp=3"), "{info}");
+    assert!(
+        info.starts_with("id=2 addr=1.1.1.1:3 laddr=2.2.2.2:2 fd=-1 name=you age=0"),
+        "{info}"
+    );
+    assert!(
+        info.contains("cmd=client|info user=default_ro redir=-1 resp=3"),
+        "{info}"
+    );
     call(engine, &mut session, "QUIT");
     assert!(session.is_closing());
 }
@@ -370,8 +444,14 @@ fn tenants_do_not_see_each_other() {
     let mut two = engine.connect("1.1.1.1:2".into(), String::new());
     call(engine, &mut one, "AUTH one");
     call(engine, &mut two, "AUTH two");
-    assert_eq!(text(&call(engine, &mut one, "CLIENT LIST")).lines().count(), 1);
-    assert_eq!(text(&call(engine, &mut one, "CLIENT KILL ADDR 1.1.1.1:2")), "(0)");
+    assert_eq!(
+        text(&call(engine, &mut one, "CLIENT LIST")).lines().count(),
+        1
+    );
+    assert_eq!(
+        text(&call(engine, &mut one, "CLIENT KILL ADDR 1.1.1.1:2")),
+        "(0)"
+    );
     call(engine, &mut one, "SUBSCRIBE news");
     assert_eq!(text(&call(engine, &mut two, "PUBLISH news x")), "(0)");
     assert_eq!(text(&call(engine, &mut two, "PUBSUB CHANNELS")), "[]");
@@ -382,7 +462,10 @@ fn messages_reach_those_who_listen() {
     let mut bench = Bench::new();
     let mut listener = bench.engine.connect("1.1.1.1:1".into(), String::new());
     for (line, expected) in [
-        ("SUBSCRIBE a b a", r#">["subscribe" "a" (1)] >["subscribe" "b" (2)] >["subscribe" "a" (2)]"#),
+        (
+            "SUBSCRIBE a b a",
+            r#">["subscribe" "a" (1)] >["subscribe" "b" (2)] >["subscribe" "a" (2)]"#,
+        ),
         ("PSUBSCRIBE [a-c]*", r#">["psubscribe" "[a-c]*" (3)]"#),
         ("PING", r#"["pong" ""]"#),
         ("PING x", r#"["pong" "x"]"#),
@@ -393,7 +476,11 @@ fn messages_reach_those_who_listen() {
              QUIT / RESET are allowed in this context",
         ),
     ] {
-        assert_eq!(text(&call(&bench.engine, &mut listener, line)), expected, "{line}");
+        assert_eq!(
+            text(&call(&bench.engine, &mut listener, line)),
+            expected,
+            "{line}"
+        );
     }
     bench.expect(&[
         ("PUBLISH a hello", "(2)"),
@@ -408,8 +495,9 @@ fn messages_reach_those_who_listen() {
         ),
     ]);
     let mailbox = listener.client().mailbox.clone();
-    let received: Vec<String> =
-        std::iter::from_fn(|| mailbox.try_next()).map(|message| text(&message.to_reply())).collect();
+    let received: Vec<String> = std::iter::from_fn(|| mailbox.try_next())
+        .map(|message| text(&message.to_reply()))
+        .collect();
     assert_eq!(
         received,
         [
@@ -424,7 +512,11 @@ fn messages_reach_those_who_listen() {
         ("RESET", "RESET"),
         ("UNSUBSCRIBE", r#">["unsubscribe" null (0)]"#),
     ] {
-        assert_eq!(text(&call(&bench.engine, &mut listener, line)), expected, "{line}");
+        assert_eq!(
+            text(&call(&bench.engine, &mut listener, line)),
+            expected,
+            "{line}"
+        );
     }
 }
 
@@ -444,7 +536,10 @@ fn settings() {
             "-ERR Unknown option or number of arguments for CONFIG SET - 'nope'",
         ),
         ("CONFIG SET maxmemory 2mb MAXMEMORY", "-ERR syntax error"),
-        ("CONFIG SET maxmemory 2mb MAXMEMORY 3mb", &format!("{fails}duplicate parameter")),
+        (
+            "CONFIG SET maxmemory 2mb MAXMEMORY 3mb",
+            "-ERR CONFIG SET failed (possibly related to argument 'MAXMEMORY') - duplicate parameter",
+        ),
         ("CONFIG SET slowlog-max-len 5 MAXMEMORY x", &format!("{fails}argument must be a memory value")),
         ("CONFIG GET slowlog-max-len", r#"{"slowlog-max-len": "3"}"#),
         ("CONFIG REWRITE", "-ERR The server is running without a config file"),
@@ -463,7 +558,11 @@ fn settings() {
 #[test]
 fn figures() {
     let mut bench = Bench::new();
-    bench.expect(&[("SADD k v", "(1)"), ("PEXPIRE k 1000", "(1)"), ("PING", "PONG")]);
+    bench.expect(&[
+        ("SADD k v", "(1)"),
+        ("PEXPIRE k 1000", "(1)"),
+        ("PING", "PONG"),
+    ]);
     bench.run("HSET k f v");
     bench.run("NONSENSE");
     let info = text(&bench.run("INFO EVERYTHING"));
@@ -518,7 +617,11 @@ fn the_table_describes_itself() {
         ),
         ("COMMAND WHAT", "-ERR unknown subcommand 'WHAT'. Try COMMAND HELP."),
     ]);
-    let Reply::Int(count) = bench.run("COMMAND COUNT") else { panic!() };
-    let Reply::Array(all) = bench.run("COMMAND") else { panic!() };
+    let Reply::Int(count) = bench.run("COMMAND COUNT") else {
+        panic!()
+    };
+    let Reply::Array(all) = bench.run("COMMAND") else {
+        panic!()
+    };
     assert_eq!(all.len() as i64, count);
 }

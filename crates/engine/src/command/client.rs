@@ -23,7 +23,10 @@ const OPERATOR: Flags = Flags::ADMIN.and(PLAIN);
 type Handler = fn(&Engine, &mut Session, &[&[u8]]) -> Outcome;
 
 const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -> CommandSpec {
-    CommandSpec::unlocked(name, arity, handler).flags(flags).acl(Acl::CONNECTION).not_rest()
+    CommandSpec::unlocked(name, arity, handler)
+        .flags(flags)
+        .acl(Acl::CONNECTION)
+        .not_rest()
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -35,12 +38,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     entry("list", -2, list, OPERATOR).since("2.4.0"),
     entry("no-evict", 3, no_evict, OPERATOR).since("7.0.0"),
     entry("reply", 3, reply, PLAIN).since("3.2.0"),
-    CommandSpec::unlocked("setinfo", 4, setinfo).flags(PLAIN).acl(Acl::CONNECTION).since("7.2.0"),
+    CommandSpec::unlocked("setinfo", 4, setinfo)
+        .flags(PLAIN)
+        .acl(Acl::CONNECTION)
+        .since("7.2.0"),
     entry("setname", 3, setname, PLAIN).since("2.6.9"),
 ];
 
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::container("client", SUBCOMMANDS).since("2.4.0").not_rest()];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)
+    .since("2.4.0")
+    .not_rest()];
 
 fn id(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
     Ok(Reply::Int(session.client.id as i64))
@@ -48,7 +55,11 @@ fn id(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
 
 fn getname(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
     let name = session.client.name.lock();
-    Ok(if name.is_empty() { Reply::Null } else { Reply::bulk(name.as_bytes()) })
+    Ok(if name.is_empty() {
+        Reply::Null
+    } else {
+        Reply::bulk(name.as_bytes())
+    })
 }
 
 fn setname(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
@@ -86,7 +97,9 @@ fn list(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let now = engine.now_micros();
     let mut text = String::new();
     match argv {
-        [_, _] => clients.iter().for_each(|client| describe(client, now, &mut text)),
+        [_, _] => clients
+            .iter()
+            .for_each(|client| describe(client, now, &mut text)),
         [_, _, option, kind] if is(option, "TYPE") => {
             let kind = ClientKind::parse(kind)?;
             for client in clients.iter().filter(|client| kind.has(client)) {
@@ -135,8 +148,14 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         (false, true) => "x",
         (true, true) => "Px",
     };
-    let queued = if in_multi { load(&client.queued) as i64 } else { -1 };
-    let command = load(&client.last_command).checked_sub(1).and_then(command_by_id);
+    let queued = if in_multi {
+        load(&client.queued) as i64
+    } else {
+        -1
+    };
+    let command = load(&client.last_command)
+        .checked_sub(1)
+        .and_then(command_by_id);
     let (messages, bytes) = client.mailbox.waiting();
     let _ = write!(
         text,
@@ -179,7 +198,9 @@ impl ClientKind {
         } else if is(text, "MASTER") || is(text, "REPLICA") || is(text, "SLAVE") {
             Ok(ClientKind::Replication)
         } else {
-            Err(CommandError::Bytes([b"ERR Unknown client type '", text, b"'"].concat()))
+            Err(CommandError::Bytes(
+                [b"ERR Unknown client type '", text, b"'"].concat(),
+            ))
         }
     }
 
@@ -205,7 +226,10 @@ struct Victims<'a> {
 
 impl<'a> Victims<'a> {
     fn parse(filters: &[&'a [u8]]) -> Result<Self, CommandError> {
-        let mut victims = Victims { spare_caller: true, ..Victims::default() };
+        let mut victims = Victims {
+            spare_caller: true,
+            ..Victims::default()
+        };
         let mut filters = filters.iter().copied();
         while let Some(name) = filters.next() {
             let value = filters.next().ok_or(CommandError::Syntax)?;
@@ -241,7 +265,9 @@ impl<'a> Victims<'a> {
     fn has(&self, client: &Client) -> bool {
         self.id.is_none_or(|id| client.id as i64 == id)
             && self.addr.is_none_or(|addr| client.addr.as_bytes() == addr)
-            && self.local_addr.is_none_or(|addr| client.local_addr.as_bytes() == addr)
+            && self
+                .local_addr
+                .is_none_or(|addr| client.local_addr.as_bytes() == addr)
             && self.kind.as_ref().is_none_or(|kind| kind.has(client))
             && self.user.is_none_or(|role| role_of(client) == role)
     }
@@ -249,9 +275,16 @@ impl<'a> Victims<'a> {
 
 fn kill(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let filters = argv.get(2..).unwrap_or_default();
-    let by_address = if let [addr] = filters { Some(*addr) } else { None };
+    let by_address = if let [addr] = filters {
+        Some(*addr)
+    } else {
+        None
+    };
     let victims = match by_address {
-        Some(addr) => Victims { addr: Some(addr), ..Victims::default() },
+        Some(addr) => Victims {
+            addr: Some(addr),
+            ..Victims::default()
+        },
         None => Victims::parse(filters)?,
     };
     let mut killed = 0;
@@ -277,7 +310,11 @@ fn kill(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 /// Clients are never evicted, so both answers hold.
 fn no_evict(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     let mode = at(argv, 2)?;
-    if is(mode, "ON") || is(mode, "OFF") { Ok(Reply::OK) } else { Err(CommandError::Syntax) }
+    if is(mode, "ON") || is(mode, "OFF") {
+        Ok(Reply::OK)
+    } else {
+        Err(CommandError::Syntax)
+    }
 }
 
 fn reply(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
@@ -285,7 +322,9 @@ fn reply(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     if is(mode, "ON") {
         Ok(Reply::OK)
     } else if is(mode, "OFF") || is(mode, "SKIP") {
-        Err(CommandError::text("ERR every command is answered: only CLIENT REPLY ON is supported"))
+        Err(CommandError::text(
+            "ERR every command is answered: only CLIENT REPLY ON is supported",
+        ))
     } else {
         Err(CommandError::Syntax)
     }

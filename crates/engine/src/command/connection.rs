@@ -11,7 +11,7 @@ use crate::reply::Reply;
 use crate::session::{Principal, Protocol, Role, Session};
 
 /// The Redis version whose behaviour Sangam has, as clients are told it.
-pub const REDIS_VERSION: &str = "7.0.15";
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 /// Commands that open a connection: before authentication and under a busy
 /// script too.
@@ -39,7 +39,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("6.0.0")
         .free()
         .not_rest(),
-    CommandSpec::unlocked("ping", -1, ping).fast().acl(Acl::CONNECTION).free(),
+    CommandSpec::unlocked("ping", -1, ping)
+        .fast()
+        .acl(Acl::CONNECTION)
+        .free(),
     CommandSpec::unlocked("quit", -1, quit)
         .flags(OPENING)
         .fast()
@@ -90,7 +93,10 @@ fn log_in(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
     };
-    if session.keyspace().is_some_and(|keyspace| !Arc::ptr_eq(keyspace, &principal.keyspace)) {
+    if session
+        .keyspace()
+        .is_some_and(|keyspace| !Arc::ptr_eq(keyspace, &principal.keyspace))
+    {
         session.unsubscribe_all();
         session.watching = None;
     }
@@ -154,7 +160,11 @@ fn hello(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     if let Some(protocol) = protocol {
         session.set_protocol(protocol);
     }
-    let version = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
+    let version = if session.protocol == Protocol::Resp3 {
+        3
+    } else {
+        2
+    };
     Ok(Reply::Map(vec![
         (Reply::bulk("server"), Reply::bulk("redis")),
         (Reply::bulk("version"), Reply::bulk(REDIS_VERSION)),

@@ -11,7 +11,9 @@ use crate::error::CommandError;
 use crate::reply::Reply;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("expire", -3, expire).writes(ONE_KEY, Acl::KEYSPACE).fast(),
+    CommandSpec::new("expire", -3, expire)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast(),
     CommandSpec::new("expireat", -3, expireat)
         .writes(ONE_KEY, Acl::KEYSPACE)
         .fast()
@@ -36,8 +38,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .reads(ONE_KEY, Acl::KEYSPACE)
         .fast()
         .since("7.0.0"),
-    CommandSpec::new("pttl", 2, pttl).reads(ONE_KEY, Acl::KEYSPACE).fast().since("2.6.0"),
-    CommandSpec::new("ttl", 2, ttl).reads(ONE_KEY, Acl::KEYSPACE).fast(),
+    CommandSpec::new("pttl", 2, pttl)
+        .reads(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .since("2.6.0"),
+    CommandSpec::new("ttl", 2, ttl)
+        .reads(ONE_KEY, Acl::KEYSPACE)
+        .fast(),
 ];
 
 fn expire(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -80,7 +87,9 @@ impl Conditions {
             } else if is(option, "LT") {
                 conditions.less = true;
             } else {
-                return Err(CommandError::Bytes([b"ERR Unsupported option ", *option].concat()));
+                return Err(CommandError::Bytes(
+                    [b"ERR Unsupported option ", *option].concat(),
+                ));
             }
         }
         if conditions.absent && (conditions.present || conditions.greater || conditions.less) {
@@ -101,9 +110,7 @@ impl Conditions {
     fn allow(&self, old: Option<i64>, new: i64) -> bool {
         match old {
             None => !self.present && !self.greater,
-            Some(old) => {
-                !self.absent && !(self.greater && new <= old) && !(self.less && new >= old)
-            }
+            Some(old) => !(self.absent || self.greater && new <= old || self.less && new >= old),
         }
     }
 }
@@ -116,7 +123,9 @@ fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, unit: i64, base: i64) -> O
         .checked_mul(unit)
         .and_then(|when| when.checked_add(base))
         .ok_or_else(|| CommandError::invalid_expire(name))?;
-    let Some(old) = ctx.db.deadline(key) else { return Ok(Reply::Int(0)) };
+    let Some(old) = ctx.db.deadline(key) else {
+        return Ok(Reply::Int(0));
+    };
     if !conditions.allow(old.map(|old| old as i64), when) {
         return Ok(Reply::Int(0));
     }
@@ -152,11 +161,13 @@ fn read(ctx: &mut Ctx<'_>, argv: &[&[u8]], show: impl FnOnce(u64, u64) -> u64) -
 }
 
 fn ttl(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    read(ctx, argv, |deadline, now| (deadline.saturating_sub(now) + 500) / 1000)
+    read(ctx, argv, |deadline, now| {
+        (deadline.saturating_sub(now) + 500) / 1000
+    })
 }
 
 fn pttl(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    read(ctx, argv, |deadline, now| deadline.saturating_sub(now))
+    read(ctx, argv, u64::saturating_sub)
 }
 
 fn expiretime(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {

@@ -17,9 +17,15 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .denyoom()
         .flags(Flags::LONG)
         .since("6.2.0"),
-    CommandSpec::new("dbsize", 1, dbsize).reads(Keys::None, Acl::KEYSPACE).fast(),
-    CommandSpec::new("del", -2, del).writes(ALL_KEYS, Acl::KEYSPACE).flags(Flags::LONG),
-    CommandSpec::new("exists", -2, exists).reads(ALL_KEYS, Acl::KEYSPACE).fast(),
+    CommandSpec::new("dbsize", 1, dbsize)
+        .reads(Keys::None, Acl::KEYSPACE)
+        .fast(),
+    CommandSpec::new("del", -2, del)
+        .writes(ALL_KEYS, Acl::KEYSPACE)
+        .flags(Flags::LONG),
+    CommandSpec::new("exists", -2, exists)
+        .reads(ALL_KEYS, Acl::KEYSPACE)
+        .fast(),
     CommandSpec::new("flushall", -1, flush)
         .writes(Keys::None, Acl::KEYSPACE.and(Acl::DANGEROUS))
         .flags(Flags::LONG),
@@ -29,15 +35,22 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::new("keys", 2, keys)
         .reads(Keys::None, Acl::KEYSPACE.and(Acl::DANGEROUS))
         .flags(Flags::LONG),
-    CommandSpec::new("move", 3, move_key).writes(ONE_KEY, Acl::KEYSPACE).fast().not_upstash(),
+    CommandSpec::new("move", 3, move_key)
+        .writes(ONE_KEY, Acl::KEYSPACE)
+        .fast()
+        .not_upstash(),
     CommandSpec::new("randomkey", 1, randomkey).reads(Keys::None, Acl::KEYSPACE),
     CommandSpec::new("rename", 3, rename).writes(TWO_KEYS, Acl::KEYSPACE),
-    CommandSpec::new("renamenx", 3, renamenx).writes(TWO_KEYS, Acl::KEYSPACE).fast(),
+    CommandSpec::new("renamenx", 3, renamenx)
+        .writes(TWO_KEYS, Acl::KEYSPACE)
+        .fast(),
     CommandSpec::new("touch", -2, touch)
         .reads(ALL_KEYS, Acl::KEYSPACE)
         .fast()
         .since("3.2.1"),
-    CommandSpec::new("type", 2, kind).reads(ONE_KEY, Acl::KEYSPACE).fast(),
+    CommandSpec::new("type", 2, kind)
+        .reads(ONE_KEY, Acl::KEYSPACE)
+        .fast(),
     CommandSpec::new("unlink", -2, del)
         .writes(ALL_KEYS, Acl::KEYSPACE)
         .fast()
@@ -83,7 +96,12 @@ const SAME_OBJECT: CommandError =
     CommandError::text("ERR source and destination objects are the same");
 
 fn del(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(argv.iter().skip(1).filter(|key| ctx.db.remove(key)).count().into())
+    Ok(argv
+        .iter()
+        .skip(1)
+        .filter(|key| ctx.db.remove(key))
+        .count()
+        .into())
 }
 
 fn exists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -96,11 +114,19 @@ fn exists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn touch(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(argv.iter().skip(1).filter(|key| ctx.db.touch(key)).count().into())
+    Ok(argv
+        .iter()
+        .skip(1)
+        .filter(|key| ctx.db.touch(key))
+        .count()
+        .into())
 }
 
 fn kind(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let kind = ctx.db.peek(at(argv, 1)?).map(|record| kind_of(&record.value));
+    let kind = ctx
+        .db
+        .peek(at(argv, 1)?)
+        .map(|record| kind_of(&record.value));
     count_lookup(ctx.db, kind.is_some());
     Ok(Reply::status(kind.map_or("none", Kind::name)))
 }
@@ -109,7 +135,9 @@ fn keys(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let pattern = at(argv, 1)?;
     let wanted = |key: &[u8]| pattern == b"*" || glob::matches(pattern, key);
     let found = ctx.db.iter().filter(|record| wanted(&record.key));
-    Ok(Reply::Array(found.map(|record| Reply::bulk(&record.key)).collect()))
+    Ok(Reply::Array(
+        found.map(|record| Reply::bulk(&record.key)).collect(),
+    ))
 }
 
 fn randomkey(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
@@ -157,7 +185,11 @@ fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         }
     }
     if from == to {
-        return if ctx.is_upstash() { Ok(Reply::Int(0)) } else { Err(SAME_OBJECT) };
+        return if ctx.is_upstash() {
+            Ok(Reply::Int(0))
+        } else {
+            Err(SAME_OBJECT)
+        };
     }
     let found = ctx.db.touch(from);
     if !found || (!replace && ctx.db.exists(to)) {

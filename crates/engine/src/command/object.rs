@@ -11,7 +11,11 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::value::Value;
 
-const SECOND: Keys = Keys::Range { first: 2, last: 2, step: 1 };
+const SECOND: Keys = Keys::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::container(
@@ -48,7 +52,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             CommandSpec::unlocked("help", 2, memory_help)
                 .flags(Flags::LOADING.and(Flags::STALE))
                 .since("4.0.0"),
-            CommandSpec::new("usage", -3, usage).reads(SECOND, Acl::empty()).since("4.0.0"),
+            CommandSpec::new("usage", -3, usage)
+                .reads(SECOND, Acl::empty())
+                .since("4.0.0"),
         ],
     )
     .since("4.0.0"),
@@ -111,7 +117,10 @@ fn freq(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 fn usage(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let mut options = argv.iter().skip(3);
     while let Some(option) = options.next() {
-        let value = options.next().filter(|_| is(option, "SAMPLES")).ok_or(CommandError::Syntax)?;
+        let value = options
+            .next()
+            .filter(|_| is(option, "SAMPLES"))
+            .ok_or(CommandError::Syntax)?;
         // Sizes are known exactly: nothing is sampled.
         if int(value)? < 0 {
             return Err(CommandError::Syntax);
@@ -126,7 +135,11 @@ pub(super) fn help(name: &str, lines: &[&'static str]) -> Reply {
     let head = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     let tail = ["HELP", "    Prints this help."];
     let lines = lines.iter().copied().chain(tail).map(Reply::status);
-    Reply::Array(std::iter::once(Reply::Status(head.into())).chain(lines).collect())
+    Reply::Array(
+        std::iter::once(Reply::Status(head.into()))
+            .chain(lines)
+            .collect(),
+    )
 }
 
 fn object_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
@@ -148,6 +161,9 @@ fn object_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
 fn memory_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
     Ok(help(
         "MEMORY",
-        &["USAGE <key> [SAMPLES <count>]", "    Bytes that the key and its value take."],
+        &[
+            "USAGE <key> [SAMPLES <count>]",
+            "    Bytes that the key and its value take.",
+        ],
     ))
 }

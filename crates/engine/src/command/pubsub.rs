@@ -13,27 +13,45 @@ use crate::pubsub::Topic;
 use crate::reply::Reply;
 use crate::session::Session;
 
-const LISTENING: Flags = Flags::PUBSUB.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const LISTENING: Flags = Flags::PUBSUB
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE);
 const LOOKING: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec::unlocked("channels", -2, channels).flags(LOOKING).since("2.8.0"),
+    CommandSpec::unlocked("channels", -2, channels)
+        .flags(LOOKING)
+        .since("2.8.0"),
     CommandSpec::unlocked("help", 2, pubsub_help)
         .flags(Flags::LOADING.and(Flags::STALE))
         .since("6.2.0"),
-    CommandSpec::unlocked("numpat", 2, numpat).flags(LOOKING).since("2.8.0"),
-    CommandSpec::unlocked("numsub", -2, numsub).flags(LOOKING).since("2.8.0"),
+    CommandSpec::unlocked("numpat", 2, numpat)
+        .flags(LOOKING)
+        .since("2.8.0"),
+    CommandSpec::unlocked("numsub", -2, numsub)
+        .flags(LOOKING)
+        .since("2.8.0"),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::unlocked("psubscribe", -2, psubscribe).flags(LISTENING).since("2.0.0").not_rest(),
-    CommandSpec::new("publish", 3, publish).flags(LOOKING).fast().since("2.0.0"),
+    CommandSpec::unlocked("psubscribe", -2, psubscribe)
+        .flags(LISTENING)
+        .since("2.0.0")
+        .not_rest(),
+    CommandSpec::new("publish", 3, publish)
+        .flags(LOOKING)
+        .fast()
+        .since("2.0.0"),
     CommandSpec::container("pubsub", SUBCOMMANDS).since("2.8.0"),
     CommandSpec::unlocked("punsubscribe", -1, punsubscribe)
         .flags(LISTENING)
         .since("2.0.0")
         .not_rest(),
-    CommandSpec::unlocked("subscribe", -2, subscribe).flags(LISTENING).since("2.0.0").not_rest(),
+    CommandSpec::unlocked("subscribe", -2, subscribe)
+        .flags(LISTENING)
+        .since("2.0.0")
+        .not_rest(),
     CommandSpec::unlocked("unsubscribe", -1, unsubscribe)
         .flags(LISTENING)
         .since("2.0.0")
@@ -46,7 +64,11 @@ fn publish(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 /// The notice that a subscription changed; `count` is what is left of them.
 fn notice(verb: &str, name: Option<&[u8]>, count: usize) -> Reply {
-    Reply::Push(vec![Reply::bulk(verb), name.map_or(Reply::Null, Reply::bulk), count.into()])
+    Reply::Push(vec![
+        Reply::bulk(verb),
+        name.map_or(Reply::Null, Reply::bulk),
+        count.into(),
+    ])
 }
 
 fn subscribe(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
@@ -60,7 +82,9 @@ fn psubscribe(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 fn listen(session: &mut Session, verb: &str, topic: Topic, argv: &[&[u8]]) -> Outcome {
     let names = argv.iter().skip(1);
     Ok(Reply::Many(
-        names.map(|name| notice(verb, Some(name), session.subscribe(topic, name))).collect(),
+        names
+            .map(|name| notice(verb, Some(name), session.subscribe(topic, name)))
+            .collect(),
     ))
 }
 
@@ -76,13 +100,22 @@ fn punsubscribe(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 fn leave(session: &mut Session, verb: &str, topic: Topic, argv: &[&[u8]]) -> Outcome {
     let notices: Vec<Reply> = if argv.len() > 1 {
         let names = argv.iter().skip(1);
-        names.map(|name| notice(verb, Some(name), session.unsubscribe(topic, name))).collect()
+        names
+            .map(|name| notice(verb, Some(name), session.unsubscribe(topic, name)))
+            .collect()
     } else {
         let names = session.subscribed(topic);
-        names.iter().map(|name| notice(verb, Some(name), session.unsubscribe(topic, name))).collect()
+        names
+            .iter()
+            .map(|name| notice(verb, Some(name), session.unsubscribe(topic, name)))
+            .collect()
     };
     if notices.is_empty() {
-        return Ok(Reply::Many(vec![notice(verb, None, session.subscriptions())]));
+        return Ok(Reply::Many(vec![notice(
+            verb,
+            None,
+            session.subscriptions(),
+        )]));
     }
     Ok(Reply::Many(notices))
 }
@@ -94,7 +127,9 @@ fn channels(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
             String::from_utf8_lossy(at(argv, 1)?)
         )));
     }
-    let Some(keyspace) = session.keyspace() else { return Ok(Reply::Array(Vec::new())) };
+    let Some(keyspace) = session.keyspace() else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     let names = keyspace.hub.channels(argv.get(2).copied());
     Ok(Reply::Array(names.iter().map(Reply::bulk).collect()))
 }
@@ -103,11 +138,18 @@ fn numsub(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let hub = session.keyspace().map(|keyspace| &keyspace.hub);
     let count = |name: &[u8]| hub.map_or(0, |hub| hub.count(name));
     let names = argv.iter().skip(2);
-    Ok(Reply::Array(names.flat_map(|name| [Reply::bulk(name), count(name).into()]).collect()))
+    Ok(Reply::Array(
+        names
+            .flat_map(|name| [Reply::bulk(name), count(name).into()])
+            .collect(),
+    ))
 }
 
 fn numpat(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
-    Ok(session.keyspace().map_or(0, |keyspace| keyspace.hub.patterns()).into())
+    Ok(session
+        .keyspace()
+        .map_or(0, |keyspace| keyspace.hub.patterns())
+        .into())
 }
 
 fn pubsub_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {

@@ -13,7 +13,9 @@ use crate::reply::Reply;
 use crate::value::{Hash, Set, ZSet, float};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("scan", -2, scan).reads(Keys::None, Acl::KEYSPACE).since("2.8.0"),
+    CommandSpec::new("scan", -2, scan)
+        .reads(Keys::None, Acl::KEYSPACE)
+        .since("2.8.0"),
     CommandSpec::new("hscan", -3, hscan)
         .reads(ONE_KEY, Acl::HASH)
         .flags(Flags::LONG)
@@ -44,7 +46,12 @@ enum Scope {
 
 impl<'a> Options<'a> {
     fn parse(argv: &[&'a [u8]], scope: Scope) -> Result<Self, CommandError> {
-        let mut options = Options { count: 10, pattern: None, kind: None, with_type: false };
+        let mut options = Options {
+            count: 10,
+            pattern: None,
+            kind: None,
+            with_type: false,
+        };
         let mut rest = argv.iter().copied();
         while let Some(name) = rest.next() {
             if is(name, "WITHTYPE") && scope == (Scope::Keyspace { with_type: true }) {
@@ -69,7 +76,8 @@ impl<'a> Options<'a> {
     }
 
     fn wants(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, name))
     }
 }
 
@@ -90,22 +98,38 @@ fn cursor(text: &[u8]) -> Result<u64, CommandError> {
         .filter(|first| first.is_ascii_digit())
         .and_then(|_| std::str::from_utf8(digits).ok()?.parse::<u64>().ok())
         .ok_or(CommandError::InvalidCursor)?;
-    Ok(if negative { number.wrapping_neg() } else { number })
+    Ok(if negative {
+        number.wrapping_neg()
+    } else {
+        number
+    })
 }
 
 fn page(next: u64, elements: Vec<Reply>) -> Outcome {
     let next = itoa::Buffer::new().format(next).as_bytes().to_vec();
-    Ok(Reply::Array(vec![Reply::Bulk(next), Reply::Array(elements)]))
+    Ok(Reply::Array(vec![
+        Reply::Bulk(next),
+        Reply::Array(elements),
+    ]))
 }
 
 fn scan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let [_, from, options @ ..] = argv else { return Err(CommandError::Syntax) };
+    let [_, from, options @ ..] = argv else {
+        return Err(CommandError::Syntax);
+    };
     let from = cursor(from)?;
-    let options = Options::parse(options, Scope::Keyspace { with_type: ctx.is_upstash() })?;
+    let options = Options::parse(
+        options,
+        Scope::Keyspace {
+            with_type: ctx.is_upstash(),
+        },
+    )?;
     let mut found = Vec::new();
     let next = ctx.db.scan(from, options.count, |record| {
         let kind = kind_of(&record.value).name();
-        let typed = options.kind.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.as_bytes()));
+        let typed = options
+            .kind
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.as_bytes()));
         if typed && options.wants(&record.key) {
             found.push(Reply::bulk(&record.key));
             if options.with_type {
@@ -117,9 +141,13 @@ fn scan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn hscan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let [_, key, from, options @ ..] = argv else { return Err(CommandError::Syntax) };
+    let [_, key, from, options @ ..] = argv else {
+        return Err(CommandError::Syntax);
+    };
     let from = cursor(from)?;
-    let Some(hash) = ctx.db.get::<Hash>(key)? else { return page(0, Vec::new()) };
+    let Some(hash) = ctx.db.get::<Hash>(key)? else {
+        return page(0, Vec::new());
+    };
     let options = Options::parse(options, Scope::Elements)?;
     let mut found = Vec::new();
     let next = hash.scan(from, options.count, |field, value| {
@@ -132,9 +160,13 @@ fn hscan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn sscan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let [_, key, from, options @ ..] = argv else { return Err(CommandError::Syntax) };
+    let [_, key, from, options @ ..] = argv else {
+        return Err(CommandError::Syntax);
+    };
     let from = cursor(from)?;
-    let Some(set) = ctx.db.get::<Set>(key)? else { return page(0, Vec::new()) };
+    let Some(set) = ctx.db.get::<Set>(key)? else {
+        return page(0, Vec::new());
+    };
     let options = Options::parse(options, Scope::Elements)?;
     let mut found = Vec::new();
     let next = set.scan(from, options.count, |member| {
@@ -146,9 +178,13 @@ fn sscan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn zscan(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let [_, key, from, options @ ..] = argv else { return Err(CommandError::Syntax) };
+    let [_, key, from, options @ ..] = argv else {
+        return Err(CommandError::Syntax);
+    };
     let from = cursor(from)?;
-    let Some(zset) = ctx.db.get::<ZSet>(key)? else { return page(0, Vec::new()) };
+    let Some(zset) = ctx.db.get::<ZSet>(key)? else {
+        return page(0, Vec::new());
+    };
     let options = Options::parse(options, Scope::Elements)?;
     let compact = zset.encoding() == "listpack";
     let mut found = Vec::new();

@@ -22,7 +22,10 @@ const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
 type Handler = fn(&Engine, &mut Session, &[&[u8]]) -> Outcome;
 
 const fn entry(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
-    CommandSpec::unlocked(name, arity, handler).flags(ANY_TIME).acl(Acl::CONNECTION).free()
+    CommandSpec::unlocked(name, arity, handler)
+        .flags(ANY_TIME)
+        .acl(Acl::CONNECTION)
+        .free()
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -35,11 +38,15 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     entry("list", -2, list).since("7.0.0"),
 ];
 
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec { subcommands: SUBCOMMANDS, ..entry("command", -1, all).since("2.8.13") }];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    subcommands: SUBCOMMANDS,
+    ..entry("command", -1, all).since("2.8.13")
+}];
 
 fn all(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    Ok(Reply::Array(commands().iter().map(|command| describe(command)).collect()))
+    Ok(Reply::Array(
+        commands().iter().map(|command| describe(command)).collect(),
+    ))
 }
 
 fn count(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
@@ -48,7 +55,9 @@ fn count(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
 
 /// A command, or a subcommand by `command|subcommand`.
 fn by_full_name(name: &[u8]) -> Option<&'static Command> {
-    let Some(bar) = memchr::memchr(b'|', name) else { return find(name) };
+    let Some(bar) = memchr::memchr(b'|', name) else {
+        return find(name);
+    };
     let (container, rest) = name.split_at(bar);
     find(container)?.subcommand(rest.get(1..)?)
 }
@@ -89,7 +98,9 @@ fn describe(command: &Command) -> Reply {
     let keyless = may_have_no_keys(spec).then_some("no_mandatory_keys");
     let flags = flags.chain(keyless).map(Reply::status).collect();
     let categories = spec.categories().names();
-    let categories = categories.map(|name| Reply::Status(format!("@{name}").into())).collect();
+    let categories = categories
+        .map(|name| Reply::Status(format!("@{name}").into()))
+        .collect();
     let (first, last, step) = spec.keys.legacy();
     Reply::Array(vec![
         Reply::bulk(&command.full_name),
@@ -101,7 +112,13 @@ fn describe(command: &Command) -> Reply {
         Reply::Set(categories),
         Reply::Set(Vec::new()),
         Reply::Set(key_specifications(spec)),
-        Reply::Set(command.subcommands.iter().map(|sub| describe(sub)).collect()),
+        Reply::Set(
+            command
+                .subcommands
+                .iter()
+                .map(|sub| describe(sub))
+                .collect(),
+        ),
     ])
 }
 
@@ -121,7 +138,12 @@ fn access(flags: Flags) -> Vec<Reply> {
 }
 
 fn map(entries: impl IntoIterator<Item = (&'static str, Reply)>) -> Reply {
-    Reply::Map(entries.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+    Reply::Map(
+        entries
+            .into_iter()
+            .map(|(name, value)| (Reply::bulk(name), value))
+            .collect(),
+    )
 }
 
 fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
@@ -136,19 +158,34 @@ fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
                     ("spec", map([("index", Reply::Int(index as i64))])),
                 ]),
             ),
-            ("find_keys", map([("type", Reply::bulk(kind)), ("spec", map(details))])),
+            (
+                "find_keys",
+                map([("type", Reply::bulk(kind)), ("spec", map(details))]),
+            ),
         ])
     };
     let range = |index: usize, last: i64, step: i64| {
-        specification(index, "range", [("lastkey", last), ("keystep", step), ("limit", 0)])
+        specification(
+            index,
+            "range",
+            [("lastkey", last), ("keystep", step), ("limit", 0)],
+        )
     };
     let counted = |index: usize| {
-        specification(index, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)])
+        specification(
+            index,
+            "keynum",
+            [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
+        )
     };
     match spec.keys {
         Keys::None => Vec::new(),
         Keys::Range { first, last, step } => {
-            let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
+            let last = if last < 0 {
+                i64::from(last)
+            } else {
+                i64::from(last) - first as i64
+            };
             vec![range(first, last, step as i64)]
         }
         Keys::Counted { at } => vec![counted(at)],
@@ -188,7 +225,10 @@ fn list(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
 fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
     let argv = argv.get(2..).unwrap_or_default();
     let unknown = CommandError::text("ERR Invalid command specified");
-    let mut command = argv.first().and_then(|name| find(name)).ok_or(unknown.clone())?;
+    let mut command = argv
+        .first()
+        .and_then(|name| find(name))
+        .ok_or(unknown.clone())?;
     if let (Some(sub), false) = (argv.get(1), command.subcommands.is_empty()) {
         command = command.subcommand(sub).ok_or(unknown)?;
     }
@@ -197,12 +237,20 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !spec.accepts(argv.len()) {
-        return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
+        return Err(CommandError::text(
+            "ERR Invalid number of arguments specified for command",
+        ));
     }
-    let keys: Vec<&[u8]> =
-        spec.keys.positions(argv).into_iter().filter_map(|at| argv.get(at).copied()).collect();
+    let keys: Vec<&[u8]> = spec
+        .keys
+        .positions(argv)
+        .into_iter()
+        .filter_map(|at| argv.get(at).copied())
+        .collect();
     if !(all_there(spec.keys, argv) && (may_have_no_keys(spec) || !keys.is_empty())) {
-        return Err(CommandError::text("ERR Invalid arguments specified for command"));
+        return Err(CommandError::text(
+            "ERR Invalid arguments specified for command",
+        ));
     }
     Ok((command, keys))
 }
@@ -225,7 +273,12 @@ fn getkeys(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
 
 fn getkeysandflags(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     let (command, keys) = keys_of(argv)?;
-    let entry = |key| Reply::Array(vec![Reply::bulk(key), Reply::Set(access(command.spec.flags))]);
+    let entry = |key| {
+        Reply::Array(vec![
+            Reply::bulk(key),
+            Reply::Set(access(command.spec.flags)),
+        ])
+    };
     Ok(Reply::Array(keys.into_iter().map(entry).collect()))
 }
 
@@ -258,7 +311,11 @@ fn document(command: &Command) -> (Reply, Reply) {
         entries.push(("group", Reply::bulk(docs::group(command))));
     }
     if !command.subcommands.is_empty() {
-        let subcommands = command.subcommands.iter().map(|sub| document(sub)).collect();
+        let subcommands = command
+            .subcommands
+            .iter()
+            .map(|sub| document(sub))
+            .collect();
         entries.push(("subcommands", Reply::Map(subcommands)));
     }
     (Reply::bulk(&command.full_name), map(entries))

@@ -14,15 +14,32 @@ use crate::session::Session;
 const OPERATOR: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(super::ANY_TIME);
 
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec::unlocked("get", -3, get).flags(OPERATOR).since("2.0.0").free(),
-    CommandSpec::unlocked("help", 2, config_help).flags(super::ANY_TIME).since("5.0.0").free(),
-    CommandSpec::new("resetstat", 2, resetstat).flags(OPERATOR).since("2.0.0").free(),
-    CommandSpec::unlocked("rewrite", 2, rewrite).flags(OPERATOR).since("2.8.0").free(),
-    CommandSpec::unlocked("set", -4, set).flags(OPERATOR).since("2.0.0").free(),
+    CommandSpec::unlocked("get", -3, get)
+        .flags(OPERATOR)
+        .since("2.0.0")
+        .free(),
+    CommandSpec::unlocked("help", 2, config_help)
+        .flags(super::ANY_TIME)
+        .since("5.0.0")
+        .free(),
+    CommandSpec::new("resetstat", 2, resetstat)
+        .flags(OPERATOR)
+        .since("2.0.0")
+        .free(),
+    CommandSpec::unlocked("rewrite", 2, rewrite)
+        .flags(OPERATOR)
+        .since("2.8.0")
+        .free(),
+    CommandSpec::unlocked("set", -4, set)
+        .flags(OPERATOR)
+        .since("2.0.0")
+        .free(),
 ];
 
 fn find(name: &[u8]) -> Option<&'static Parameter> {
-    PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+    PARAMETERS
+        .iter()
+        .find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// A plain name comes back as it was written, a pattern's finds by their names.
@@ -61,35 +78,46 @@ fn set(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     }
     let mut changes: Vec<(&Parameter, String)> = Vec::with_capacity(pairs.len() / 2);
     for pair in pairs.chunks_exact(2) {
-        let [name, value] = *pair else { return Err(CommandError::Syntax) };
+        let [name, value] = *pair else {
+            return Err(CommandError::Syntax);
+        };
         let Some(parameter) = find(name) else {
             let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
-            return Err(CommandError::Bytes([text, name, b"'"].concat()));
+            return Err(CommandError::Bytes([&text[..], name, b"'"].concat()));
         };
-        if changes.iter().any(|(other, _)| other.name == parameter.name) {
-            return Err(CommandError::from(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{}') - duplicate parameter",
-                parameter.name
-            )));
+        if changes
+            .iter()
+            .any(|(other, _)| other.name == parameter.name)
+        {
+            let text = b"ERR CONFIG SET failed (possibly related to argument '";
+            let why = b"') - duplicate parameter";
+            return Err(CommandError::Bytes([&text[..], name, why].concat()));
         }
         changes.push((parameter, String::from_utf8_lossy(value).into_owned()));
     }
     engine.update_settings(|settings| {
-        changes.iter().try_for_each(|(parameter, value)| settings.set(parameter.name, value))
+        changes
+            .iter()
+            .try_for_each(|(parameter, value)| settings.set(parameter.name, value))
     })?;
     Ok(Reply::OK)
 }
 
 /// What the plan bills is no statistic: that count stays.
 fn resetstat(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
-    ctx.db.stats = DbStats { billed: super::billed(ctx), ..DbStats::default() };
+    ctx.db.stats = DbStats {
+        billed: super::billed(ctx),
+        ..DbStats::default()
+    };
     ctx.db.commands.reset();
     ctx.keyspace.unlocked.lock().reset();
     Ok(Reply::OK)
 }
 
 fn rewrite(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    Err(CommandError::text("ERR The server is running without a config file"))
+    Err(CommandError::text(
+        "ERR The server is running without a config file",
+    ))
 }
 
 fn config_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {

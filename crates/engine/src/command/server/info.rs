@@ -21,18 +21,66 @@ struct Section {
 }
 
 const SECTIONS: &[Section] = &[
-    Section { name: "Server", by_default: true, write: server },
-    Section { name: "Clients", by_default: true, write: clients },
-    Section { name: "Memory", by_default: true, write: memory },
-    Section { name: "Persistence", by_default: true, write: persistence },
-    Section { name: "Stats", by_default: true, write: stats },
-    Section { name: "Replication", by_default: true, write: replication },
-    Section { name: "CPU", by_default: true, write: cpu },
-    Section { name: "Modules", by_default: true, write: |_, _| {} },
-    Section { name: "Commandstats", by_default: false, write: commandstats },
-    Section { name: "Errorstats", by_default: true, write: errorstats },
-    Section { name: "Cluster", by_default: true, write: |lines, _| lines.add("cluster_enabled", 0) },
-    Section { name: "Keyspace", by_default: true, write: keyspace },
+    Section {
+        name: "Server",
+        by_default: true,
+        write: server,
+    },
+    Section {
+        name: "Clients",
+        by_default: true,
+        write: clients,
+    },
+    Section {
+        name: "Memory",
+        by_default: true,
+        write: memory,
+    },
+    Section {
+        name: "Persistence",
+        by_default: true,
+        write: persistence,
+    },
+    Section {
+        name: "Stats",
+        by_default: true,
+        write: stats,
+    },
+    Section {
+        name: "Replication",
+        by_default: true,
+        write: replication,
+    },
+    Section {
+        name: "CPU",
+        by_default: true,
+        write: cpu,
+    },
+    Section {
+        name: "Modules",
+        by_default: true,
+        write: |_, _| {},
+    },
+    Section {
+        name: "Commandstats",
+        by_default: false,
+        write: commandstats,
+    },
+    Section {
+        name: "Errorstats",
+        by_default: true,
+        write: errorstats,
+    },
+    Section {
+        name: "Cluster",
+        by_default: true,
+        write: |lines, _| lines.add("cluster_enabled", 0),
+    },
+    Section {
+        name: "Keyspace",
+        by_default: true,
+        write: keyspace,
+    },
 ];
 
 /// The text as it grows.
@@ -52,7 +100,11 @@ impl Lines {
 
 pub(super) fn info(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let asked = argv.get(1..).unwrap_or_default();
-    let names = |name: &str| asked.iter().any(|arg| arg.eq_ignore_ascii_case(name.as_bytes()));
+    let names = |name: &str| {
+        asked
+            .iter()
+            .any(|arg| arg.eq_ignore_ascii_case(name.as_bytes()))
+    };
     let all = names("all") || names("everything");
     let default = asked.is_empty() || names("default");
     ctx.db.peak = ctx.db.peak.max(ctx.db.used_memory());
@@ -76,7 +128,10 @@ fn server(lines: &mut Lines, ctx: &Ctx<'_>) {
     lines.add("redis_version", REDIS_VERSION);
     lines.add("sangam_version", env!("CARGO_PKG_VERSION"));
     lines.add("redis_mode", "standalone");
-    lines.add("os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    lines.add(
+        "os",
+        format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    );
     lines.add("arch_bits", usize::BITS);
     lines.add("process_id", std::process::id());
     lines.add("run_id", &shared.run_id);
@@ -111,8 +166,15 @@ fn memory(lines: &mut Lines, ctx: &Ctx<'_>) {
     }
     let settings = &ctx.db.settings;
     lines.add_bytes("maxmemory", settings.maxmemory as u64);
-    let policy = PARAMETERS.iter().find(|parameter| parameter.name == "maxmemory-policy");
-    lines.add("maxmemory_policy", policy.map(|policy| (policy.get)(settings)).unwrap_or_default());
+    let policy = PARAMETERS
+        .iter()
+        .find(|parameter| parameter.name == "maxmemory-policy");
+    lines.add(
+        "maxmemory_policy",
+        policy
+            .map(|policy| (policy.get)(settings))
+            .unwrap_or_default(),
+    );
     lines.add(
         "mem_fragmentation_ratio",
         format_args!("{:.2}", resident as f64 / used.max(1) as f64),
@@ -152,7 +214,10 @@ fn stats(lines: &mut Lines, ctx: &Ctx<'_>) {
     lines.add("keyspace_misses", stats.misses);
     lines.add("pubsub_channels", hub.channels(None).len());
     lines.add("pubsub_patterns", hub.patterns());
-    lines.add("total_error_replies", commands.errors().map(|(_, count)| count).sum::<u64>());
+    lines.add(
+        "total_error_replies",
+        commands.errors().map(|(_, count)| count).sum::<u64>(),
+    );
     lines.add("sangam_billed_commands", super::billed(ctx));
 }
 
@@ -176,7 +241,9 @@ fn commandstats(lines: &mut Lines, ctx: &Ctx<'_>) {
         if stat.calls + stat.rejected + stat.failed == 0 {
             continue;
         }
-        let Some(command) = command_by_id(id) else { continue };
+        let Some(command) = command_by_id(id) else {
+            continue;
+        };
         let each = stat.usec as f64 / stat.calls.max(1) as f64;
         let _ = write!(
             lines.0,

@@ -13,33 +13,53 @@ use crate::session::Session;
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::container("config", config::SUBCOMMANDS).since("2.0.0").free(),
-    CommandSpec::new("info", -1, info::info).flags(ANY_TIME).acl(Acl::DANGEROUS).free(),
+    CommandSpec::container("config", config::SUBCOMMANDS)
+        .since("2.0.0")
+        .free(),
+    CommandSpec::new("info", -1, info::info)
+        .flags(ANY_TIME)
+        .acl(Acl::DANGEROUS)
+        .free(),
     CommandSpec::unlocked("role", 1, role)
         .flags(ANY_TIME.and(Flags::NOSCRIPT))
         .fast()
         .acl(Acl::ADMIN.and(Acl::DANGEROUS))
         .since("2.8.12")
         .not_upstash(),
-    CommandSpec::container("slowlog", slowlog::SUBCOMMANDS).since("2.2.12").not_upstash(),
-    CommandSpec::unlocked("time", 1, time).flags(ANY_TIME).fast().since("2.6.0"),
+    CommandSpec::container("slowlog", slowlog::SUBCOMMANDS)
+        .since("2.2.12")
+        .not_upstash(),
+    CommandSpec::unlocked("time", 1, time)
+        .flags(ANY_TIME)
+        .fast()
+        .since("2.6.0"),
 ];
 
 /// Commands that the plan bills, with those that ran without the lock.
 fn billed(ctx: &Ctx<'_>) -> u64 {
     let unlocked = ctx.keyspace.unlocked.lock();
     let is_billed = |id| command_by_id(id).is_some_and(|command| command.spec.billed);
-    let beside = unlocked.iter().filter(|(id, _)| is_billed(*id)).map(|(_, stat)| stat.calls);
+    let beside = unlocked
+        .iter()
+        .filter(|(id, _)| is_billed(*id))
+        .map(|(_, stat)| stat.calls);
     ctx.db.stats.billed + beside.sum::<u64>()
 }
 
 fn time(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
     let now = engine.now_micros();
     let text = |number: u64| Reply::bulk(itoa::Buffer::new().format(number));
-    Ok(Reply::Array(vec![text(now / 1_000_000), text(now % 1_000_000)]))
+    Ok(Reply::Array(vec![
+        text(now / 1_000_000),
+        text(now % 1_000_000),
+    ]))
 }
 
 /// A master without replicas: there is no replication.
 fn role(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    Ok(Reply::Array(vec![Reply::bulk("master"), Reply::Int(0), Reply::Array(Vec::new())]))
+    Ok(Reply::Array(vec![
+        Reply::bulk("master"),
+        Reply::Int(0),
+        Reply::Array(Vec::new()),
+    ]))
 }

@@ -11,13 +11,22 @@ use crate::session::Session;
 const OPERATOR: Flags = Flags::ADMIN.and(super::ANY_TIME);
 
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec::unlocked("get", -2, get).flags(OPERATOR).since("2.2.12").not_upstash(),
+    CommandSpec::unlocked("get", -2, get)
+        .flags(OPERATOR)
+        .since("2.2.12")
+        .not_upstash(),
     CommandSpec::unlocked("help", 2, slowlog_help)
         .flags(super::ANY_TIME)
         .since("6.2.0")
         .not_upstash(),
-    CommandSpec::unlocked("len", 2, len).flags(OPERATOR).since("2.2.12").not_upstash(),
-    CommandSpec::unlocked("reset", 2, reset).flags(OPERATOR).since("2.2.12").not_upstash(),
+    CommandSpec::unlocked("len", 2, len)
+        .flags(OPERATOR)
+        .since("2.2.12")
+        .not_upstash(),
+    CommandSpec::unlocked("reset", 2, reset)
+        .flags(OPERATOR)
+        .since("2.2.12")
+        .not_upstash(),
 ];
 
 const DEFAULT_COUNT: usize = 10;
@@ -42,7 +51,9 @@ fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
         }
     };
     let log = engine.0.slow_log.lock();
-    Ok(Reply::Array(log.entries.iter().take(count).map(show).collect()))
+    Ok(Reply::Array(
+        log.entries.iter().take(count).map(show).collect(),
+    ))
 }
 
 fn show(entry: &SlowEntry) -> Reply {
