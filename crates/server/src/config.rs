@@ -1,0 +1,458 @@
+//! Settings: a flag goes before an environment variable, that before the file,
+//! that before the default.
+//!
+//! Every value is text until it is read here, with where it came from, so that
+//! an error names the setting, and in a file the line.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sangam_engine::config::{Settings, parse_memory};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::cli::ServeArgs;
+
+/// Largest request of Upstash's smaller plans.
+const MAX_REQUEST_SIZE: usize = 10 * 1024 * 1024;
+
+/// Everything that a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` of the gateway; port 0 takes a free one.
+    pub http: String,
+    /// `host:port` of the RESP listener, if there is to be one.
+    pub resp: Option<String>,
+    /// The data folder; `None` keeps everything in memory.
+    pub data: Option<PathBuf>,
+    /// The token with full access; `None` makes one.
+    pub token: Option<String>,
+    /// The token that may only read.
+    pub read_token: Option<String>,
+    /// TLS on both listeners.
+    pub tls: Option<TlsFiles>,
+    /// The engine's settings to start with.
+    pub settings: Settings,
+    /// Bytes of a REST request, and of a REST response.
+    pub max_request_size: usize,
+    /// Bounds on time.
+    pub timing: Timing,
+}
+
+/// Where the certificate and its key are, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How long the server waits for what.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// For a request's head, and for the next request on an idle HTTP
+    /// connection: longer than the 60 s that proxies keep idle connections, so
+    /// that they, and not we, close first.
+    pub head: Duration,
+    /// For a request's body.
+    pub body: Duration,
+    /// Between two signs of life on an event stream.
+    pub event_keep_alive: Duration,
+    /// For a TLS handshake.
+    pub handshake: Duration,
+    /// For running requests when the server stops.
+    pub shutdown: Duration,
+    /// For the keyspace lock when readiness is asked.
+    pub readiness: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            head: Duration::from_secs(75),
+            body: Duration::from_mins(1),
+            event_keep_alive: Duration::from_secs(15),
+            handshake: Duration::from_secs(10),
+            shutdown: Duration::from_secs(10),
+            readiness: Duration::from_millis(250),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error} (setting `config`: --config or SANGAM_CONFIG)", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file that is not TOML, or has a setting that does not exist; the text
+    /// names the line.
+    #[error("{}: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Why and where.
+        error: Box<toml::de::Error>,
+    },
+    /// A value that does not fit.
+    #[error("setting `{name}` ({origin}): {reason}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// Where the value came from.
+        origin: Origin,
+        /// What it takes.
+        reason: String,
+    },
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line or the environment; the name of the variable.
+    Command(&'static str),
+    /// A line of a file.
+    File(PathBuf, usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Command(variable) => write!(f, "its flag, or {variable}"),
+            Origin::File(path, line) => write!(f, "{} line {line}", path.display()),
+        }
+    }
+}
+
+/// The file, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct FileSettings {
+    http: Option<Spanned<String>>,
+    resp: Option<Spanned<String>>,
+    data: Option<Spanned<String>>,
+    token: Option<Spanned<String>>,
+    read_token: Option<Spanned<String>>,
+    tls_cert: Option<Spanned<String>>,
+    tls_key: Option<Spanned<String>>,
+    maxmemory: Option<Spanned<Amount>>,
+    maxmemory_policy: Option<Spanned<String>>,
+    max_request_size: Option<Spanned<Amount>>,
+}
+
+/// Bytes, as a number or with a unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Number(u64),
+    Text(String),
+}
+
+impl From<Amount> for String {
+    fn from(amount: Amount) -> Self {
+        match amount {
+            Amount::Number(number) => number.to_string(),
+            Amount::Text(text) => text,
+        }
+    }
+}
+
+/// A value and where it came from.
+struct Setting {
+    name: &'static str,
+    text: String,
+    origin: Origin,
+}
+
+impl Setting {
+    fn refuse(&self, reason: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            name: self.name,
+            origin: self.origin.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    fn bytes(&self) -> Result<usize, ConfigError> {
+        parse_memory(self.text.trim()).ok_or_else(|| {
+            let text = &self.text;
+            self.refuse(format!(
+                "{text:?} is no amount of memory; write bytes, or a unit as in 100mb"
+            ))
+        })
+    }
+}
+
+/// Finds settings by precedence.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn pick<T: Into<String>>(
+        &self,
+        name: &'static str,
+        variable: &'static str,
+        command: Option<&String>,
+        file: Option<Spanned<T>>,
+    ) -> Option<Setting> {
+        if let Some(text) = command {
+            let origin = Origin::Command(variable);
+            return Some(Setting {
+                name,
+                text: text.clone(),
+                origin,
+            });
+        }
+        let spanned = file?;
+        let before = self.text.get(..spanned.span().start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let origin = Origin::File(self.path.to_owned(), line);
+        Some(Setting {
+            name,
+            text: spanned.into_inner().into(),
+            origin,
+        })
+    }
+}
+
+impl Config {
+    /// A server for tests: in memory, on free ports of the loopback interface.
+    pub fn in_memory(token: &str) -> Self {
+        Config {
+            http: "127.0.0.1:0".to_owned(),
+            resp: Some("127.0.0.1:0".to_owned()),
+            data: None,
+            token: Some(token.to_owned()),
+            read_token: None,
+            tls: None,
+            settings: Settings::default(),
+            max_request_size: MAX_REQUEST_SIZE,
+            timing: Timing::default(),
+        }
+    }
+
+    /// Reads flags, environment and file.
+    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        let path = PathBuf::from(args.config.as_deref().unwrap_or("sangam.toml"));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && args.config.is_none() => {
+                String::new()
+            }
+            Err(error) => return Err(ConfigError::File { path, error }),
+        };
+        Config::resolve(args, &path, &text)
+    }
+
+    fn resolve(args: &ServeArgs, path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file: FileSettings = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })?;
+        let reader = Reader { path, text };
+        let http = reader.pick("http", "SANGAM_HTTP", args.http.as_ref(), file.http);
+        let resp = reader.pick("resp", "SANGAM_RESP", args.resp.as_ref(), file.resp);
+        let data = reader.pick("data", "SANGAM_DATA", args.data.as_ref(), file.data);
+        let token = reader.pick("token", "SANGAM_TOKEN", args.token.as_ref(), file.token);
+        let read_token = reader.pick(
+            "read-token",
+            "SANGAM_READ_TOKEN",
+            args.read_token.as_ref(),
+            file.read_token,
+        );
+        let cert = reader.pick(
+            "tls-cert",
+            "SANGAM_TLS_CERT",
+            args.tls_cert.as_ref(),
+            file.tls_cert,
+        );
+        let key = reader.pick(
+            "tls-key",
+            "SANGAM_TLS_KEY",
+            args.tls_key.as_ref(),
+            file.tls_key,
+        );
+        let maxmemory = reader.pick(
+            "maxmemory",
+            "SANGAM_MAXMEMORY",
+            args.maxmemory.as_ref(),
+            file.maxmemory,
+        );
+        let policy = reader.pick(
+            "maxmemory-policy",
+            "SANGAM_MAXMEMORY_POLICY",
+            args.maxmemory_policy.as_ref(),
+            file.maxmemory_policy,
+        );
+        let request_size = reader.pick(
+            "max-request-size",
+            "SANGAM_MAX_REQUEST_SIZE",
+            args.max_request_size.as_ref(),
+            file.max_request_size,
+        );
+
+        let token = token.map(check_token).transpose()?;
+        let read_token = match read_token {
+            Some(setting) if token.as_ref() == Some(&setting.text) => {
+                return Err(
+                    setting.refuse("is the same as `token`, which may write; choose another")
+                );
+            }
+            Some(setting) => Some(check_token(setting)?),
+            None => None,
+        };
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert: cert.text.into(),
+                key: key.text.into(),
+            }),
+            (None, None) => None,
+            (Some(cert), None) => return Err(cert.refuse("needs `tls-key` too (SANGAM_TLS_KEY)")),
+            (None, Some(key)) => return Err(key.refuse("needs `tls-cert` too (SANGAM_TLS_CERT)")),
+        };
+        let mut settings = Settings::default();
+        if let Some(maxmemory) = maxmemory {
+            settings.maxmemory = maxmemory.bytes()?;
+        }
+        if let Some(policy) = policy {
+            settings
+                .set("maxmemory-policy", policy.text.trim())
+                .map_err(|_| {
+                    policy.refuse(format!(
+                        "{:?} is neither noeviction nor allkeys-lru",
+                        policy.text
+                    ))
+                })?;
+        }
+        let max_request_size = match request_size {
+            None => MAX_REQUEST_SIZE,
+            Some(setting) => match setting.bytes()? {
+                0 => return Err(setting.refuse("has to be at least 1")),
+                bytes => bytes,
+            },
+        };
+        Ok(Config {
+            http: http.map_or_else(
+                || Ok("127.0.0.1:8585".to_owned()),
+                |setting| address(&setting),
+            )?,
+            resp: match resp {
+                None => Some("127.0.0.1:6380".to_owned()),
+                Some(setting) if setting.text.trim() == "off" => None,
+                Some(setting) => Some(address(&setting)?),
+            },
+            data: match data {
+                None => Some(PathBuf::from("sangam-data")),
+                Some(setting) if setting.text == "memory" => None,
+                Some(setting) if setting.text.is_empty() => {
+                    return Err(setting.refuse("is empty; name a folder, or `memory` for none"));
+                }
+                Some(setting) => Some(setting.text.into()),
+            },
+            token,
+            read_token,
+            tls,
+            settings,
+            max_request_size,
+            timing: Timing::default(),
+        })
+    }
+}
+
+/// A token goes into a header and into URLs: visible ASCII only.
+fn check_token(setting: Setting) -> Result<String, ConfigError> {
+    if setting.text.is_empty() {
+        return Err(setting.refuse("is empty; leave it out to have one made"));
+    }
+    if !setting.text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(setting.refuse("may only have visible ASCII characters"));
+    }
+    Ok(setting.text)
+}
+
+fn address(setting: &Setting) -> Result<String, ConfigError> {
+    let text = setting.text.trim();
+    let port = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .map(|(_, port)| port);
+    if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        return Err(setting.refuse(format!("{text:?} is no address; write host:port")));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(args: &ServeArgs, text: &str) -> Result<Config, String> {
+        Config::resolve(args, Path::new("s.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_that_before_defaults() {
+        let file =
+            "http = '0.0.0.0:1'\ntoken = 'from-file'\nmaxmemory = 1024\nmax-request-size = '1mb'";
+        let args = ServeArgs {
+            http: Some("[::1]:2".to_owned()),
+            resp: Some("off".to_owned()),
+            data: Some("memory".to_owned()),
+            ..ServeArgs::default()
+        };
+        let config = resolve(&args, file).unwrap();
+        assert_eq!(config.http, "[::1]:2");
+        assert_eq!(config.resp, None);
+        assert_eq!(config.data, None);
+        assert_eq!(config.token.as_deref(), Some("from-file"));
+        assert_eq!(config.settings.maxmemory, 1024);
+        assert_eq!(config.max_request_size, 1 << 20);
+        let config = resolve(&ServeArgs::default(), "").unwrap();
+        assert_eq!(config.http, "127.0.0.1:8585");
+        assert_eq!(config.resp.as_deref(), Some("127.0.0.1:6380"));
+        assert_eq!(config.data, Some(PathBuf::from("sangam-data")));
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_its_place() {
+        let refused = |text: &str| resolve(&ServeArgs::default(), text).unwrap_err();
+        assert_eq!(
+            refused("token = 't'\n\nhttp = 'nowhere'"),
+            "setting `http` (s.toml line 3): \"nowhere\" is no address; write host:port"
+        );
+        assert!(
+            refused("\nhtpt = 'x'").contains("line 2"),
+            "{}",
+            refused("\nhtpt = 'x'")
+        );
+        assert!(refused("http = 5").contains("line 1"));
+        assert!(refused("token = 't'\nread-token = 't'").contains("`read-token` (s.toml line 2)"));
+        assert!(refused("tls-cert = 'c'").contains("needs `tls-key`"));
+        assert!(refused("maxmemory-policy = 'none'").contains("neither noeviction"));
+        assert!(refused("max-request-size = 0").contains("at least 1"));
+        let args = ServeArgs {
+            maxmemory: Some("lots".to_owned()),
+            ..ServeArgs::default()
+        };
+        assert_eq!(
+            resolve(&args, "").unwrap_err(),
+            "setting `maxmemory` (its flag, or SANGAM_MAXMEMORY): \"lots\" is no amount of memory; \
+             write bytes, or a unit as in 100mb"
+        );
+        let args = ServeArgs {
+            token: Some("a b".to_owned()),
+            ..ServeArgs::default()
+        };
+        assert!(resolve(&args, "").unwrap_err().contains("visible ASCII"));
+    }
+}

@@ -1,0 +1,218 @@
+//! One connection's life: read, run, write.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sangam_engine::Engine;
+use sangam_engine::keyspace::{Busy, Keyspace};
+use sangam_wire::resp::limits::QUERY_BUFFER_MAX;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::run::{Desk, Pause};
+use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_SIZE};
+use crate::listener::{Ends, Transport};
+
+/// A connection; dropping it takes it off the engine's list.
+pub(super) struct Connection<'e, S> {
+    engine: &'e Engine,
+    stream: S,
+    desk: Desk,
+    /// Bytes of `desk.out` that were written.
+    written: usize,
+}
+
+/// What a wait brought.
+enum Arrival {
+    /// Bytes were read.
+    Bytes,
+    /// Messages were put into the output.
+    Pushes,
+    /// The client closed its side.
+    End,
+    /// The mailbox was closed: the connection is to go.
+    Dismissed,
+}
+
+impl<'e, S: Transport> Connection<'e, S> {
+    pub(super) fn new(engine: &'e Engine, stream: S, ends: Ends) -> Self {
+        let session = engine.connect(ends.remote.to_string(), ends.local.to_string());
+        Connection {
+            engine,
+            stream,
+            desk: Desk::new(session),
+            written: 0,
+        }
+    }
+
+    /// Serves it to its end.
+    pub(super) async fn serve(&mut self) -> io::Result<()> {
+        let mut need = 1;
+        loop {
+            let missing = std::mem::replace(&mut need, 1);
+            self.make_room(missing)?;
+            match self.wait().await? {
+                Arrival::Bytes => match self.run_all().await? {
+                    Some(more) => need = more,
+                    None => break,
+                },
+                Arrival::Pushes => self.flush().await?,
+                Arrival::End | Arrival::Dismissed => break,
+            }
+        }
+        self.flush().await?;
+        self.stream.shutdown().await
+    }
+
+    /// Runs every complete command and writes the replies. Answers how many
+    /// bytes the next command lacks, or `None` when the connection is to end.
+    async fn run_all(&mut self) -> io::Result<Option<usize>> {
+        loop {
+            let mut pause = self.desk.run(self.engine, None);
+            if let Pause::Locked(keyspace) = pause {
+                // What was answered so far must not wait for the lock.
+                self.flush().await?;
+                pause = wait_for_lock(self.engine, &keyspace, &mut self.desk).await;
+            }
+            match pause {
+                Pause::Starved(need) => {
+                    self.flush().await?;
+                    self.desk.shrink();
+                    return Ok(Some(need));
+                }
+                Pause::Full => self.flush().await?,
+                Pause::Turn => {
+                    self.flush().await?;
+                    tokio::task::yield_now().await;
+                }
+                Pause::Locked(_) => tokio::task::yield_now().await,
+                Pause::Closing => return Ok(None),
+            }
+        }
+    }
+
+    /// Room for `need` more bytes, or for as many as are worth a read. A client
+    /// only gets as much more as it has already sent, whatever it announces.
+    fn make_room(&mut self, need: usize) -> io::Result<()> {
+        let desk = &mut self.desk;
+        desk.discard_consumed();
+        if desk.input.len() > QUERY_BUFFER_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "query buffer limit reached",
+            ));
+        }
+        let room = need.min(desk.input.len()).max(READ_SIZE);
+        if desk.input.capacity() - desk.input.len() < need.min(room) {
+            desk.input.reserve(room);
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes or messages. Nothing is lost if it is dropped midway.
+    async fn wait(&mut self) -> io::Result<Arrival> {
+        let Connection { stream, desk, .. } = self;
+        poll_fn(|context| {
+            match desk.take_messages(OUT_HIGH, context) {
+                Poll::Ready(true) => return Poll::Ready(Ok(Arrival::Pushes)),
+                Poll::Ready(false) => return Poll::Ready(Ok(Arrival::Dismissed)),
+                Poll::Pending => {}
+            }
+            let read = pin!(stream.read_buf(&mut desk.input));
+            read.poll(context).map_ok(|count| match count {
+                0 => Arrival::End,
+                _ => Arrival::Bytes,
+            })
+        })
+        .await
+    }
+
+    /// Writes what is in the output. While the client does not read, messages
+    /// that come in are added.
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.desk.out.is_empty() {
+            return Ok(());
+        }
+        poll_fn(|context| self.poll_flush(context)).await?;
+        self.desk.out.clear();
+        if self.desk.out.capacity() > KEEP_MAX {
+            self.desk.out = Vec::with_capacity(READ_SIZE);
+        }
+        self.written = 0;
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self
+            .desk
+            .out
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        {
+            match Pin::new(&mut self.stream).poll_write(context, rest)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => self.written += count,
+                Poll::Pending => {
+                    let waiting = self.desk.out.len() - self.written;
+                    if waiting > PUSH_MAX && self.desk.session.subscriptions() > 0 {
+                        return Poll::Ready(Err(too_slow()));
+                    }
+                    match self.desk.take_messages(PUSH_MAX, context) {
+                        Poll::Ready(true) => {}
+                        Poll::Ready(false) => return Poll::Ready(Err(too_slow())),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+}
+
+impl<S> Drop for Connection<'_, S> {
+    fn drop(&mut self) {
+        let nobody = self.engine.rest_session();
+        self.engine
+            .disconnect(std::mem::replace(&mut self.desk.session, nobody));
+    }
+}
+
+/// Runs on with the lock once it is free; the command at the front gets BUSY
+/// if a script holds it past its limit.
+async fn wait_for_lock(engine: &Engine, keyspace: &Arc<Keyspace>, desk: &mut Desk) -> Pause {
+    match engine.batch(keyspace).await {
+        Ok(batch) => desk.run(engine, Some(batch)),
+        Err(Busy) => desk.refuse_busy(),
+    }
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "closed, or does not read its messages",
+    )
+}
+
+impl Desk {
+    /// Puts waiting messages into the output until it has `limit` bytes.
+    /// Answers false when the mailbox is closed.
+    fn take_messages(&mut self, limit: usize, context: &mut Context<'_>) -> Poll<bool> {
+        let mut any = false;
+        loop {
+            if self.out.len() > limit && any {
+                return Poll::Ready(true);
+            }
+            match self.session.client().mailbox.poll_next(context) {
+                Poll::Ready(Some(message)) => {
+                    self.push(&message);
+                    any = true;
+                }
+                Poll::Ready(None) => return Poll::Ready(false),
+                Poll::Pending if any => return Poll::Ready(true),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

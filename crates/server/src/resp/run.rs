@@ -1,0 +1,205 @@
+//! From received bytes to replies in the output, without waiting for anything.
+//!
+//! The lock is held from the first command that needs it to the end of the
+//! turn, and is never held where this returns.
+
+use std::sync::Arc;
+
+use sangam_engine::keyspace::Keyspace;
+use sangam_engine::pubsub::Message;
+use sangam_engine::session::{self, Session};
+use sangam_engine::{Batch, Engine, Reply};
+use sangam_wire::Argv;
+use sangam_wire::resp::{Decoded, Decoder, Protocol, encode};
+
+use super::{KEEP_MAX, OUT_HIGH, READ_SIZE, TURN_COMMANDS, TURN_MICROS};
+
+/// Why not all commands ran.
+pub(super) enum Pause {
+    /// The next command lacks at least this many bytes.
+    Starved(usize),
+    /// The command at the front needs the lock of this keyspace.
+    Locked(Arc<Keyspace>),
+    /// Replies have to be written first.
+    Full,
+    /// Others are to have the lock first.
+    Turn,
+    /// The connection is to end.
+    Closing,
+}
+
+/// A session with its received bytes and its replies.
+pub(super) struct Desk {
+    pub(super) session: Session,
+    /// The session's keyspace, apart from it so that the lock can be held
+    /// while the session changes.
+    keyspace: Option<Arc<Keyspace>>,
+    pub(super) input: Vec<u8>,
+    /// Bytes of `input` that were consumed.
+    start: usize,
+    pub(super) out: Vec<u8>,
+    decoder: Decoder,
+}
+
+impl Desk {
+    pub(super) fn new(session: Session) -> Self {
+        Desk {
+            session,
+            keyspace: None,
+            input: Vec::with_capacity(READ_SIZE),
+            start: 0,
+            out: Vec::with_capacity(1024),
+            decoder: Decoder::new(),
+        }
+    }
+
+    /// Runs commands until something stands in the way. `batch` is the lock,
+    /// where the caller has waited for it.
+    pub(super) fn run(&mut self, engine: &Engine, mut batch: Option<Batch<'_>>) -> Pause {
+        loop {
+            // AUTH, HELLO and RESET change it.
+            if !same(self.keyspace.as_ref(), self.session.keyspace()) {
+                self.keyspace = self.session.keyspace().cloned();
+            }
+            if let Some(pause) = self.turn(engine, batch.take()) {
+                return pause;
+            }
+        }
+    }
+
+    /// One turn; `None` when the session's keyspace has changed.
+    fn turn<'a>(&'a mut self, engine: &'a Engine, mut batch: Option<Batch<'a>>) -> Option<Pause> {
+        let Desk {
+            session,
+            keyspace,
+            input,
+            start,
+            out,
+            decoder,
+        } = self;
+        let mut began = batch.as_ref().map_or(0, Batch::clock_micros);
+        let mut argv = Argv::new();
+        for _ in 0..TURN_COMMANDS {
+            let rest = input.get(*start..).unwrap_or_default();
+            let authenticated = session.principal().is_some();
+            let (consumed, quoted) = match decoder.decode(rest, authenticated, &mut argv) {
+                Ok(Decoded::Command { consumed }) => (consumed, Vec::new()),
+                Ok(Decoded::Quoted { consumed, args }) => (consumed, args),
+                Ok(Decoded::Incomplete { consumed, need }) => {
+                    *start += consumed;
+                    return Some(Pause::Starved(need));
+                }
+                Err(error) => {
+                    error.write_reply(out);
+                    return Some(Pause::Closing);
+                }
+            };
+            let words: Argv<'_>;
+            let argv = if quoted.is_empty() {
+                argv.as_slice()
+            } else {
+                words = quoted.iter().map(Vec::as_slice).collect();
+                words.as_slice()
+            };
+            let reply = match &mut batch {
+                Some(batch) if batch.serves(session) => batch.run(session, argv),
+                _ => {
+                    if !same(keyspace.as_ref(), session.keyspace()) {
+                        return None;
+                    }
+                    batch = keyspace
+                        .as_ref()
+                        .and_then(|keyspace| engine.try_batch(keyspace));
+                    match &mut batch {
+                        Some(batch) => {
+                            began = batch.clock_micros();
+                            batch.run(session, argv)
+                        }
+                        None => match engine.call_unlocked(session, argv) {
+                            Some(reply) => reply,
+                            None => {
+                                return Some(keyspace.clone().map_or(Pause::Turn, Pause::Locked));
+                            }
+                        },
+                    }
+                }
+            };
+            *start += consumed;
+            encode(&reply, protocol(session), out);
+            if session.is_closing() {
+                return Some(Pause::Closing);
+            }
+            if out.len() > OUT_HIGH {
+                return Some(Pause::Full);
+            }
+            if let Some(batch) = &batch
+                && batch.clock_micros().saturating_sub(began) > TURN_MICROS
+            {
+                break;
+            }
+        }
+        Some(Pause::Turn)
+    }
+
+    /// Answers the command at the front with BUSY.
+    pub(super) fn refuse_busy(&mut self) -> Pause {
+        let rest = self.input.get(self.start..).unwrap_or_default();
+        let authenticated = self.session.principal().is_some();
+        let decoded = self.decoder.decode(rest, authenticated, &mut Argv::new());
+        match decoded {
+            Ok(Decoded::Command { consumed } | Decoded::Quoted { consumed, .. }) => {
+                self.start += consumed;
+                self.answer(&Engine::busy_reply());
+                Pause::Turn
+            }
+            Ok(Decoded::Incomplete { need, .. }) => Pause::Starved(need),
+            Err(error) => {
+                error.write_reply(&mut self.out);
+                Pause::Closing
+            }
+        }
+    }
+
+    /// Puts a message into the output.
+    pub(super) fn push(&mut self, message: &Message) {
+        self.answer(&message.to_reply());
+    }
+
+    fn answer(&mut self, reply: &Reply) {
+        encode(reply, protocol(&self.session), &mut self.out);
+    }
+
+    /// Moves what was not consumed to the front, if that makes room worth it.
+    pub(super) fn discard_consumed(&mut self) {
+        if self.start == self.input.len() {
+            self.input.clear();
+            self.start = 0;
+        } else if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Gives back a large buffer that is empty.
+    pub(super) fn shrink(&mut self) {
+        if self.start == self.input.len() && self.input.capacity() > KEEP_MAX {
+            self.input = Vec::with_capacity(READ_SIZE);
+            self.start = 0;
+        }
+    }
+}
+
+fn same(one: Option<&Arc<Keyspace>>, other: Option<&Arc<Keyspace>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn protocol(session: &Session) -> Protocol {
+    match session.protocol {
+        session::Protocol::Resp2 => Protocol::Resp2,
+        session::Protocol::Resp3 => Protocol::Resp3,
+    }
+}

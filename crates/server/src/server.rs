@@ -1,0 +1,275 @@
+//! Start and stop: binds the listeners, makes the engine, runs the timer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sangam_engine::session::Role;
+use sangam_engine::{Engine, Options};
+use tokio::net::{TcpListener, lookup_host};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
+use crate::gateway::Gateway;
+use crate::listener::Listener;
+use crate::resp::Resp;
+use crate::tls::{self, TlsError};
+use crate::{handoff, listener};
+
+/// The keyspace that the server's tokens open.
+const KEYSPACE: &str = "default";
+/// Longest sleep of the timer: a key set with an earlier deadline than the
+/// timer knew of goes at most this late (readers never see it).
+const TICK_MAX: Duration = Duration::from_millis(100);
+/// Shortest sleep, so that a flood of deadlines leaves time to commands.
+const TICK_MIN: Duration = Duration::from_millis(1);
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {error} (setting `{name}`: --{name} or {variable}; port 0 \
+         takes a free one)"
+    )]
+    Listen {
+        /// The setting.
+        name: &'static str,
+        /// Its variable.
+        variable: &'static str,
+        /// Its value.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A listener that others can reach, without a token that was chosen.
+    #[error(
+        "setting `{name}` ({address}) can be reached from other machines, and there is no token \
+         yet: choose one (setting `token`: --token or SANGAM_TOKEN), or start once on 127.0.0.1 \
+         with a data folder, where one is made and kept"
+    )]
+    NeedsToken {
+        /// The setting.
+        name: &'static str,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// The read-only token equals the other one.
+    #[error("settings `token` and `read-token` are the same: choose another for reading")]
+    SameTokens,
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that runs until [`Running::shutdown`]; dropping it leaves it
+/// running as long as its runtime does.
+#[derive(Debug)]
+pub struct Running {
+    engine: Engine,
+    http: SocketAddr,
+    resp: Option<SocketAddr>,
+    token: String,
+    token_origin: TokenOrigin,
+    tls: bool,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    patience: Duration,
+    // Held to the end: the folder is ours as long as we run.
+    _folder: Option<DataFolder>,
+}
+
+impl Server {
+    /// Starts a server on this runtime, which has to be a multi-threaded one.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
+        let tls = config.tls.as_ref().map(tls::acceptors).transpose()?;
+        let (http, http_address) = bind("http", "SANGAM_HTTP", &config.http).await?;
+        let resp = match &config.resp {
+            Some(address) => Some(bind("resp", "SANGAM_RESP", address).await?),
+            None => None,
+        };
+        let exposed = [
+            ("http", Some(http_address)),
+            ("resp", resp.as_ref().map(|(_, at)| *at)),
+        ]
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)))
+        .find(|(_, address)| !address.ip().is_loopback());
+        let (token, token_origin) = choose_token(&config, folder.as_ref(), exposed)?;
+        if config.read_token.as_ref() == Some(&token) {
+            return Err(StartError::SameTokens);
+        }
+
+        let resp_address = resp.as_ref().map(|(_, address)| *address);
+        let engine = Engine::new(Options {
+            settings: config.settings.clone(),
+            port: resp_address.map_or(0, |address| address.port()),
+            on_long_unit: Some(Box::new(handoff::free_this_worker)),
+            ..Options::default()
+        });
+        engine.grant(&token, KEYSPACE, Role::Full);
+        if let Some(read_token) = &config.read_token {
+            engine.grant(read_token, KEYSPACE, Role::ReadOnly);
+        }
+
+        let running = Running {
+            http: http_address,
+            resp: resp_address,
+            token,
+            token_origin,
+            tls: tls.is_some(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            patience: config.timing.shutdown,
+            engine,
+            _folder: folder,
+        };
+        let (http_tls, resp_tls) = tls.unzip();
+        let gateway = Gateway::new(running.engine.clone(), &config);
+        running.listen(http, http_tls, config.timing.handshake, Arc::new(gateway));
+        if let Some((socket, _)) = resp {
+            let door = Arc::new(Resp::new(running.engine.clone()));
+            running.listen(socket, resp_tls, config.timing.handshake, door);
+        }
+        tokio::spawn(keep_time(running.engine.clone(), running.stop.clone()));
+        tracing::info!(http = %running.http, resp = ?running.resp, tls = running.tls, "listening");
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Where the gateway listens.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where RESP is spoken, if it is.
+    pub fn resp(&self) -> Option<SocketAddr> {
+        self.resp
+    }
+
+    /// The token with full access.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Where that token came from.
+    pub fn token_origin(&self) -> &TokenOrigin {
+        &self.token_origin
+    }
+
+    /// Whether the listeners speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The engine behind both doors.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Stops accepting, lets running requests finish within
+    /// [`Timing::shutdown`](crate::config::Timing::shutdown), closes what is
+    /// left.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // An idle RESP connection waits for its socket or its mailbox.
+        for client in self.engine.clients() {
+            client.mailbox.close();
+        }
+        if tokio::time::timeout(self.patience, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("{} connections did not end in time", self.tasks.len());
+        }
+    }
+
+    fn listen<D: listener::Door>(
+        &self,
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        handshake: Duration,
+        door: Arc<D>,
+    ) {
+        let listener = Listener {
+            socket,
+            tls,
+            handshake,
+            door,
+            stop: self.stop.clone(),
+            tasks: self.tasks.clone(),
+        };
+        self.tasks.spawn(listener.run());
+    }
+}
+
+async fn bind(
+    name: &'static str,
+    variable: &'static str,
+    address: &str,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen {
+        name,
+        variable,
+        address: address.to_owned(),
+        error,
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for candidate in lookup_host(address).await.map_err(failed)? {
+        match TcpListener::bind(candidate).await {
+            Ok(socket) => {
+                let bound = socket.local_addr().map_err(failed)?;
+                return Ok((socket, bound));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn choose_token(
+    config: &Config,
+    folder: Option<&DataFolder>,
+    exposed: Option<(&'static str, SocketAddr)>,
+) -> Result<(String, TokenOrigin), StartError> {
+    if let Some(token) = &config.token {
+        return Ok((token.clone(), TokenOrigin::Given));
+    }
+    if let Some(folder) = folder
+        && let Some(token) = folder.kept_token()?
+    {
+        return Ok((token, TokenOrigin::Kept(folder.token_path())));
+    }
+    if let Some((name, address)) = exposed {
+        return Err(StartError::NeedsToken { name, address });
+    }
+    Ok(match folder {
+        Some(folder) => (folder.make_token()?, TokenOrigin::Kept(folder.token_path())),
+        None => (make_token()?, TokenOrigin::Made),
+    })
+}
+
+/// Removes keys when their time comes, though nobody asks for them.
+async fn keep_time(engine: Engine, stop: CancellationToken) {
+    let work = async {
+        loop {
+            let wait = Duration::from_millis(engine.tick());
+            tokio::time::sleep(wait.clamp(TICK_MIN, TICK_MAX)).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}

@@ -1,0 +1,12 @@
+//! The server from outside: started in process on free ports, spoken to in raw
+//! bytes over TCP.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod events;
+mod http;
+mod life;
+mod long;
+mod resp;
+mod rest;
+mod start;

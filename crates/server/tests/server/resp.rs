@@ -1,0 +1,222 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::start::start;
+
+struct Resp(TcpStream);
+
+impl Resp {
+    async fn connect(address: Option<SocketAddr>) -> Self {
+        Resp(TcpStream::connect(address.unwrap()).await.unwrap())
+    }
+
+    async fn authenticated(address: Option<SocketAddr>) -> Self {
+        let mut resp = Resp::connect(address).await;
+        resp.check(b"AUTH full\r\n", b"+OK\r\n").await;
+        resp
+    }
+
+    /// Sends bytes and compares as many as are expected back.
+    async fn check(&mut self, sent: &[u8], expected: &[u8]) {
+        self.0.write_all(sent).await.unwrap();
+        self.expect(expected).await;
+    }
+
+    async fn expect(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        let read = self.0.read_exact(&mut got);
+        let done = tokio::time::timeout(Duration::from_secs(10), read).await;
+        done.unwrap_or_else(|_| panic!("nothing came for {}", expected.escape_ascii()))
+            .unwrap();
+        assert_eq!(
+            got.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+    }
+
+    /// Whether nothing more comes and the connection is closed.
+    async fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let read = self.0.read_to_end(&mut rest);
+        tokio::time::timeout(Duration::from_secs(10), read)
+            .await
+            .is_ok()
+            && rest.is_empty()
+    }
+}
+
+fn command(args: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        bytes.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes());
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_across_authentication_and_protocols() {
+    let server = start().await;
+    let mut resp = Resp::connect(server.resp()).await;
+    let mut sent = command(&["GET", "k"]);
+    sent.extend(command(&["AUTH", "default", "full"]));
+    sent.extend(command(&["SET", "k", "v"]));
+    sent.extend(b"GET k\r\n");
+    sent.extend(b"SET \"a b\" 'c d'\r\n\r\n*0\r\n");
+    sent.extend(command(&["GET", "a b"]));
+    sent.extend(command(&["GET", "missing"]));
+    sent.extend(command(&["PING"]));
+    let expected = b"-NOAUTH Authentication required.\r\n+OK\r\n+OK\r\n$1\r\nv\r\n+OK\r\n$3\r\nc d\r\n$-1\r\n+PONG\r\n";
+    resp.check(&sent, expected).await;
+    // Byte by byte, too.
+    for byte in command(&["GET", "k"]) {
+        resp.0.write_all(&[byte]).await.unwrap();
+    }
+    resp.expect(b"$1\r\nv\r\n").await;
+    resp.check(b"HELLO 3\r\n", b"%7\r\n$6\r\nserver\r\n").await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_any_buffer_holds() {
+    let server = start().await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    let value = "x".repeat(1_500_000);
+    resp.check(&command(&["SET", "big", &value]), b"+OK\r\n")
+        .await;
+    // 60 MB of replies, nothing read until all is sent.
+    let sent = command(&["GET", "big"]).repeat(40);
+    resp.0.write_all(&sent).await.unwrap();
+    let expected = format!("$1500000\r\n{value}\r\n").into_bytes();
+    for _ in 0..40 {
+        resp.expect(&expected).await;
+    }
+    let sent = command(&["INCR", "n"]).repeat(20_000);
+    let mut other = Resp::authenticated(server.resp()).await;
+    let (mut read, mut write) = resp.0.split();
+    let sending = write.write_all(&sent);
+    let reading = async {
+        let mut got = Vec::new();
+        while !got.ends_with(b":20000\r\n") {
+            assert!(read.read_buf(&mut got).await.unwrap() > 0);
+        }
+    };
+    let (sent, ()) = tokio::join!(sending, reading);
+    sent.unwrap();
+    other.check(b"GET n\r\n", b"$5\r\n20000\r\n").await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_resp_is_answered_and_closed() {
+    let server = start().await;
+    for (sent, expected) in [
+        (&b"*1\r\n!3\r\n"[..], &b"-ERR Protocol error: expected '$', got '!'\r\n"[..]),
+        (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*1\r\n$-5\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*1\r\n$700000000\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+        (b"GET \"a\r\n", b"-ERR Protocol error: unbalanced quotes in request\r\n"),
+        (b"PING\r\n*x\r\n", b"-NOAUTH Authentication required.\r\n-ERR Protocol error: invalid multibulk length\r\n"),
+    ] {
+        let mut resp = Resp::connect(server.resp()).await;
+        resp.check(sent, expected).await;
+        assert!(resp.is_closed().await, "{}", sent.escape_ascii());
+    }
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.check(b"SET a 1\r\nQUIT\r\nSET a 2\r\n", b"+OK\r\n+OK\r\n")
+        .await;
+    assert!(resp.is_closed().await);
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.check(b"GET a\r\n", b"$1\r\n1\r\n").await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_arrive_while_commands_do() {
+    let server = start().await;
+    let mut listener = Resp::authenticated(server.resp()).await;
+    listener
+        .check(
+            b"SUBSCRIBE a b\r\n",
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n",
+        )
+        .await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.check(&command(&["PUBLISH", "a", "hi"]), b":1\r\n")
+        .await;
+    listener
+        .expect(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n")
+        .await;
+    listener
+        .check(b"PING\r\n", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        .await;
+    listener
+        .check(
+            b"GET k\r\n",
+            b"-ERR Can't execute 'get': only (P|S)SUBSCRIBE",
+        )
+        .await;
+    drop(listener);
+    // Gone clients stop counting.
+    for _ in 0..200 {
+        resp.0
+            .write_all(&command(&["PUBLISH", "a", "hi"]))
+            .await
+            .unwrap();
+        let mut got = [0; 4];
+        resp.0.read_exact(&mut got).await.unwrap();
+        if &got == b":0\r\n" {
+            server.shutdown().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the subscription outlived its client");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_does_not_read_is_cut_off() {
+    let server = start().await;
+    let mut sleeper = Resp::authenticated(server.resp()).await;
+    sleeper
+        .check(
+            b"SUBSCRIBE a\r\n",
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+        )
+        .await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    let publish = command(&["PUBLISH", "a", &"x".repeat(1 << 20)]);
+    for _ in 0..200 {
+        resp.0.write_all(&publish).await.unwrap();
+        let mut got = [0; 4];
+        resp.0.read_exact(&mut got).await.unwrap();
+        if &got == b":0\r\n" {
+            server.shutdown().await;
+            return;
+        }
+    }
+    panic!("200 MB wait for a client that does not read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_client_is_closed_and_forgotten() {
+    let server = start().await;
+    let mut victim = Resp::authenticated(server.resp()).await;
+    victim.check(b"CLIENT SETNAME victim\r\n", b"+OK\r\n").await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    assert_eq!(server.engine().clients().len(), 2);
+    let id = server.engine().clients()[0].id.to_string();
+    resp.check(&command(&["CLIENT", "KILL", "ID", &id]), b":1\r\n")
+        .await;
+    assert!(victim.is_closed().await);
+    for _ in 0..200 {
+        if server.engine().clients().len() == 1 {
+            server.shutdown().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a closed connection stayed on the list");
+}
