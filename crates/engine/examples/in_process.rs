@@ -1,6 +1,6 @@
 //! What a call costs in process: GET, SET and a cached script on 100,000 keys.
 //!
-//! `cargo run --release -p sangam-engine --example in_process`
+//! `cargo run --release -p sangam-engine --example in_process [calls]`
 
 use std::time::Instant;
 
@@ -12,21 +12,21 @@ use sangam_engine::{Engine, Reply};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KEYS: usize = 100_000;
-const CALLS: usize = 1_000_000;
 
-fn measure(name: &str, mut call: impl FnMut(usize)) {
+fn measure(name: &str, calls: usize, mut call: impl FnMut(usize)) {
     let mut best = f64::MAX;
     for _ in 0..5 {
         let start = Instant::now();
-        for turn in 0..CALLS {
+        for turn in 0..calls {
             call(turn);
         }
-        best = best.min(start.elapsed().as_nanos() as f64 / CALLS as f64);
+        best = best.min(start.elapsed().as_nanos() as f64 / calls as f64);
     }
     println!("{name:<24} {best:>7.0} ns");
 }
 
 fn main() {
+    let calls = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let engine = Engine::default();
     let mut session = engine.session();
     let keys: Vec<Vec<u8>> = (0..KEYS).map(|n| format!("key:{n:012}").into_bytes()).collect();
@@ -35,15 +35,15 @@ fn main() {
         engine.call(&mut session, &[b"SET", key, &value]);
     }
     let mut random = Random::new(7);
-    let order: Vec<usize> = (0..CALLS).map(|_| random.below(KEYS)).collect();
-    measure("GET", |turn| {
+    let order: Vec<usize> = (0..calls).map(|_| random.below(KEYS)).collect();
+    measure("GET", calls, |turn| {
         let (reply, _) = engine.call(&mut session, &[b"GET", &keys[order[turn]]]);
         assert!(matches!(reply, Reply::Bulk(_)));
     });
-    measure("SET", |turn| {
+    measure("SET", calls, |turn| {
         engine.call(&mut session, &[b"SET", &keys[order[turn]], &value]);
     });
-    measure("INCR", |_| {
+    measure("INCR", calls, |_| {
         engine.call(&mut session, &[b"INCR", b"counter"]);
     });
     let script = b"return redis.call('INCR', KEYS[1])";
@@ -52,7 +52,7 @@ fn main() {
         println!("{sha:?}");
         return;
     };
-    measure("EVALSHA, one call", |_| {
+    measure("EVALSHA, one call", calls, |_| {
         let (reply, _) =
             engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"counter:script"]);
         assert!(matches!(reply, Reply::Int(_)));

@@ -100,9 +100,21 @@ macro_rules! memory {
     };
 }
 
+macro_rules! fixed {
+    ($name:literal, $value:literal) => {
+        Parameter {
+            name: $name,
+            get: |_| $value.to_owned(),
+            set: |_, _| Err("can't set immutable config".to_owned()),
+        }
+    };
+}
+
 /// Every setting, in the order of their names.
 pub const PARAMETERS: &[Parameter] = &[
+    fixed!("appendonly", "no"),
     number!("busy-reply-threshold", busy_reply_threshold, u64),
+    fixed!("databases", "1"),
     number!("hash-max-listpack-entries", hash.max_entries, usize),
     number!("hash-max-listpack-value", hash.max_value, usize),
     number!("hash-max-ziplist-entries", hash.max_entries, usize),
@@ -133,6 +145,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     number!("maxmemory-samples", maxmemory_samples, usize),
     memory!("proto-max-bulk-len", proto_max_bulk_len),
+    fixed!("save", ""),
     memory!("script-max-memory", script_memory),
     number!("set-max-intset-entries", set.max_intset_entries, usize),
     number!("slowlog-log-slower-than", slowlog_log_slower_than, i64),
@@ -188,7 +201,8 @@ mod tests {
         let mut settings = Settings::default();
         for parameter in PARAMETERS {
             let before = (parameter.get)(&settings);
-            (parameter.set)(&mut settings, &before).unwrap();
+            let immutable = matches!(parameter.name, "appendonly" | "databases" | "save");
+            assert_eq!((parameter.set)(&mut settings, &before).is_err(), immutable);
             assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);
         }
         settings.set("MaxMemory", "100mb").unwrap();

@@ -4,7 +4,7 @@
 //! socket: whoever hosts it calls [`Engine::tick`] now and then, so that keys
 //! expire on time though nobody asks for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -49,23 +49,6 @@ impl Default for Options {
     }
 }
 
-/// One entry of SLOWLOG.
-#[derive(Debug, Clone)]
-pub(crate) struct SlowEntry {
-    pub(crate) id: u64,
-    pub(crate) unix_seconds: u64,
-    pub(crate) micros: u64,
-    pub(crate) argv: Vec<Vec<u8>>,
-    pub(crate) addr: String,
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct SlowLog {
-    pub(crate) entries: VecDeque<SlowEntry>,
-    pub(crate) next_id: u64,
-}
-
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sink: Arc<dyn EffectSink>,
@@ -76,7 +59,6 @@ pub(crate) struct Shared {
     clients: Mutex<BTreeMap<u64, Weak<Client>>>,
     next_client: AtomicU64,
     seeds: Mutex<Random>,
-    pub(crate) slow_log: Mutex<SlowLog>,
     pub(crate) started_us: u64,
     pub(crate) run_id: String,
     pub(crate) on_long_unit: Option<Box<dyn Fn() + Send + Sync>>,
@@ -110,7 +92,6 @@ impl Engine {
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
             seeds: Mutex::new(random),
-            slow_log: Mutex::default(),
             started_us,
             run_id,
             on_long_unit: options.on_long_unit,

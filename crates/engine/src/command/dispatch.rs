@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use super::Ctx;
 use super::spec::{Acl, Command, Flags, Run, find};
 use crate::effect::Seq;
-use crate::engine::{Engine, SlowEntry};
+use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::{Busy, Db, Guard, Keyspace};
+use crate::keyspace::{Busy, Db, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
 use crate::session::{Dialect, Protocol, Role, Session};
 
@@ -34,20 +34,23 @@ impl Engine {
     /// Runs one command and answers with the position of the last write that
     /// the answer may depend on. Blocks the thread while others hold the lock.
     pub fn call(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
-        if let Some(reply) = self.call_unlocked(session, argv) {
-            return (reply, Seq::default());
-        }
-        let Some(keyspace) = session.keyspace().cloned() else {
-            return (no_auth(), Seq::default());
-        };
-        match keyspace.data.lock_blocking() {
-            Ok(db) => {
-                let mut batch = Batch::new(self, &keyspace, db);
-                let reply = batch.run(session, argv);
-                (reply, batch.seq())
+        let keyspace = session.keyspace().cloned();
+        let free = keyspace.as_ref().and_then(|keyspace| self.try_batch(keyspace));
+        let mut batch = match (free, &keyspace) {
+            (Some(batch), _) => batch,
+            (None, keyspace) => {
+                if let Some(reply) = self.call_unlocked(session, argv) {
+                    return (reply, Seq::default());
+                }
+                let Some(keyspace) = keyspace else { return (no_auth(), Seq::default()) };
+                match keyspace.data.lock_blocking() {
+                    Ok(db) => Batch::new(self, keyspace, db),
+                    Err(Busy) => return (busy(), Seq::default()),
+                }
             }
-            Err(Busy) => (busy(), Seq::default()),
-        }
+        };
+        let reply = batch.run(session, argv);
+        (reply, batch.seq())
     }
 
     /// The answer, where the command needs no lock or is refused; `None` where
@@ -160,6 +163,7 @@ impl<'a> Batch<'a> {
     /// deadline.
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
         self.db.expire_due(limit);
+        self.db.peak = self.db.peak.max(self.db.used_memory());
         self.log();
         let now = self.db.now_ms;
         self.db.next_deadline().map(|deadline| deadline.saturating_sub(now))
@@ -263,7 +267,7 @@ impl<'a> Batch<'a> {
 
     fn log_slow(&mut self, session: &Session, argv: &[&[u8]], micros: u64) {
         let limit = self.db.settings.slowlog_max_len;
-        let mut log = self.engine.0.slow_log.lock();
+        let mut log = self.keyspace.slow_log.lock();
         let id = log.next_id;
         log.next_id += 1;
         log.entries.push_front(SlowEntry {
@@ -340,9 +344,8 @@ pub(crate) fn call_scripted(
     let Some(command) = argv.first().and_then(|name| find(name)) else {
         return Reply::error("ERR Unknown Redis command called from script");
     };
-    let command = match resolve(command, argv) {
-        Ok(command) => command,
-        Err(_) => return Reply::error("ERR Unknown Redis command called from script"),
+    let Ok(command) = resolve(command, argv) else {
+        return Reply::error("ERR Unknown Redis command called from script");
     };
     let spec = &command.spec;
     if !spec.accepts(argv.len()) {

@@ -9,6 +9,7 @@ mod db;
 mod lock;
 mod record;
 mod removal;
+mod slow;
 mod unit;
 mod undo;
 mod watch;
@@ -19,6 +20,7 @@ pub use db::{Db, DbStats};
 pub use record::{Expire, Key, Record, StrRef};
 pub use lock::{Busy, Guard, Lock};
 pub use watch::WatchFlag;
+pub(crate) use slow::{SlowEntry, SlowLog};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -36,6 +38,7 @@ pub struct Keyspace {
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
     pub(crate) script: RunningScript,
+    pub(crate) slow_log: Mutex<SlowLog>,
     /// Counts of what ran or was refused without the lock.
     pub(crate) unlocked: Mutex<CommandStats>,
     /// Position of its last write, readable without the lock.
@@ -82,6 +85,7 @@ impl Keyspace {
             data: Lock::new(db),
             hub: Hub::default(),
             script: RunningScript::default(),
+            slow_log: Mutex::default(),
             unlocked: Mutex::default(),
             last_seq: AtomicU64::new(0),
         }

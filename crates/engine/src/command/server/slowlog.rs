@@ -3,8 +3,9 @@
 use super::super::args::{at, parse_i64};
 use super::super::object::help;
 use super::super::spec::{CommandSpec, Flags, Outcome};
-use crate::engine::{Engine, SlowEntry};
+use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::keyspace::SlowEntry;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -31,7 +32,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
 
 const DEFAULT_COUNT: usize = 10;
 
-fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+fn get(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let count = match argv {
         [_, _] => DEFAULT_COUNT,
         [_, _, count] => match parse_i64(count) {
@@ -50,10 +51,9 @@ fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
             )));
         }
     };
-    let log = engine.0.slow_log.lock();
-    Ok(Reply::Array(
-        log.entries.iter().take(count).map(show).collect(),
-    ))
+    let log = session.keyspace().map(|keyspace| keyspace.slow_log.lock());
+    let entries = log.iter().flat_map(|log| log.entries.iter());
+    Ok(Reply::Array(entries.take(count).map(show).collect()))
 }
 
 fn show(entry: &SlowEntry) -> Reply {
@@ -67,12 +67,15 @@ fn show(entry: &SlowEntry) -> Reply {
     ])
 }
 
-fn len(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    Ok(engine.0.slow_log.lock().entries.len().into())
+fn len(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    let length = session.keyspace().map_or(0, |keyspace| keyspace.slow_log.lock().entries.len());
+    Ok(length.into())
 }
 
-fn reset(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    engine.0.slow_log.lock().entries.clear();
+fn reset(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    if let Some(keyspace) = session.keyspace() {
+        keyspace.slow_log.lock().entries.clear();
+    }
     Ok(Reply::OK)
 }
 
