@@ -28,8 +28,16 @@ fn shift(lua: &Lua, values: &[Value], op: impl Fn(i32, u32) -> i32) -> Result<i3
 fn hexadecimal(lua: &Lua, values: &[Value]) -> Result<String> {
     let arguments = Arguments::new(lua, values);
     let value = bits(arguments.number(1)?);
-    let digits = if arguments.count() < 2 { 8 } else { bits(arguments.number(2)?) };
-    let full = if digits < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
+    let digits = if arguments.count() < 2 {
+        8
+    } else {
+        bits(arguments.number(2)?)
+    };
+    let full = if digits < 0 {
+        format!("{value:08X}")
+    } else {
+        format!("{value:08x}")
+    };
     let keep = digits.unsigned_abs().min(8) as usize;
     Ok(full.get(8 - keep..).unwrap_or_default().to_owned())
 }
@@ -41,18 +49,26 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
         ($name:literal, $body:expr) => {
             table.raw_set(
                 $name,
-                lua.create_function(move |lua: &Lua, values: Variadic<Value>| $body(lua, values.as_slice()))?,
+                lua.create_function(move |lua: &Lua, values: Variadic<Value>| {
+                    $body(lua, values.as_slice())
+                })?,
             )?;
         };
     }
     entry!("tobit", |lua, values| fold(lua, first(values), |a, _| a));
-    entry!("bnot", |lua, values| fold(lua, first(values), |a, _| a).map(|a| !a));
-    entry!("bswap", |lua, values| fold(lua, first(values), |a, _| a).map(i32::swap_bytes));
+    entry!("bnot", |lua, values| fold(lua, first(values), |a, _| a)
+        .map(|a| !a));
+    entry!("bswap", |lua, values| fold(lua, first(values), |a, _| a)
+        .map(i32::swap_bytes));
     entry!("band", |lua, values| fold(lua, values, |a, b| a & b));
     entry!("bor", |lua, values| fold(lua, values, |a, b| a | b));
     entry!("bxor", |lua, values| fold(lua, values, |a, b| a ^ b));
     entry!("lshift", |lua, values| shift(lua, values, |a, n| a << n));
-    entry!("rshift", |lua, values| shift(lua, values, |a, n| ((a as u32) >> n) as i32));
+    entry!("rshift", |lua, values| shift(
+        lua,
+        values,
+        |a, n| ((a as u32) >> n) as i32
+    ));
     entry!("arshift", |lua, values| shift(lua, values, |a, n| a >> n));
     entry!("rol", |lua, values| shift(lua, values, i32::rotate_left));
     entry!("ror", |lua, values| shift(lua, values, i32::rotate_right));

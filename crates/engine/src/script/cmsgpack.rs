@@ -10,7 +10,7 @@ use super::raise::{self, Arguments};
 
 const MAX_PACK_DEPTH: usize = 16;
 /// How deep a message may nest; a bound on our own stack.
-const MAX_UNPACK_DEPTH: usize = 1000;
+const MAX_UNPACK_DEPTH: usize = 500;
 
 fn pack_value(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<()> {
     match value {
@@ -43,7 +43,7 @@ fn pack_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 
 fn pack_integer(value: i64, out: &mut Vec<u8>) {
     match value {
-        0..=0x7f | -32..0 => out.push(value as u8),
+        -32..=0x7f => out.push(value as u8),
         0x80..=0xff => out.extend([0xcc, value as u8]),
         0x100..=0xffff => tagged(0xcd, &(value as u16).to_be_bytes(), out),
         0x1_0000..=0xffff_ffff => tagged(0xce, &(value as u32).to_be_bytes(), out),
@@ -150,7 +150,10 @@ impl<'a> Reader<'a> {
     }
 
     fn unsigned(&mut self, bytes: usize) -> std::result::Result<u64, Fault> {
-        Ok(self.take(bytes)?.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte)))
+        Ok(self
+            .take(bytes)?
+            .iter()
+            .fold(0, |value, byte| (value << 8) | u64::from(*byte)))
     }
 
     fn string(&mut self, length: usize) -> std::result::Result<Value, Fault> {
@@ -178,9 +181,15 @@ impl<'a> Reader<'a> {
             let key = self.value(depth + 1)?;
             let value = self.value(depth + 1)?;
             match &key {
-                Value::Nil => return Err(Fault::Lua(raise::Raise::Text(b"table index is nil".to_vec()).into())),
+                Value::Nil => {
+                    return Err(Fault::Lua(
+                        raise::Raise::Text(b"table index is nil".to_vec()).into(),
+                    ));
+                }
                 Value::Number(number) if number.is_nan() => {
-                    return Err(Fault::Lua(raise::Raise::Text(b"table index is NaN".to_vec()).into()));
+                    return Err(Fault::Lua(
+                        raise::Raise::Text(b"table index is NaN".to_vec()).into(),
+                    ));
                 }
                 _ => table.raw_set(key, value)?,
             }
@@ -199,13 +208,10 @@ impl<'a> Reader<'a> {
             0xc0 => Value::Nil,
             0xc2 => Value::Boolean(false),
             0xc3 => Value::Boolean(true),
-            0xc4..=0xc6 => {
-                let length = self.unsigned(1 << (tag - 0xc4))?;
-                self.string(length as usize)?
-            }
             0xca => Value::Number(f64::from(f32::from_bits(self.unsigned(4)? as u32))),
             0xcb => Value::Number(f64::from_bits(self.unsigned(8)?)),
-            0xcc..=0xcf => Value::Number(self.unsigned(1 << (tag - 0xcc))? as f64),
+            // Eight bytes come out signed, as they do in Redis.
+            0xcc..=0xcf => Value::Integer(self.unsigned(1 << (tag - 0xcc))? as i64),
             0xd0 => Value::Integer(i64::from(self.unsigned(1)? as i8)),
             0xd1 => Value::Integer(i64::from(self.unsigned(2)? as i16)),
             0xd2 => Value::Integer(i64::from(self.unsigned(4)? as i32)),
@@ -231,11 +237,17 @@ impl<'a> Reader<'a> {
 /// offset in front of the results.
 fn unpack(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue> {
     if limit < 0 || offset < 0 {
-        let text = format!("Invalid request to unpack with offset of {offset} and limit of {}.", data.len());
+        let text = format!(
+            "Invalid request to unpack with offset of {offset} and limit of {}.",
+            data.len()
+        );
         return Err(raise::error(lua, text));
     }
     let Some(rest) = data.get(offset as usize..) else {
-        let text = format!("Start offset {offset} greater than input length {}.", data.len());
+        let text = format!(
+            "Start offset {offset} greater than input length {}.",
+            data.len()
+        );
         return Err(raise::error(lua, text));
     };
     let all = limit == 0 && offset == 0;
@@ -246,16 +258,21 @@ fn unpack(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue>
         let value = reader.value(0).map_err(|fault| match fault {
             Fault::Missing => raise::error(lua, "Missing bytes in input."),
             Fault::Format => raise::error(lua, "Bad data format in input."),
-            Fault::TooDeep(kind) => {
-                raise::error(lua, format!("stack overflow (in function mp_decode_to_lua_{kind})"))
-            }
+            Fault::TooDeep(kind) => raise::error(
+                lua,
+                format!("stack overflow (in function mp_decode_to_lua_{kind})"),
+            ),
             Fault::Lua(error) => error,
         })?;
         results.push(value);
     }
     if !all {
         let left = reader.rest.len();
-        let next = if left == 0 { -1 } else { (data.len() - left) as i64 };
+        let next = if left == 0 {
+            -1
+        } else {
+            (data.len() - left) as i64
+        };
         results.insert(0, Value::Integer(next));
     }
     Ok(MultiValue::from_vec(results))
@@ -268,7 +285,10 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
     table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
     table.raw_set("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo")?;
     table.raw_set("_DESCRIPTION", "MessagePack C implementation for Lua")?;
-    table.raw_set("pack", lua.create_function(|lua, values: Variadic<Value>| pack(lua, &values))?)?;
+    table.raw_set(
+        "pack",
+        lua.create_function(|lua, values: Variadic<Value>| pack(lua, &values))?,
+    )?;
     table.raw_set(
         "unpack",
         lua.create_function(|lua, values: Variadic<Value>| {

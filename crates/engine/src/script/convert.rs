@@ -12,8 +12,9 @@ use super::number::format_g;
 use super::raise;
 use crate::reply::Reply;
 
-/// How deep a table may nest in an answer; Redis ends where its Lua stack does.
-const MAX_DEPTH: usize = 2000;
+/// How deep a table may nest in an answer. Redis ends where its Lua stack does;
+/// whoever walks the reply recurses on ours.
+const MAX_DEPTH: usize = 500;
 
 /// The Lua value of a reply, to a script that speaks RESP3 or RESP2.
 pub(crate) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> Result<Value> {
@@ -24,7 +25,9 @@ pub(crate) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> Result<Value> {
         Reply::Null | Reply::NullArray => Value::Boolean(false),
         Reply::Status(text) => field(lua, "ok", lua.create_string(text.as_bytes())?)?,
         Reply::Error(text) => raise::reply_table(lua, &text, true)?,
-        Reply::Array(items) | Reply::Push(items) | Reply::Many(items) => sequence(lua, items, resp3)?,
+        Reply::Array(items) | Reply::Push(items) | Reply::Many(items) => {
+            sequence(lua, items, resp3)?
+        }
         Reply::Set(items) if resp3 => {
             let set = lua.create_table()?;
             for item in items {
@@ -49,7 +52,11 @@ pub(crate) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> Result<Value> {
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             let table = lua.create_table_with_capacity(pairs.len() * 2, 0)?;
-            for (index, item) in pairs.into_iter().flat_map(|(key, value)| [key, value]).enumerate() {
+            for (index, item) in pairs
+                .into_iter()
+                .flat_map(|(key, value)| [key, value])
+                .enumerate()
+            {
                 table.raw_set(index + 1, to_lua(lua, item, resp3)?)?;
             }
             Value::Table(table)
@@ -65,7 +72,9 @@ pub(crate) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> Result<Value> {
             table.raw_set("string", lua.create_string(text)?)?;
             field(lua, "verbatim_string", table)?
         }
-        Reply::BigNumber(text) | Reply::Verbatim(_, text) => Value::String(lua.create_string(text)?),
+        Reply::BigNumber(text) | Reply::Verbatim(_, text) => {
+            Value::String(lua.create_string(text)?)
+        }
     })
 }
 
@@ -111,7 +120,8 @@ impl Fields {
     /// The reply that a script's value is; `resp3` once the script has asked for
     /// that protocol.
     pub(crate) fn to_reply(&self, lua: &Lua, value: &Value, resp3: bool) -> Reply {
-        self.convert(lua, value, resp3, 0).unwrap_or_else(|error| Reply::error(format!("ERR {error}")))
+        self.convert(lua, value, resp3, 0)
+            .unwrap_or_else(|error| Reply::error(format!("ERR {error}")))
     }
 
     fn convert(&self, lua: &Lua, value: &Value, resp3: bool, depth: usize) -> Result<Reply> {
@@ -142,12 +152,17 @@ impl Fields {
         if let Value::Table(map) = table.raw_get(&self.map)? {
             let pairs = map.pairs::<Value, Value>().map(|pair| {
                 let (key, value) = pair?;
-                Ok((self.convert(lua, &key, resp3, depth)?, self.convert(lua, &value, resp3, depth)?))
+                Ok((
+                    self.convert(lua, &key, resp3, depth)?,
+                    self.convert(lua, &value, resp3, depth)?,
+                ))
             });
             return pairs.collect::<Result<_>>().map(Reply::Map);
         }
         if let Value::Table(set) = table.raw_get(&self.set)? {
-            let items = set.pairs::<Value, Value>().map(|pair| self.convert(lua, &pair?.0, resp3, depth));
+            let items = set
+                .pairs::<Value, Value>()
+                .map(|pair| self.convert(lua, &pair?.0, resp3, depth));
             return items.collect::<Result<_>>().map(Reply::Set);
         }
         if let Value::String(digits) = table.raw_get(&self.big_number)? {
@@ -174,7 +189,11 @@ impl Fields {
 /// C's conversion of a double to a 64-bit integer on x86-64: what does not fit
 /// becomes the smallest.
 pub(crate) fn truncate(value: f64) -> i64 {
-    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) { value as i64 } else { i64::MIN }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
+        value as i64
+    } else {
+        i64::MIN
+    }
 }
 
 fn one_line(text: &LuaString) -> String {

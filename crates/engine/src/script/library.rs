@@ -1,6 +1,7 @@
 //! The table `redis` of scripts.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use mlua::{BorrowedBytes, Lua, MultiValue, Result, Table, Value, Variadic};
 use parking_lot::Mutex;
@@ -20,14 +21,18 @@ pub(crate) struct Shared<H> {
     /// The protocol of `redis.setresp`.
     pub(crate) resp3: bool,
     /// Once set, every tick ends the run.
-    pub(crate) killed: bool,
+    pub(crate) killed: Arc<AtomicBool>,
     /// The VM's memory limit.
     pub(crate) memory: usize,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.
 fn refuse(text: &str) -> mlua::Error {
-    Raise::Reply { text: format!("ERR {text}").into_bytes(), replied: false }.into()
+    Raise::Reply {
+        text: format!("ERR {text}").into_bytes(),
+        replied: false,
+    }
+    .into()
 }
 
 /// One argument of a command.
@@ -42,7 +47,9 @@ impl Argument {
             Value::String(text) => Argument::Text(text.as_bytes()),
             Value::Integer(value) => Argument::integer(*value),
             Value::Number(value) if truncate => Argument::integer(convert::truncate(*value)),
-            Value::Number(value) => Argument::Number(SmallVec::from_slice(format_g(*value, 17).as_bytes())),
+            Value::Number(value) => {
+                Argument::Number(SmallVec::from_slice(format_g(*value, 17).as_bytes()))
+            }
             _ => return None,
         })
     }
@@ -50,7 +57,9 @@ impl Argument {
     fn integer(value: i64) -> Self {
         // %.17g turns to an exponent past 17 digits.
         if value.unsigned_abs() < 100_000_000_000_000_000 {
-            Argument::Number(SmallVec::from_slice(itoa::Buffer::new().format(value).as_bytes()))
+            Argument::Number(SmallVec::from_slice(
+                itoa::Buffer::new().format(value).as_bytes(),
+            ))
         } else {
             Argument::Number(SmallVec::from_slice(format_g(value as f64, 17).as_bytes()))
         }
@@ -65,7 +74,11 @@ impl Argument {
 }
 
 /// Gives `each` the command that the values spell.
-fn with_command<R>(values: &MultiValue, truncate: bool, each: impl FnOnce(&[&[u8]]) -> R) -> std::result::Result<R, &'static str> {
+fn with_command<R>(
+    values: &MultiValue,
+    truncate: bool,
+    each: impl FnOnce(&[&[u8]]) -> R,
+) -> std::result::Result<R, &'static str> {
     if values.is_empty() {
         return Err("Please specify at least one argument for this redis lib call");
     }
@@ -81,7 +94,12 @@ fn with_command<R>(values: &MultiValue, truncate: bool, each: impl FnOnce(&[&[u8
 }
 
 /// `redis.call` and, unless errors are to be raised, `redis.pcall`.
-fn call<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &MultiValue, raises: bool) -> Result<Value> {
+fn call<H: Host>(
+    lua: &Lua,
+    shared: &Mutex<Shared<H>>,
+    values: &MultiValue,
+    raises: bool,
+) -> Result<Value> {
     let mut run = shared.lock();
     let resp3 = run.resp3;
     let truncate = run.options.truncate_numbers;
@@ -89,7 +107,11 @@ fn call<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &MultiValue, rais
     let answer = with_command(values, truncate, |argv| run.host.call(argv, resp3));
     drop(run);
     match answer {
-        Ok(Reply::Error(text)) if raises => Err(Raise::Reply { text, replied: true }.into()),
+        Ok(Reply::Error(text)) if raises => Err(Raise::Reply {
+            text,
+            replied: true,
+        }
+        .into()),
         Ok(Reply::Int(value)) => Ok(Value::Number(value as f64)),
         Ok(reply) => {
             // Under a limit each allocation would be a protected call.
@@ -168,7 +190,9 @@ fn log<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Resul
 }
 
 fn sha1hex(lua: &Lua, values: &[Value]) -> Result<Value> {
-    let [value] = values else { return Err(refuse("wrong number of arguments")) };
+    let [value] = values else {
+        return Err(refuse("wrong number of arguments"));
+    };
     let hex = match value {
         Value::String(text) => vm::sha1_hex(&text.as_bytes()),
         Value::Integer(_) | Value::Number(_) => {
@@ -181,7 +205,9 @@ fn sha1hex(lua: &Lua, values: &[Value]) -> Result<Value> {
 }
 
 fn setresp<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Result<()> {
-    let [value] = values else { return Err(refuse("redis.setresp() requires one argument.")) };
+    let [value] = values else {
+        return Err(refuse("redis.setresp() requires one argument."));
+    };
     match number(lua, Some(value)).unwrap_or(0.0) as i64 {
         protocol @ (2 | 3) => shared.lock().resp3 = protocol == 3,
         _ => return Err(refuse("RESP version must be 2 or 3.")),
@@ -190,11 +216,15 @@ fn setresp<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> R
 }
 
 fn set_repl(lua: &Lua, values: &[Value]) -> Result<()> {
-    let [value] = values else { return Err(refuse("redis.set_repl() requires two arguments.")) };
+    let [value] = values else {
+        return Err(refuse("redis.set_repl() requires two arguments."));
+    };
     if number(lua, Some(value)).unwrap_or(0.0) as i64 & !3 == 0 {
         Ok(())
     } else {
-        Err(refuse("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."))
+        Err(refuse(
+            "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        ))
     }
 }
 
@@ -212,20 +242,52 @@ pub(crate) fn redis<H: Host>(lua: &Lua, shared: &Arc<Mutex<Shared<H>>>) -> Resul
     let table = lua.create_table()?;
     for (name, raises) in [("call", true), ("pcall", false)] {
         let shared = Arc::clone(shared);
-        table.raw_set(name, lua.create_function(move |lua, values: MultiValue| call(lua, &shared, &values, raises))?)?;
+        table.raw_set(
+            name,
+            lua.create_function(move |lua, values: MultiValue| {
+                call(lua, &shared, &values, raises)
+            })?,
+        )?;
     }
     let own = Arc::clone(shared);
-    table.raw_set("log", lua.create_function(move |lua, values: Variadic<Value>| log(lua, &own, &values))?)?;
+    table.raw_set(
+        "log",
+        lua.create_function(move |lua, values: Variadic<Value>| log(lua, &own, &values))?,
+    )?;
     let own = Arc::clone(shared);
-    table.raw_set("setresp", lua.create_function(move |lua, values: Variadic<Value>| setresp(lua, &own, &values))?)?;
+    table.raw_set(
+        "setresp",
+        lua.create_function(move |lua, values: Variadic<Value>| setresp(lua, &own, &values))?,
+    )?;
     let own = Arc::clone(shared);
-    table.raw_set("acl_check_cmd", lua.create_function(move |_, values: MultiValue| acl_check(&own, &values))?)?;
-    table.raw_set("error_reply", lua.create_function(|lua, values: Variadic<Value>| error_reply(lua, &values))?)?;
-    table.raw_set("status_reply", lua.create_function(|lua, values: Variadic<Value>| status_reply(lua, &values))?)?;
-    table.raw_set("sha1hex", lua.create_function(|lua, values: Variadic<Value>| sha1hex(lua, &values))?)?;
-    table.raw_set("set_repl", lua.create_function(|lua, values: Variadic<Value>| set_repl(lua, &values))?)?;
-    table.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
-    table.raw_set("breakpoint", lua.create_function(|_, _: MultiValue| Ok(false))?)?;
+    table.raw_set(
+        "acl_check_cmd",
+        lua.create_function(move |_, values: MultiValue| acl_check(&own, &values))?,
+    )?;
+    table.raw_set(
+        "error_reply",
+        lua.create_function(|lua, values: Variadic<Value>| error_reply(lua, &values))?,
+    )?;
+    table.raw_set(
+        "status_reply",
+        lua.create_function(|lua, values: Variadic<Value>| status_reply(lua, &values))?,
+    )?;
+    table.raw_set(
+        "sha1hex",
+        lua.create_function(|lua, values: Variadic<Value>| sha1hex(lua, &values))?,
+    )?;
+    table.raw_set(
+        "set_repl",
+        lua.create_function(|lua, values: Variadic<Value>| set_repl(lua, &values))?,
+    )?;
+    table.raw_set(
+        "replicate_commands",
+        lua.create_function(|_, _: MultiValue| Ok(true))?,
+    )?;
+    table.raw_set(
+        "breakpoint",
+        lua.create_function(|_, _: MultiValue| Ok(false))?,
+    )?;
     table.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
     for (name, value) in [
         ("LOG_DEBUG", 0),

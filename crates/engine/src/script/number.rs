@@ -11,11 +11,17 @@ pub(crate) fn format_g(value: f64, precision: usize) -> String {
     let precision = precision.max(1);
     // The exponent after rounding decides between the two notations.
     let scientific = format!("{value:.*e}", precision - 1);
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if exponent < -4 || exponent >= precision as i32 {
         let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{}e{sign}{:02}", trim_zeros(mantissa), exponent.unsigned_abs())
+        format!(
+            "{}e{sign}{:02}",
+            trim_zeros(mantissa),
+            exponent.unsigned_abs()
+        )
     } else {
         let decimals = (precision as i32 - 1 - exponent).max(0) as usize;
         trim_zeros(&format!("{value:.decimals$}")).to_owned()
@@ -56,7 +62,11 @@ mod tests {
             (-f64::NAN, 17, "-nan"),
             (-1.5, 1, "-2"),
         ] {
-            assert_eq!(format_g(value, precision), expected, "{value} at {precision}");
+            assert_eq!(
+                format_g(value, precision),
+                expected,
+                "{value} at {precision}"
+            );
         }
     }
 }

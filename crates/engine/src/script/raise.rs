@@ -4,7 +4,7 @@
 //! [`mlua::Error`], which Lua code sees as a userdata. So a callback returns a
 //! [`Raise`] and every place where a script can catch an error (`pcall`,
 //! `xpcall`, `coroutine.resume`, the end of the run) turns it back into the
-//! string or the table that Redis would have raised: see [`caught`]. Where the
+//! string or the table that Redis would have raised: see [`shown`]. Where the
 //! text begins with a position, it is taken when the error is raised, since the
 //! frame is gone by the time it is caught. Raising costs a few microseconds;
 //! what does not fail pays nothing.
@@ -37,7 +37,14 @@ impl From<Raise> for mlua::Error {
     }
 }
 
+/// The error of a killed run, in Redis' words.
+pub(crate) fn killed() -> mlua::Error {
+    Raise::Killed(b"ERR Script killed by user with SCRIPT KILL...".to_vec()).into()
+}
+
 /// A string error with the position of the caller in front, as `luaL_error`.
+#[cold]
+#[inline(never)]
 pub(crate) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> mlua::Error {
     let mut full = lua
         .inspect_stack(1, |frame| {
@@ -52,11 +59,15 @@ pub(crate) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> mlua::Error {
 }
 
 /// `bad argument #n to 'name' (what)`, as `luaL_argerror`.
+#[cold]
+#[inline(never)]
 pub(crate) fn bad_argument(lua: &Lua, number: usize, what: impl AsRef<[u8]>) -> mlua::Error {
     let (name, method) = lua
         .inspect_stack(0, |frame| {
             let names = frame.names();
-            let name = names.name.map_or_else(|| "?".to_owned(), |name| name.into_owned());
+            let name = names
+                .name
+                .map_or_else(|| "?".to_owned(), std::borrow::Cow::into_owned);
             (name, names.name_what == Some("method"))
         })
         .unwrap_or_else(|| ("?".to_owned(), false));
@@ -90,11 +101,24 @@ pub(crate) fn type_name(value: Option<&Value>) -> &'static str {
 pub(crate) struct Arguments<'a> {
     lua: &'a Lua,
     values: &'a [Value],
+    nil_follows: bool,
 }
 
 impl<'a> Arguments<'a> {
     pub(crate) fn new(lua: &'a Lua, values: &'a [Value]) -> Self {
-        Arguments { lua, values }
+        Arguments {
+            lua,
+            values,
+            nil_follows: false,
+        }
+    }
+
+    /// The same arguments with a nil after the last, which messages then name.
+    pub(crate) fn ending_in_nil(self) -> Self {
+        Arguments {
+            nil_follows: !self.values.is_empty(),
+            ..self
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -111,8 +135,15 @@ impl<'a> Arguments<'a> {
     }
 
     fn mismatch(&self, number: usize, expected: &str) -> mlua::Error {
-        let found = type_name(self.get(number));
-        bad_argument(self.lua, number, format!("{expected} expected, got {found}"))
+        let found = match self.get(number) {
+            None if self.nil_follows => "nil",
+            value => type_name(value),
+        };
+        bad_argument(
+            self.lua,
+            number,
+            format!("{expected} expected, got {found}"),
+        )
     }
 
     pub(crate) fn number(&self, number: usize) -> Result<f64> {
@@ -132,7 +163,11 @@ impl<'a> Arguments<'a> {
     }
 
     pub(crate) fn integer_or(&self, number: usize, default: i64) -> Result<i64> {
-        if self.is_none(number) { Ok(default) } else { self.integer(number) }
+        if self.is_none(number) {
+            Ok(default)
+        } else {
+            self.integer(number)
+        }
     }
 
     pub(crate) fn string(&self, number: usize) -> Result<LuaString> {
@@ -147,7 +182,11 @@ impl<'a> Arguments<'a> {
     }
 
     pub(crate) fn require(&self, met: bool, number: usize, what: &str) -> Result<()> {
-        if met { Ok(()) } else { Err(bad_argument(self.lua, number, what)) }
+        if met {
+            Ok(())
+        } else {
+            Err(bad_argument(self.lua, number, what))
+        }
     }
 }
 
@@ -162,24 +201,29 @@ pub(crate) fn reply_table(lua: &Lua, text: &[u8], replied: bool) -> Result<Value
 }
 
 /// What a script sees of an error value: a [`Raise`] becomes its string or its
-/// table, anything that is not ours stays what it was. `Err` means that the
-/// run was killed and the error must travel on.
-pub(crate) fn caught(lua: &Lua, value: Value) -> Result<Value> {
-    let Value::Error(error) = value else { return Ok(value) };
+/// table, anything that is not ours stays what it was, and so does a kill.
+pub(crate) fn shown(lua: &Lua, value: Value) -> Result<Value> {
+    let Value::Error(error) = value else {
+        return Ok(value);
+    };
     if let mlua::Error::MemoryError(_) = innermost(&error) {
         return lua.create_string("not enough memory").map(Value::String);
     }
     match error.downcast_ref::<Raise>() {
         Some(Raise::Text(text)) => lua.create_string(text).map(Value::String),
         Some(Raise::Reply { text, replied }) => reply_table(lua, text, *replied),
-        Some(Raise::Killed(text)) => Err(Raise::Killed(text.clone()).into()),
-        None => lua.create_string(innermost(&error).to_string()).map(Value::String),
+        Some(Raise::Killed(_)) => Ok(Value::Error(error)),
+        None => lua
+            .create_string(innermost(&error).to_string())
+            .map(Value::String),
     }
 }
 
 /// The error below the wrappers that each callback on the way put around it.
 pub(crate) fn innermost(mut error: &mlua::Error) -> &mlua::Error {
-    while let mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } = error {
+    while let mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } =
+        error
+    {
         error = cause;
     }
     error

@@ -11,7 +11,7 @@ local getmetatable, setmetatable = native.getmetatable, native.setmetatable
 local pcall, xpcall, resume = native.pcall, native.xpcall, native.coroutine.resume
 local insert, loadstring, collectgarbage = native.table.insert, native.loadstring, native.collectgarbage
 local byte, concat = native.string.byte, native.table.concat
-local caught = host.caught
+local caught, shown = host.caught, host.shown
 
 local READONLY = 'Attempt to modify a readonly table'
 local contents_of, metatable_of = {}, {}
@@ -81,15 +81,20 @@ function globals.rawset(t, key, value)
   return rawset(t, key, value)
 end
 
-function globals.setmetatable(t, metatable)
+function globals.setmetatable(t, ...)
+  local metatable = ...
   if contents_of[t] then
     error(READONLY, 0)
   end
   if type(t) ~= 'table' then
     mismatch(1, 'setmetatable', 'table', t)
   end
-  if metatable ~= nil and type(metatable) ~= 'table' then
+  if type(metatable) ~= 'table' and (metatable ~= nil or select('#', ...) == 0) then
     error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  end
+  local current = getmetatable(t)
+  if current ~= nil and (type(current) ~= 'table' or rawget(current, '__metatable') ~= nil) then
+    error('cannot change a protected metatable', 2)
   end
   return setmetatable(t, metatable)
 end
@@ -110,15 +115,11 @@ local function after_pcall(ok, ...)
   if ok then
     return ok, ...
   end
-  local value = ...
-  local kind = type(value)
-  if kind == 'userdata' then
-    value = caught(value)
-    kind = type(value)
-  end
-  if kind == 'table' then
+  -- Raises again when the run was killed, whatever became of that error.
+  local value = caught(...)
+  if type(value) == 'table' then
     local text = value.err
-    kind = type(text)
+    local kind = type(text)
     if kind == 'string' or kind == 'number' then
       value = text
     end
@@ -134,11 +135,7 @@ local function after(ok, ...)
   if ok then
     return ok, ...
   end
-  local value = ...
-  if type(value) == 'userdata' then
-    value = caught(value)
-  end
-  return false, value
+  return false, caught(...)
 end
 
 function globals.xpcall(f, handler)
@@ -146,10 +143,11 @@ function globals.xpcall(f, handler)
     return after(xpcall(f, handler))
   end
   return after(xpcall(f, function(value)
+    local final
     if type(value) == 'userdata' then
-      value = caught(value)
+      value, final = shown(value)
     end
-    return handler(value)
+    return final and value or handler(value)
   end))
 end
 
@@ -180,7 +178,7 @@ function globals.load(reader, name)
       return nil, piece
     elseif piece == nil or piece == '' then
       return compile(concat(pieces), name or '=(load)')
-    elseif type(piece) ~= 'string' then
+    elseif type(piece) ~= 'string' and type(piece) ~= 'number' then
       return nil, 'reader function must return a string'
     end
     pieces[#pieces + 1] = piece

@@ -6,7 +6,7 @@
 //! system, the process, bytecode or the debug library is in the environment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mlua::{Function, Lua, LuaOptions, Result, StdLib, Table, Value, Variadic};
 
@@ -28,19 +28,51 @@ pub(crate) struct Sandbox {
 
 /// A fresh Lua with base, table, string, math and coroutine loaded.
 pub(crate) fn lua() -> Result<Lua> {
-    Lua::new_with(StdLib::TABLE | StdLib::STRING | StdLib::MATH, LuaOptions::new())
+    Lua::new_with(
+        StdLib::TABLE | StdLib::STRING | StdLib::MATH,
+        LuaOptions::new(),
+    )
 }
 
 /// Makes `lua` a sandbox with `redis` as its table of that name; `limit` is the
-/// memory that one string may fill.
-pub(crate) fn build(lua: &Lua, redis: Table, limit: usize) -> Result<Sandbox> {
+/// memory that one string may fill, `killed` is set once a run must end.
+pub(crate) fn build(
+    lua: &Lua,
+    redis: Table,
+    limit: usize,
+    killed: Arc<AtomicBool>,
+) -> Result<Sandbox> {
     let random = Random::default();
     let host = lua.create_table()?;
-    host.raw_set("caught", lua.create_function(raise::caught)?)?;
+    // Where an error is caught for good: no kill goes past it.
+    host.raw_set(
+        "caught",
+        lua.create_function(move |lua, value: Value| {
+            if killed.load(Ordering::Relaxed) {
+                Err(raise::killed())
+            } else {
+                raise::shown(lua, value)
+            }
+        })?,
+    )?;
+    host.raw_set(
+        "shown",
+        lua.create_function(|lua, value: Value| {
+            let value = raise::shown(lua, value)?;
+            let last = matches!(value, Value::Error(_));
+            Ok((value, last))
+        })?,
+    )?;
     host.raw_set("handler", lua.create_function(on_error)?)?;
-    host.raw_set("rep", lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?)?;
+    host.raw_set(
+        "rep",
+        lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?,
+    )?;
     let state = random.clone();
-    host.raw_set("random", lua.create_function(move |lua, values: Variadic<Value>| state.pick(lua, &values))?)?;
+    host.raw_set(
+        "random",
+        lua.create_function(move |lua, values: Variadic<Value>| state.pick(lua, &values))?,
+    )?;
     let state = random.clone();
     host.raw_set(
         "randomseed",
@@ -61,7 +93,10 @@ pub(crate) fn build(lua: &Lua, redis: Table, limit: usize) -> Result<Sandbox> {
     let (environment, run, run_with_tables): (Table, Function, Function) =
         source.call((lua.globals(), host, libraries))?;
     lua.set_globals(environment)?;
-    Ok(Sandbox { run, run_with_tables })
+    Ok(Sandbox {
+        run,
+        run_with_tables,
+    })
 }
 
 /// Gives an error the position where it was raised, as Redis' handler does: in
@@ -76,7 +111,7 @@ pub(crate) fn on_error(lua: &Lua, value: Value) -> Result<Value> {
     };
     let value = match killed {
         Some(text) => raise::reply_table(lua, &text, false)?,
-        None => raise::caught(lua, value)?,
+        None => raise::shown(lua, value)?,
     };
     let table = match value {
         Value::Table(table) => table,
@@ -97,7 +132,9 @@ pub(crate) fn on_error(lua: &Lua, value: Value) -> Result<Value> {
     };
     if let Some((source, line)) = raised_at(lua) {
         // A read-only table refuses; it then has no position.
-        let _ = table.set("source", source).and_then(|()| table.set("line", line));
+        let _ = table
+            .set("source", source)
+            .and_then(|()| table.set("line", line));
     }
     Ok(Value::Table(table))
 }
@@ -110,10 +147,16 @@ fn raised_at(lua: &Lua) -> Option<(String, i64)> {
     loop {
         let (source, line, what) = lua.inspect_stack(level, |frame| {
             let source = frame.source();
-            let name = source.source.map_or_else(String::new, |name| name.into_owned());
-            (name, frame.current_line().map_or(-1, |line| line as i64), source.what)
+            let name = source
+                .source
+                .map_or_else(String::new, std::borrow::Cow::into_owned);
+            (
+                name,
+                frame.current_line().map_or(-1, |line| line as i64),
+                source.what,
+            )
         })?;
-        let own = source == OWN_SOURCE;
+        let own = source == OWN_SOURCE || what == "tail";
         if own || (what == "C" && !library) {
             library = true;
             level += 1;
@@ -130,7 +173,9 @@ fn repeat(lua: &Lua, values: &[Value], limit: usize) -> Result<Value> {
     let count = arguments.integer(2)?.max(0) as usize;
     let bytes = text.as_bytes();
     match bytes.len().checked_mul(count) {
-        Some(length) if limit == 0 || length <= limit => lua.create_string(bytes.repeat(count)).map(Value::String),
+        Some(length) if limit == 0 || length <= limit => {
+            lua.create_string(bytes.repeat(count)).map(Value::String)
+        }
         _ => Err(raise::Raise::Text(b"not enough memory".to_vec()).into()),
     }
 }
@@ -148,12 +193,17 @@ impl Default for Random {
 
 impl Random {
     fn seed(&self, seed: i32) {
-        self.0.store((u64::from(seed as u32) << 16) | 0x330e, Ordering::Relaxed);
+        self.0
+            .store((u64::from(seed as u32) << 16) | 0x330e, Ordering::Relaxed);
     }
 
     /// The next 31 bits.
     fn next(&self) -> u32 {
-        let state = self.0.load(Ordering::Relaxed).wrapping_mul(0x5_deec_e66d).wrapping_add(0xb);
+        let state = self
+            .0
+            .load(Ordering::Relaxed)
+            .wrapping_mul(0x5_deec_e66d)
+            .wrapping_add(0xb);
         let state = state & 0xffff_ffff_ffff;
         self.0.store(state, Ordering::Relaxed);
         (state >> 17) as u32
@@ -175,7 +225,10 @@ impl Random {
             2 => {
                 let (low, high) = (bound(1)?, bound(2)?);
                 arguments.require(low <= high, 2, "interval is empty")?;
-                Ok((unit * f64::from(high.wrapping_sub(low).wrapping_add(1))).floor() + f64::from(low))
+                Ok(
+                    (unit * f64::from(high.wrapping_sub(low).wrapping_add(1))).floor()
+                        + f64::from(low),
+                )
             }
             _ => Err(raise::error(lua, "wrong number of arguments")),
         }

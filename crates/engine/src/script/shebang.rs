@@ -4,24 +4,24 @@ use crate::reply::Reply;
 
 /// The flags of a script that has a shebang.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flags(u8);
+pub(crate) struct Flags(u8);
 
 impl Flags {
     /// It calls no command that writes.
-    pub const NO_WRITES: Flags = Flags(1);
+    pub(crate) const NO_WRITES: Flags = Flags(1);
     /// It may run when memory is full.
-    pub const ALLOW_OOM: Flags = Flags(2);
+    pub(crate) const ALLOW_OOM: Flags = Flags(2);
     /// It may run on stale data.
-    pub const ALLOW_STALE: Flags = Flags(4);
+    pub(crate) const ALLOW_STALE: Flags = Flags(4);
     /// It may not run in a cluster.
-    pub const NO_CLUSTER: Flags = Flags(8);
+    pub(crate) const NO_CLUSTER: Flags = Flags(8);
     /// Its keys may be of several slots.
-    pub const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(16);
+    pub(crate) const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(16);
     /// It touches declared keys only (Upstash).
-    pub const ALLOW_KEY_LOCKING: Flags = Flags(32);
+    pub(crate) const ALLOW_KEY_LOCKING: Flags = Flags(32);
 
     /// Whether all of `flags` are set.
-    pub const fn contains(self, flags: Flags) -> bool {
+    pub(crate) const fn contains(self, flags: Flags) -> bool {
         self.0 & flags.0 == flags.0
     }
 }
@@ -50,7 +50,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<(Option<Flags>, &[u8]), Reply> {
         text.extend_from_slice(part);
         Err(Reply::error(text))
     };
-    let mut parts = line.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
+    let mut parts = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|part| !part.is_empty());
     let engine = parts.next().unwrap_or_default();
     if engine != b"#!lua" {
         return refuse("Unexpected engine in script shebang", engine);

@@ -7,6 +7,7 @@
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 
+use super::convert;
 use super::raise::{self, Arguments};
 
 const MAX_INTEGER: usize = 32;
@@ -24,12 +25,19 @@ impl<'a> Format<'a> {
     fn new(lua: &'a Lua, text: &'a [u8]) -> Self {
         // A C string ends at the first NUL.
         let rest = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        Format { lua, rest, big_endian: false, alignment: 1 }
+        Format {
+            lua,
+            rest,
+            big_endian: false,
+            alignment: 1,
+        }
     }
 
     /// The next option with its size in bytes.
     fn next(&mut self) -> Result<Option<(u8, usize)>> {
-        let Some((&option, rest)) = self.rest.split_first() else { return Ok(None) };
+        let Some((&option, rest)) = self.rest.split_first() else {
+            return Ok(None);
+        };
         self.rest = rest;
         let size = match option {
             b'b' | b'B' | b'x' => 1,
@@ -40,7 +48,8 @@ impl<'a> Format<'a> {
             b'i' | b'I' => {
                 let size = self.number(4)?;
                 if size > MAX_INTEGER {
-                    let text = format!("integral size {size} is larger than limit of {MAX_INTEGER}");
+                    let text =
+                        format!("integral size {size} is larger than limit of {MAX_INTEGER}");
                     return Err(raise::error(self.lua, text));
                 }
                 size
@@ -96,7 +105,8 @@ impl<'a> Format<'a> {
 }
 
 fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
-    let arguments = Arguments::new(lua, values);
+    // What is missing counts as nil, except the format.
+    let arguments = Arguments::new(lua, values).ending_in_nil();
     let text = arguments.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(lua, &text);
@@ -107,7 +117,12 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
         match option {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
                 let value = arguments.number(number)?;
-                let value = if value < 0.0 { value as i64 as u64 } else { value as u64 };
+                // What no 64-bit integer holds comes out as 0.
+                let value = match value {
+                    value if value < 0.0 => convert::truncate(value) as u64,
+                    value if value < 18_446_744_073_709_551_616.0 => value as u64,
+                    _ => 0,
+                };
                 let mut bytes = [0; MAX_INTEGER];
                 let (low, _) = bytes.split_at_mut(8);
                 low.copy_from_slice(&value.to_le_bytes());
@@ -122,12 +137,20 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
             b'x' => out.push(0),
             b'f' => {
                 let value = arguments.number(number)? as f32;
-                out.extend(if format.big_endian { value.to_be_bytes() } else { value.to_le_bytes() });
+                out.extend(if format.big_endian {
+                    value.to_be_bytes()
+                } else {
+                    value.to_le_bytes()
+                });
                 number += 1;
             }
             b'd' => {
                 let value = arguments.number(number)?;
-                out.extend(if format.big_endian { value.to_be_bytes() } else { value.to_le_bytes() });
+                out.extend(if format.big_endian {
+                    value.to_be_bytes()
+                } else {
+                    value.to_le_bytes()
+                });
                 number += 1;
             }
             b'c' | b's' => {
@@ -149,13 +172,21 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
 
 fn read_integer(bytes: &[u8], big_endian: bool, signed: bool) -> f64 {
     let push = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
-    let value = if big_endian { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) };
+    let value = if big_endian {
+        bytes.iter().fold(0, push)
+    } else {
+        bytes.iter().rev().fold(0, push)
+    };
     if !signed {
         return value as f64;
     }
     // C shifts modulo 64 here, so sizes past 8 have no sign of their own.
     let mask = u64::MAX.wrapping_shl((bytes.len() as u32).wrapping_mul(8).wrapping_sub(1));
-    let value = if value & mask == 0 { value } else { value | mask };
+    let value = if value & mask == 0 {
+        value
+    } else {
+        value | mask
+    };
     value as i64 as f64
 }
 
@@ -166,14 +197,17 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
     let data = arguments.string(2)?;
     let data = data.as_bytes();
     let start = arguments.integer_or(3, 1)?;
-    arguments.require(start > 0, 3, "offset must be 1 or greater")?;
-    let mut position = start as usize - 1;
+    arguments.require(start != 0, 3, "offset must be 1 or greater")?;
+    let mut position = usize::try_from(start - 1).unwrap_or(usize::MAX / 2);
     let mut format = Format::new(lua, &text);
     let mut results: Vec<Value> = Vec::new();
     let short = || raise::bad_argument(lua, 2, "data string too short");
     while let Some((option, mut size)) = format.next()? {
         position += format.padding(position, option, size);
-        let rest = data.get(position..).filter(|rest| rest.len() >= size).ok_or_else(short)?;
+        let rest = data
+            .get(position..)
+            .filter(|rest| rest.len() >= size)
+            .ok_or_else(short)?;
         let item = rest.get(..size).unwrap_or_default();
         match option {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
@@ -197,12 +231,19 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
             }
             b'c' => {
                 if size == 0 {
-                    let Some(previous) = results.last().cloned().and_then(|value| lua.coerce_number(value).ok()?)
+                    let Some(previous) = results
+                        .last()
+                        .cloned()
+                        .and_then(|value| lua.coerce_number(value).ok()?)
                     else {
                         return Err(raise::error(lua, "format 'c0' needs a previous size"));
                     };
                     results.pop();
-                    size = if previous < 0.0 { usize::MAX } else { previous as usize };
+                    size = if previous < 0.0 {
+                        usize::MAX
+                    } else {
+                        previous as usize
+                    };
                 }
                 let item = rest.get(..size).ok_or_else(short)?;
                 results.push(Value::String(lua.create_string(item)?));
@@ -211,7 +252,9 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
                 let Some(end) = memchr::memchr(0, rest) else {
                     return Err(raise::error(lua, "unfinished string in data"));
                 };
-                results.push(Value::String(lua.create_string(rest.get(..end).unwrap_or_default())?));
+                results.push(Value::String(
+                    lua.create_string(rest.get(..end).unwrap_or_default())?,
+                ));
                 size = end + 1;
             }
             control => format.control(control)?,
@@ -231,8 +274,10 @@ fn size(lua: &Lua, values: &[Value]) -> Result<usize> {
     while let Some((option, size)) = format.next()? {
         position += format.padding(position, option, size);
         match option {
-            b's' => return Err(raise::bad_argument(lua, 1, "variable-size format 's'")),
-            b'c' if size == 0 => return Err(raise::bad_argument(lua, 1, "variable-size format 'c0'")),
+            b's' => return Err(raise::bad_argument(lua, 1, "option 's' has no fixed size")),
+            b'c' if size == 0 => {
+                return Err(raise::bad_argument(lua, 1, "option 'c0' has no fixed size"));
+            }
             option if !option.is_ascii_alphanumeric() => format.control(option)?,
             _ => {}
         }
@@ -244,8 +289,17 @@ fn size(lua: &Lua, values: &[Value]) -> Result<usize> {
 /// The table `struct`.
 pub(crate) fn library(lua: &Lua) -> Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("pack", lua.create_function(|lua, values: Variadic<Value>| pack(lua, &values))?)?;
-    table.raw_set("unpack", lua.create_function(|lua, values: Variadic<Value>| unpack(lua, &values))?)?;
-    table.raw_set("size", lua.create_function(|lua, values: Variadic<Value>| size(lua, &values))?)?;
+    table.raw_set(
+        "pack",
+        lua.create_function(|lua, values: Variadic<Value>| pack(lua, &values))?,
+    )?;
+    table.raw_set(
+        "unpack",
+        lua.create_function(|lua, values: Variadic<Value>| unpack(lua, &values))?,
+    )?;
+    table.raw_set(
+        "size",
+        lua.create_function(|lua, values: Variadic<Value>| size(lua, &values))?,
+    )?;
     Ok(table)
 }

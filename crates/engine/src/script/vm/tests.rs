@@ -1,0 +1,352 @@
+//! The VM against replies recorded from redis-server 7.0.15, and its bounds.
+
+use std::collections::HashMap;
+
+use super::*;
+
+/// A host with a map, and a count of ticks before it kills.
+#[derive(Default)]
+struct Toy {
+    map: HashMap<Vec<u8>, Vec<u8>>,
+    ticks: u32,
+    mortal: bool,
+    argv: Vec<Vec<u8>>,
+}
+
+impl Host for Toy {
+    fn call(&mut self, argv: &[&[u8]], _resp3: bool) -> Reply {
+        self.argv = argv.iter().map(|item| item.to_vec()).collect();
+        match (argv[0].to_ascii_lowercase().as_slice(), &argv[1..]) {
+            (b"echo", [text]) => Reply::bulk(text),
+            (b"get", [key]) => Reply::from(self.map.get(*key).cloned()),
+            (b"set", [key, value]) => {
+                self.map.insert(key.to_vec(), value.to_vec());
+                Reply::OK
+            }
+            (b"hgetall", [_]) => Reply::Map(vec![(Reply::bulk("f"), Reply::bulk("v"))]),
+            (b"lpush", _) => {
+                Reply::error("WRONGTYPE Operation against a key holding the wrong kind of value")
+            }
+            (b"multi" | b"subscribe" | b"eval", _) => {
+                Reply::error("ERR This Redis command is not allowed from script")
+            }
+            (b"echo" | b"get" | b"set", _) => {
+                Reply::error("ERR Wrong number of args calling Redis command from script")
+            }
+            _ => Reply::error("ERR Unknown Redis command called from script"),
+        }
+    }
+
+    fn tick(&mut self) -> Tick {
+        self.ticks += 1;
+        if self.mortal && self.ticks > 20 {
+            Tick::Kill
+        } else {
+            Tick::Continue
+        }
+    }
+
+    fn allowed(&mut self, argv: &[&[u8]]) -> Option<bool> {
+        (argv[0] != b"nosuch").then_some(true)
+    }
+}
+
+fn vm() -> Vm<Toy> {
+    Vm::new(Limits {
+        memory: 32 << 20,
+        interval: 1000,
+    })
+    .unwrap()
+}
+
+fn run(vm: &mut Vm<Toy>, host: &mut Toy, script: &str) -> Reply {
+    match vm.load(script.as_bytes()) {
+        Ok(script) => vm.run(
+            &script,
+            &[b"k1"],
+            &[b"a1", b"a2"],
+            RunOptions::default(),
+            host,
+        ),
+        Err(reply) => reply,
+    }
+}
+
+fn error_text(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(text) => String::from_utf8_lossy(text).into_owned(),
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+/// RESP2, as the recording has it.
+fn encode(reply: &Reply) -> String {
+    let bulk = |text: &[u8]| format!("${}\r\n{}\r\n", text.len(), String::from_utf8_lossy(text));
+    let all = |items: &[Reply]| items.iter().map(encode).collect::<String>();
+    match reply {
+        Reply::Bulk(text) | Reply::BigNumber(text) | Reply::Verbatim(_, text) => bulk(text),
+        Reply::Double(value) => bulk(super::super::number::format_g(*value, 17).as_bytes()),
+        Reply::Null => "$-1\r\n".to_owned(),
+        Reply::Status(text) => format!("+{text}\r\n"),
+        Reply::Error(text) => format!("-{}\r\n", String::from_utf8_lossy(text)),
+        Reply::Int(value) => format!(":{value}\r\n"),
+        Reply::Bool(value) => format!(":{}\r\n", i32::from(*value)),
+        Reply::Array(items) | Reply::Set(items) => format!("*{}\r\n{}", items.len(), all(items)),
+        Reply::Map(pairs) => {
+            let items: String = pairs
+                .iter()
+                .map(|(key, value)| encode(key) + &encode(value))
+                .collect();
+            format!("*{}\r\n{items}", pairs.len() * 2)
+        }
+        other => panic!("no script answers {other:?}"),
+    }
+}
+
+/// Each line of the recording is a script and the reply of redis-server 7.0.15,
+/// both without keys and arguments; `{sha}` stands for the script's SHA-1.
+#[test]
+fn as_redis() {
+    // The deepest cases nest 1000 levels, in frames that no optimizer has seen.
+    let run = std::thread::Builder::new()
+        .stack_size(32 << 20)
+        .spawn(compare_with_recording);
+    run.unwrap().join().unwrap();
+}
+
+fn compare_with_recording() {
+    let mut vm = vm();
+    let mut host = Toy::default();
+    let mut wrong = Vec::new();
+    for line in include_str!("redis_7_0_15.jsonl").lines() {
+        let (script, expected): (String, String) = {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            (
+                value[0].as_str().unwrap().to_owned(),
+                value[1].as_str().unwrap().to_owned(),
+            )
+        };
+        let reply = match vm.load(script.as_bytes()) {
+            Ok(script) => vm.run(&script, &[], &[], RunOptions::default(), &mut host),
+            Err(reply) => reply,
+        };
+        let found = encode(&reply);
+        let sha = String::from_utf8(sha1_hex(script.as_bytes()).to_vec()).unwrap();
+        let expected = expected.replace("{sha}", &sha);
+        if found != expected {
+            wrong.push(format!("{script}\n  redis {expected:?}\n  found {found:?}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn keys_and_arguments_are_those_of_the_run() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    let script = vm
+        .load(b"return {#KEYS, #ARGV, KEYS[1], ARGV[1], KEYS[#KEYS], ARGV[#ARGV]}")
+        .unwrap();
+    let text: Vec<Vec<u8>> = (0..10_000)
+        .map(|n: i32| n.to_string().into_bytes())
+        .collect();
+    let items: Vec<&[u8]> = text.iter().map(Vec::as_slice).collect();
+    for (keys, argv) in [
+        (1, 0),
+        (1, 3),
+        (2, 2),
+        (5, 50),
+        (40, 40),
+        (5000, 5000),
+        (0, 10_000),
+    ] {
+        let (keys, argv) = (&items[..keys], &items[..argv]);
+        let reply = vm.run(&script, keys, argv, RunOptions::default(), &mut host);
+        let Reply::Array(reply) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(
+            reply[..2],
+            [Reply::from(keys.len()), Reply::from(argv.len())]
+        );
+        if let (Some(first), Some(last), Some(Reply::Bulk(a)), Some(Reply::Bulk(b))) =
+            (keys.first(), keys.last(), reply.get(2), reply.get(4))
+        {
+            assert_eq!((a.as_slice(), b.as_slice()), (*first, *last));
+        }
+    }
+    let binary: &[u8] = b"\xff\0\r\n";
+    let script = vm.load(b"return ARGV[1]").unwrap();
+    assert_eq!(
+        vm.run(&script, &[], &[binary], RunOptions::default(), &mut host),
+        Reply::bulk(binary)
+    );
+}
+
+#[test]
+fn one_run_leaves_nothing_to_the_next() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    for attempt in [
+        "KEYS[5] = 'left'",
+        "rawset(_G, 'left', 1)",
+        "table.insert(_G, 1)",
+        "getmetatable('').__index.left = 1",
+        "for k, v in pairs(_G) do pcall(rawset, v, 'left', 1) end",
+        "local f, s = pairs(_G) pcall(rawset, s, 'left', 1)",
+        "pcall(table.insert, string, 1)",
+        "collectgarbage('stop')",
+        "xpcall(function() error(redis) end, __redis__err__handler)",
+    ] {
+        run(&mut vm, &mut host, attempt);
+    }
+    let seen = run(
+        &mut vm,
+        &mut host,
+        "return {#KEYS, rawget(_G, 'left') == nil, string.left == nil, _G[1] == nil}",
+    );
+    assert!(
+        error_text(&seen).contains("nonexistent global variable '1'"),
+        "{seen:?}"
+    );
+    let seen = run(
+        &mut vm,
+        &mut host,
+        "return {KEYS[5] == nil, rawget(_G, 'left') == nil, redis.left == nil, redis.err == nil, string[1] == nil}",
+    );
+    assert_eq!(seen, Reply::Array(vec![Reply::Int(1); 5]));
+}
+
+#[test]
+fn nothing_holds_a_kill() {
+    let mut vm = vm();
+    for script in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do pcall(pcall, function() while true do end end) end",
+        "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+        "while true do local f = coroutine.wrap(function() while true do end end) pcall(f) end",
+        "while true do xpcall(function() while true do end end, function() return 1 end) end",
+        "while true do xpcall(function() error('x') end, function() while true do end end) end",
+        "while true do load(function() while true do end end) end",
+        "table.sort({3, 2, 1, 4, 5}, function() while true do end end)",
+        "while true do pcall(redis.call, 'nosuch') end",
+    ] {
+        let mut host = Toy {
+            mortal: true,
+            ..Toy::default()
+        };
+        let text = error_text(&run(&mut vm, &mut host, script));
+        assert!(
+            text.starts_with("ERR Script killed by user with SCRIPT KILL... script: "),
+            "{script}: {text}"
+        );
+        assert!(text.ends_with("on @user_script:1."), "{script}: {text}");
+        assert!(host.ticks < 30, "{script}: {} ticks", host.ticks);
+        assert_eq!(run(&mut vm, &mut host, "return 1"), Reply::Int(1));
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_comes_back() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    for script in [
+        "local s = 'x' while true do s = s .. s end",
+        "local t = {} while true do t[#t + 1] = string.rep('x', 10000) end",
+        "return string.rep('x', 2^31 - 1)",
+        "local t = {} for i = 1, 100 do t[i] = redis.call('echo', string.rep(tostring(i), 1000000)) end return t",
+        "return string.rep('x', 1000):gsub('x', string.rep('y', 1000000))",
+    ] {
+        let text = error_text(&run(&mut vm, &mut host, script));
+        assert!(text.contains("not enough memory"), "{script}: {text}");
+        assert!(vm.memory() < 4 << 20, "{script}: {} bytes", vm.memory());
+        assert_eq!(run(&mut vm, &mut host, "return 1"), Reply::Int(1));
+    }
+    for _ in 0..20_000 {
+        run(
+            &mut vm,
+            &mut host,
+            "local t = {} for i = 1, 20 do t[i] = ARGV[1] .. i end return t",
+        );
+    }
+    assert!(
+        vm.memory() < 2 << 20,
+        "{} bytes after many runs",
+        vm.memory()
+    );
+}
+
+#[test]
+fn numbers_in_either_dialect() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    let script = vm.load(b"return redis.call('set', 'k', 1.75)").unwrap();
+    for (truncate_numbers, expected) in [(false, "1.75"), (true, "1")] {
+        vm.run(
+            &script,
+            &[],
+            &[],
+            RunOptions { truncate_numbers },
+            &mut host,
+        );
+        assert_eq!(host.map[b"k".as_slice()], expected.as_bytes());
+    }
+}
+
+#[test]
+fn maps_are_flat_until_resp3() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    let flat = run(&mut vm, &mut host, "return redis.call('hgetall', 'h')");
+    assert_eq!(flat, Reply::Array(vec![Reply::bulk("f"), Reply::bulk("v")]));
+    let map = run(
+        &mut vm,
+        &mut host,
+        "redis.setresp(3) return redis.call('hgetall', 'h')",
+    );
+    assert_eq!(map, Reply::Map(vec![(Reply::bulk("f"), Reply::bulk("v"))]));
+}
+
+#[test]
+fn scripts_are_known_by_their_own_text() {
+    let mut vm = vm();
+    let script = vm
+        .load(b"#!lua flags=allow-key-locking,no-writes\nreturn 1")
+        .unwrap();
+    let flags = script.flags().unwrap();
+    assert!(flags.contains(Flags::ALLOW_KEY_LOCKING) && flags.contains(Flags::NO_WRITES));
+    assert!(!flags.contains(Flags::ALLOW_OOM));
+    assert_eq!(
+        *script.sha(),
+        sha1_hex(b"#!lua flags=allow-key-locking,no-writes\nreturn 1")
+    );
+    assert!(vm.exists(&script.sha().to_ascii_uppercase()) && vm.len() == 1);
+    assert!(vm.load(b"return return").is_err() && vm.len() == 1);
+    assert!(!vm.exists(b"short"));
+    vm.flush();
+    assert!(vm.len() == 0 && !vm.exists(script.sha()));
+    // Whoever still holds it may run it.
+    assert_eq!(
+        vm.run(
+            &script,
+            &[],
+            &[],
+            RunOptions::default(),
+            &mut Toy::default()
+        ),
+        Reply::Int(1)
+    );
+}
+
+#[test]
+fn the_host_comes_back_as_the_run_left_it() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    run(
+        &mut vm,
+        &mut host,
+        "redis.call('set', KEYS[1], ARGV[2]) error('x')",
+    );
+    assert_eq!(host.map[b"k1".as_slice()], b"a2");
+    assert_eq!(host.argv, [b"set".to_vec(), b"k1".to_vec(), b"a2".to_vec()]);
+}
