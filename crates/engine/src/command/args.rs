@@ -40,13 +40,11 @@ pub fn int_or(text: &[u8], error: &'static str) -> Result<i64, CommandError> {
     parse_i64(text).ok_or(CommandError::text(error))
 }
 
-/// An integer of at least 0, or the text `ERR value is out of range, must be positive`.
+/// An integer of at least 0; anything else has one error text, as in Redis.
 pub fn positive(text: &[u8]) -> Result<i64, CommandError> {
-    match parse_i64(text) {
-        Some(number) if number >= 0 => Ok(number),
-        Some(_) => Err(CommandError::text("ERR value is out of range, must be positive")),
-        None => Err(CommandError::NotInteger),
-    }
+    parse_i64(text)
+        .filter(|number| *number >= 0)
+        .ok_or(CommandError::text("ERR value is out of range, must be positive"))
 }
 
 /// A number argument.

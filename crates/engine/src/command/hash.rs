@@ -12,7 +12,10 @@ const fn write(
     arity: i32,
     handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
 ) -> CommandSpec {
-    CommandSpec::new(name, arity, handler).writes(ONE_KEY, Acl::HASH).fast().since("2.0.0")
+    CommandSpec::new(name, arity, handler)
+        .writes(ONE_KEY, Acl::HASH)
+        .fast()
+        .since("2.0.0")
 }
 
 const fn read(
@@ -20,7 +23,9 @@ const fn read(
     arity: i32,
     handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
 ) -> CommandSpec {
-    CommandSpec::new(name, arity, handler).reads(ONE_KEY, Acl::HASH).since("2.0.0")
+    CommandSpec::new(name, arity, handler)
+        .reads(ONE_KEY, Acl::HASH)
+        .since("2.0.0")
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -28,7 +33,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("hsetnx", 4, hsetnx).denyoom(),
     write("hmset", -4, hmset).denyoom(),
     write("hincrby", 4, hincrby).denyoom(),
-    write("hincrbyfloat", 4, hincrbyfloat).denyoom().since("2.6.0"),
+    write("hincrbyfloat", 4, hincrbyfloat)
+        .denyoom()
+        .since("2.6.0"),
     write("hdel", -3, hdel),
     read("hget", 3, hget).fast(),
     read("hmget", -3, hmget).fast(),
@@ -43,7 +50,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 
 /// Random picks with repetition that one command may ask for: it bounds the
 /// reply's memory.
-pub(super) const MOST_REPEATED_PICKS: u64 = 10_000_000;
+const MOST_REPEATED_PICKS: usize = 10_000_000;
 
 fn hset(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     set_pairs(ctx, argv, "hset").map(Reply::from)
@@ -123,42 +130,72 @@ fn hdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn hget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    Ok(hash.and_then(|hash| hash.get(argv[2])).map_or(Reply::Null, Reply::bulk))
+    Ok(hash
+        .and_then(|hash| hash.get(argv[2]))
+        .map_or(Reply::Null, Reply::bulk))
 }
 
 fn hmget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    let values = argv[2..]
-        .iter()
-        .map(|field| hash.and_then(|hash| hash.get(field)).map_or(Reply::Null, Reply::bulk));
+    let values = argv[2..].iter().map(|field| {
+        hash.and_then(|hash| hash.get(field))
+            .map_or(Reply::Null, Reply::bulk)
+    });
     Ok(Reply::Array(values.collect()))
 }
 
 fn hlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get::<Hash>(argv[1])?.map_or(0, Collection::len).into())
+    Ok(ctx
+        .db
+        .get::<Hash>(argv[1])?
+        .map_or(0, Collection::len)
+        .into())
 }
 
 fn hstrlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get::<Hash>(argv[1])?.map_or(0, |hash| hash.strlen(argv[2])).into())
+    Ok(ctx
+        .db
+        .get::<Hash>(argv[1])?
+        .map_or(0, |hash| hash.strlen(argv[2]))
+        .into())
 }
 
 fn hexists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get::<Hash>(argv[1])?.is_some_and(|hash| hash.contains(argv[2])).into())
+    Ok(ctx
+        .db
+        .get::<Hash>(argv[1])?
+        .is_some_and(|hash| hash.contains(argv[2]))
+        .into())
 }
 
 fn hkeys(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    Ok(Reply::Array(hash.iter().flat_map(|hash| hash.iter()).map(|(f, _)| Reply::bulk(f)).collect()))
+    Ok(Reply::Array(
+        hash.iter()
+            .flat_map(|hash| hash.iter())
+            .map(|(f, _)| Reply::bulk(f))
+            .collect(),
+    ))
 }
 
 fn hvals(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    Ok(Reply::Array(hash.iter().flat_map(|hash| hash.iter()).map(|(_, v)| Reply::bulk(v)).collect()))
+    Ok(Reply::Array(
+        hash.iter()
+            .flat_map(|hash| hash.iter())
+            .map(|(_, v)| Reply::bulk(v))
+            .collect(),
+    ))
 }
 
 fn hgetall(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    Ok(Reply::Map(hash.iter().flat_map(|hash| hash.iter()).map(bulks).collect()))
+    Ok(Reply::Map(
+        hash.iter()
+            .flat_map(|hash| hash.iter())
+            .map(bulks)
+            .collect(),
+    ))
 }
 
 fn bulks((field, value): (&[u8], &[u8])) -> (Reply, Reply) {
@@ -173,18 +210,14 @@ fn hrandfield(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         let picked = hash.and_then(|hash| hash.random(rng));
         return Ok(picked.map_or(Reply::Null, |(field, _)| Reply::bulk(field)));
     };
-    let count = pick_count(count)?;
-    let with_values = match argv.get(3) {
-        None => false,
-        Some(option) if argv.len() == 4 && args::is(option, "WITHVALUES") => true,
-        Some(_) => return Err(CommandError::Syntax),
+    let (count, with_values) = pick_count(count, &argv[3..], "WITHVALUES")?;
+    let Some(hash) = ctx.db.get::<Hash>(argv[1])? else {
+        return Ok(Reply::Array(Vec::new()));
     };
-    if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
-        return Err(CommandError::text("ERR value is out of range"));
-    }
-    let Some(hash) = ctx.db.get::<Hash>(argv[1])? else { return Ok(Reply::Array(Vec::new())) };
     let picked: Vec<(&[u8], &[u8])> = if count < 0 {
-        (0..count.unsigned_abs()).filter_map(|_| hash.random(rng)).collect()
+        (0..repeated_picks(count)?)
+            .filter_map(|_| hash.random(rng))
+            .collect()
     } else if count as usize >= Collection::len(hash) {
         hash.iter().collect()
     } else {
@@ -193,16 +226,45 @@ fn hrandfield(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     Ok(if with_values {
         Reply::Pairs(picked.into_iter().map(bulks).collect())
     } else {
-        Reply::Array(picked.into_iter().map(|(field, _)| Reply::bulk(field)).collect())
+        Reply::Array(
+            picked
+                .into_iter()
+                .map(|(field, _)| Reply::bulk(field))
+                .collect(),
+        )
     })
 }
 
-/// How many random elements: negative allows repetition, within bounds.
-pub(super) fn pick_count(text: &[u8]) -> Result<i64, CommandError> {
-    let out_of_range = "ERR value is out of range";
-    let count = args::int(text)?;
-    if count == i64::MIN || (count < 0 && count.unsigned_abs() > MOST_REPEATED_PICKS) {
-        return Err(CommandError::text(out_of_range));
+/// How many random elements are asked for, negative with repetition, and
+/// whether the one option that may follow is there.
+pub(super) fn pick_count(
+    count: &[u8],
+    options: &[&[u8]],
+    with: &str,
+) -> Result<(i64, bool), CommandError> {
+    let count = args::int(count)?;
+    if count == i64::MIN {
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        ));
     }
-    Ok(count)
+    match options {
+        [] => Ok((count, false)),
+        [option] if args::is(option, with) => {
+            if count.unsigned_abs() > i64::MAX as u64 / 2 {
+                return Err(CommandError::text("ERR value is out of range"));
+            }
+            Ok((count, true))
+        }
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// The number of picks with repetition for a negative `count`, within bounds.
+pub(super) fn repeated_picks(count: i64) -> Result<usize, CommandError> {
+    usize::try_from(count.unsigned_abs())
+        .ok()
+        .filter(|picks| *picks <= MOST_REPEATED_PICKS)
+        .ok_or(CommandError::text("ERR value is out of range"))
 }

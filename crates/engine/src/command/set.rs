@@ -5,7 +5,7 @@
 
 use ahash::AHashSet;
 
-use super::hash::pick_count;
+use super::hash::{pick_count, repeated_picks};
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::error::CommandError;
@@ -24,11 +24,16 @@ const fn read(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
 }
 
 const fn combine(name: &'static str, handler: Handler) -> CommandSpec {
-    CommandSpec::new(name, -2, handler).reads(ALL_KEYS, Acl::SET).flags(Flags::LONG)
+    CommandSpec::new(name, -2, handler)
+        .reads(ALL_KEYS, Acl::SET)
+        .flags(Flags::LONG)
 }
 
 const fn store(name: &'static str, handler: Handler) -> CommandSpec {
-    CommandSpec::new(name, -3, handler).writes(ALL_KEYS, Acl::SET).denyoom().flags(Flags::LONG)
+    CommandSpec::new(name, -3, handler)
+        .writes(ALL_KEYS, Acl::SET)
+        .denyoom()
+        .flags(Flags::LONG)
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -41,11 +46,21 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     read("scard", 2, scard).fast(),
     read("smembers", 2, smembers).flags(Flags::LONG),
     read("srandmember", -2, srandmember),
-    combine("sinter", |ctx, argv| combined(ctx, &argv[1..], Operation::Inter)),
-    combine("sunion", |ctx, argv| combined(ctx, &argv[1..], Operation::Union)),
-    combine("sdiff", |ctx, argv| combined(ctx, &argv[1..], Operation::Diff)),
-    store("sinterstore", |ctx, argv| stored(ctx, argv, Operation::Inter)),
-    store("sunionstore", |ctx, argv| stored(ctx, argv, Operation::Union)),
+    combine("sinter", |ctx, argv| {
+        combined(ctx, &argv[1..], Operation::Inter)
+    }),
+    combine("sunion", |ctx, argv| {
+        combined(ctx, &argv[1..], Operation::Union)
+    }),
+    combine("sdiff", |ctx, argv| {
+        combined(ctx, &argv[1..], Operation::Diff)
+    }),
+    store("sinterstore", |ctx, argv| {
+        stored(ctx, argv, Operation::Inter)
+    }),
+    store("sunionstore", |ctx, argv| {
+        stored(ctx, argv, Operation::Union)
+    }),
     store("sdiffstore", |ctx, argv| stored(ctx, argv, Operation::Diff)),
     CommandSpec::new("sintercard", -3, sintercard)
         .reads(Keys::Counted { at: 1 }, Acl::SET)
@@ -63,7 +78,10 @@ enum Operation {
 fn sadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let limits = ctx.db.settings.set;
     let added = ctx.db.edit_or_create(argv[1], |set: &mut Set| {
-        argv[2..].iter().filter(|member| set.insert(member, limits)).count()
+        argv[2..]
+            .iter()
+            .filter(|member| set.insert(member, limits))
+            .count()
     })?;
     Ok(added.into())
 }
@@ -86,7 +104,8 @@ fn smove(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     }
     let limits = ctx.db.settings.set;
     ctx.db.edit(source, |set: &mut Set| set.remove(member))?;
-    ctx.db.edit_or_create(target, |set: &mut Set| set.insert(member, limits))?;
+    ctx.db
+        .edit_or_create(target, |set: &mut Set| set.insert(member, limits))?;
     Ok(true.into())
 }
 
@@ -100,7 +119,9 @@ fn spop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let mut random = ctx.db.random.fork();
     let popped = ctx.db.edit(key, |set: &mut Set| {
         let count = count.unwrap_or(1).min(Collection::len(set));
-        (0..count).filter_map(|_| set.pop(&mut || random.next())).collect::<Vec<_>>()
+        (0..count)
+            .filter_map(|_| set.pop(&mut || random.next()))
+            .collect::<Vec<_>>()
     })?;
     let popped = popped.unwrap_or_default();
     if !popped.is_empty() {
@@ -119,22 +140,37 @@ fn spop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn sismember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get::<Set>(argv[1])?.is_some_and(|set| set.contains(argv[2])).into())
+    Ok(ctx
+        .db
+        .get::<Set>(argv[1])?
+        .is_some_and(|set| set.contains(argv[2]))
+        .into())
 }
 
 fn smismember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let set = ctx.db.get::<Set>(argv[1])?;
-    let found = argv[2..].iter().map(|member| set.is_some_and(|set| set.contains(member)).into());
+    let found = argv[2..]
+        .iter()
+        .map(|member| set.is_some_and(|set| set.contains(member)).into());
     Ok(Reply::Array(found.collect()))
 }
 
 fn scard(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.db.get::<Set>(argv[1])?.map_or(0, Collection::len).into())
+    Ok(ctx
+        .db
+        .get::<Set>(argv[1])?
+        .map_or(0, Collection::len)
+        .into())
 }
 
 fn smembers(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let set = ctx.db.get::<Set>(argv[1])?;
-    Ok(Reply::Set(set.iter().flat_map(|set| set.iter()).map(Reply::bulk).collect()))
+    Ok(Reply::Set(
+        set.iter()
+            .flat_map(|set| set.iter())
+            .map(Reply::bulk)
+            .collect(),
+    ))
 }
 
 fn srandmember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -142,19 +178,29 @@ fn srandmember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let rng = &mut || random.next();
     let Some(count) = argv.get(2) else {
         let set = ctx.db.get::<Set>(argv[1])?;
-        return Ok(set.and_then(|set| set.random(rng)).map_or(Reply::Null, Reply::bulk));
+        return Ok(set
+            .and_then(|set| set.random(rng))
+            .map_or(Reply::Null, Reply::bulk));
     };
     if argv.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    let count = pick_count(count)?;
-    let Some(set) = ctx.db.get::<Set>(argv[1])? else { return Ok(Reply::Array(Vec::new())) };
+    let (count, _) = pick_count(count, &[], "")?;
+    let Some(set) = ctx.db.get::<Set>(argv[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     Ok(Reply::Array(if count < 0 {
-        (0..count.unsigned_abs()).filter_map(|_| set.random(rng)).map(Reply::bulk).collect()
+        (0..repeated_picks(count)?)
+            .filter_map(|_| set.random(rng))
+            .map(Reply::bulk)
+            .collect()
     } else if count as usize >= Collection::len(set) {
         set.iter().map(Reply::bulk).collect()
     } else {
-        set.random_distinct(count as usize, rng).into_iter().map(Reply::bulk).collect()
+        set.random_distinct(count as usize, rng)
+            .into_iter()
+            .map(Reply::bulk)
+            .collect()
     }))
 }
 
@@ -190,11 +236,15 @@ fn sintercard(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Err(CommandError::text(bad_count));
     }
     let Some((keys, mut options)) = argv[2..].split_at_checked(count as usize) else {
-        return Err(CommandError::text("ERR Number of keys can't be greater than number of args"));
+        return Err(CommandError::text(
+            "ERR Number of keys can't be greater than number of args",
+        ));
     };
     let mut limit = 0;
     while let [option, rest @ ..] = options {
-        let [number, rest @ ..] = rest else { return Err(CommandError::Syntax) };
+        let [number, rest @ ..] = rest else {
+            return Err(CommandError::Syntax);
+        };
         if !args::is(option, "LIMIT") {
             return Err(CommandError::Syntax);
         }
@@ -227,18 +277,23 @@ fn walk(
     match operation {
         Operation::Inter => {
             sets.sort_by_key(|set| set.map_or(0, Collection::len));
-            let Some((Some(smallest), others)) = sets.split_first() else { return Ok(()) };
-            for member in smallest.iter() {
-                let everywhere =
-                    others.iter().all(|set| set.is_some_and(|set| set.contains(&member)));
+            let Some((Some(smallest), others)) = sets.split_first() else {
+                return Ok(());
+            };
+            for member in *smallest {
+                let everywhere = others
+                    .iter()
+                    .all(|set| set.is_some_and(|set| set.contains(&member)));
                 if everywhere && !visit(&member) {
                     break;
                 }
             }
         }
         Operation::Diff => {
-            let Some((Some(first), others)) = sets.split_first() else { return Ok(()) };
-            for member in first.iter() {
+            let Some((Some(first), others)) = sets.split_first() else {
+                return Ok(());
+            };
+            for member in *first {
                 let elsewhere = others.iter().flatten().any(|set| set.contains(&member));
                 if !elsewhere && !visit(&member) {
                     break;

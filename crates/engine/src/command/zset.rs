@@ -1,3 +1,0 @@
-use super::spec::CommandSpec;
-
-pub(super) const COMMANDS: &[CommandSpec] = &[];
