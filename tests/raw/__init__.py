@@ -1,0 +1,1 @@
+"""Clients of nothing but sockets, for tests that look at bytes."""
