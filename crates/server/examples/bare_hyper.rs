@@ -46,9 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(
-            http1::Builder::new()
-                .pipeline_flush(true)
-                .serve_connection(TokioIo::new(stream), service_fn(answer)),
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)),
         );
     }
 }

@@ -27,9 +27,6 @@ use crate::listener::{Ends, Transport};
 
 /// How often a connection looks at its deadlines, at least.
 const PULSE: Duration = Duration::from_secs(5);
-/// Bytes that hyper reads ahead: also the longest head, and so the longest
-/// command in a path.
-const BUFFER: usize = 1024 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve<C: Commands, S: Transport>(
@@ -58,8 +55,6 @@ pub(super) async fn serve<C: Commands, S: Transport>(
     let connection = http1::Builder::new()
         .timer(CoarseTimer)
         .header_read_timeout(timing.head)
-        .max_buf_size(BUFFER)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut pulse = tokio::time::interval(PULSE.min(timing.head));

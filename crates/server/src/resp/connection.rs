@@ -10,9 +10,10 @@ use sangam_engine::Engine;
 use sangam_engine::keyspace::{Busy, Keyspace};
 use sangam_wire::resp::limits::QUERY_BUFFER_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
 
 use super::run::{Desk, Pause};
-use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_SIZE};
+use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_MIN, READ_SIZE};
 use crate::listener::{Ends, Transport};
 
 /// A connection; dropping it takes it off the engine's list.
@@ -20,8 +21,12 @@ pub(super) struct Connection<'e, S> {
     engine: &'e Engine,
     stream: S,
     desk: Desk,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
     /// Bytes of `desk.out` that were written.
     written: usize,
+    /// Bytes that `desk.out` may have before the client is given up.
+    ceiling: usize,
 }
 
 /// What a wait brought.
@@ -37,13 +42,15 @@ enum Arrival {
 }
 
 impl<'e, S: Transport> Connection<'e, S> {
-    pub(super) fn new(engine: &'e Engine, stream: S, ends: Ends) -> Self {
+    pub(super) fn new(engine: &'e Engine, stream: S, ends: Ends, stop: CancellationToken) -> Self {
         let session = engine.connect(ends.remote.to_string(), ends.local.to_string());
         Connection {
             engine,
             stream,
             desk: Desk::new(session),
+            stop,
             written: 0,
+            ceiling: 0,
         }
     }
 
@@ -105,7 +112,7 @@ impl<'e, S: Transport> Connection<'e, S> {
             ));
         }
         let room = need.min(desk.input.len()).max(READ_SIZE);
-        if desk.input.capacity() - desk.input.len() < need.min(room) {
+        if desk.input.capacity() - desk.input.len() < need.min(room).max(READ_MIN) {
             desk.input.reserve(room);
         }
         Ok(())
@@ -135,6 +142,7 @@ impl<'e, S: Transport> Connection<'e, S> {
         if self.desk.out.is_empty() {
             return Ok(());
         }
+        self.ceiling = self.desk.out.len() + PUSH_MAX;
         poll_fn(|context| self.poll_flush(context)).await?;
         self.desk.out.clear();
         if self.desk.out.capacity() > KEEP_MAX {
@@ -154,17 +162,17 @@ impl<'e, S: Transport> Connection<'e, S> {
             match Pin::new(&mut self.stream).poll_write(context, rest)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(count) => self.written += count,
-                Poll::Pending => {
-                    let waiting = self.desk.out.len() - self.written;
-                    if waiting > PUSH_MAX && self.desk.session.subscriptions() > 0 {
+                Poll::Pending if self.desk.out.len() > self.ceiling => {
+                    return Poll::Ready(Err(too_slow()));
+                }
+                Poll::Pending => match self.desk.take_messages(self.ceiling, context) {
+                    Poll::Ready(true) => {}
+                    // A stop closes mailboxes too, but what was answered goes out.
+                    Poll::Ready(false) if !self.stop.is_cancelled() => {
                         return Poll::Ready(Err(too_slow()));
                     }
-                    match self.desk.take_messages(PUSH_MAX, context) {
-                        Poll::Ready(true) => {}
-                        Poll::Ready(false) => return Poll::Ready(Err(too_slow())),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
+                    Poll::Ready(false) | Poll::Pending => return Poll::Pending,
+                },
             }
         }
         Pin::new(&mut self.stream).poll_flush(context)

@@ -26,6 +26,8 @@ const OUT_HIGH: usize = 64 * 1024;
 const PUSH_MAX: usize = 32 * 1024 * 1024;
 /// Bytes to read at once (Redis reads as many).
 const READ_SIZE: usize = 16 * 1024;
+/// Room that has to be there before a read.
+const READ_MIN: usize = 4 * 1024;
 /// Buffers larger than this are given back once they are empty.
 const KEEP_MAX: usize = 256 * 1024;
 /// Commands of a connection under one acquisition of the lock.
@@ -50,9 +52,9 @@ impl Door for Resp {
     const TOO_MANY: &'static [u8] = b"-ERR max number of clients reached\r\n";
 
     async fn serve<S: Transport>(self: Arc<Self>, stream: S, ends: Ends, stop: CancellationToken) {
-        let mut connection = Connection::new(&self.engine, stream, ends);
-        // Later, closing its mailbox ends it; this one may have come too late
-        // for that.
+        let mut connection = Connection::new(&self.engine, stream, ends, stop.clone());
+        // From here on a stop finds it among the engine's clients and closes
+        // its mailbox; before, it did not.
         if stop.is_cancelled() {
             return;
         }

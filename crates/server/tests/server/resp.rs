@@ -201,6 +201,32 @@ async fn a_subscriber_that_does_not_read_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_may_ask_for_more_than_may_wait_for_it() {
+    let server = start().await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    let value = "x".repeat(40 << 20);
+    resp.check(&command(&["SET", "big", &value]), b"+OK\r\n")
+        .await;
+    resp.check(b"HELLO 3\r\n", b"%7\r\n").await;
+    resp.0
+        .write_all(&command(&["SUBSCRIBE", "a"]))
+        .await
+        .unwrap();
+    resp.0.write_all(&command(&["GET", "big"])).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // A stop lets the answer go out.
+    let stopping = tokio::spawn(server.shutdown());
+    let mut got = Vec::new();
+    resp.0.read_to_end(&mut got).await.unwrap();
+    let end = format!(
+        ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n${}\r\n{value}\r\n",
+        value.len()
+    );
+    assert!(got.ends_with(end.as_bytes()), "{}", got.len());
+    stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_client_is_closed_and_forgotten() {
     let server = start().await;
     let mut victim = Resp::authenticated(server.resp()).await;

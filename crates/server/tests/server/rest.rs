@@ -418,3 +418,21 @@ async fn slow_clients_are_let_go() {
     while !http.line().await.is_empty() {}
     server.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_http_is_told_so() {
+    let server = start().await;
+    let long = format!("GET /get/{} HTTP/1.1\r\n\r\n", "a".repeat(70_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    for (sent, status) in [
+        (&b"GARBAGE\r\n\r\n"[..], 400),
+        (b"GET /get/\xff\xfe HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        (long.as_bytes(), 414),
+        (many.as_bytes(), 431),
+    ] {
+        let mut http = Http::connect(server.http()).await;
+        http.stream.write_all(sent).await.unwrap();
+        assert_eq!(http.receive(true).await.status, status);
+    }
+    server.shutdown().await;
+}
