@@ -24,7 +24,7 @@ import surface  # noqa: E402
 from compare import name_of  # noqa: E402
 
 SEED = 7
-COUNT = {"transaction": 400, "generic": 150, "connection": 300}
+COUNT = {"transaction": 400, "generic": 150, "connection": 300, "pubsub": 150}
 DEFAULT_COUNT = 500
 
 
@@ -50,6 +50,12 @@ def report(family, protocol, seed, index, steps, difference):
     print("    theirs:", text(difference.theirs), flush=True)
 
 
+def kind_of(difference):
+    """What makes two differences the same one, so that each is reported once."""
+    sides = [(kind, data[:48] if kind == "-" else None) for kind, data in (difference.ours, difference.theirs)]
+    return name_of(difference.step["argv"]), *sides
+
+
 def random_family(ours, theirs, family, protocol, options):
     """Sequences of one family; how many passed and failed."""
     passed = failed = 0
@@ -64,7 +70,7 @@ def random_family(ours, theirs, family, protocol, options):
         except pair.Difference as found:
             difference = found
         failed += 1
-        signature = (name_of(difference.step["argv"]), difference.theirs[0], difference.ours[0])
+        signature = kind_of(difference)
         if signature in known or len(known) >= options.reports:
             continue
         known.add(signature)

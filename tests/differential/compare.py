@@ -5,7 +5,9 @@ import re
 from raw.resp import plain
 
 # Replies of which the members have no order once the value is a hash table.
-UNORDERED = {b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"KEYS", b"HKEYS", b"HVALS", b"HGETALL", b"SPOP"}
+UNORDERED = {b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"KEYS", b"HKEYS", b"HVALS", b"HGETALL", b"SPOP",
+             b"PUBSUB CHANNELS"}
+KEYLESS = {b"KEYS", b"PUBSUB CHANNELS"}
 # A union may outgrow the compact encoding that all its sources have.
 INTSET_MAX = 512
 PAIRS = {b"HGETALL"}
@@ -23,7 +25,7 @@ SHAPE = {b"TIME", b"CLIENT ID", b"HELLO", b"MEMORY USAGE", b"INFO", b"CLIENT INF
 def name_of(argv):
     """The command's name in upper case; with its subcommand where it has some."""
     name = bytes(argv[0]).upper() if argv else b""
-    if name in (b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT") and len(argv) > 1:
+    if name in (b"PUBSUB", b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT") and len(argv) > 1:
         return name + b" " + bytes(argv[1]).upper()
     return name
 
@@ -57,7 +59,7 @@ def same(argv, ours, theirs, unordered=False):
         return ours[0] == theirs[0]
     if name in RANDOM:
         return shape(ours) == shape(theirs)
-    if name in UNORDERED and isinstance(ours[1], list) and (unordered or name == b"KEYS" or len(ours[1]) > INTSET_MAX):
+    if name in UNORDERED and isinstance(ours[1], list) and (unordered or name in KEYLESS or len(ours[1]) > INTSET_MAX):
         return sort(name, ours) == sort(name, theirs)
     return False
 
@@ -86,7 +88,7 @@ def sort(name, reply):
 def needs_encoding(argv):
     """The keys whose encoding says whether the reply has an order."""
     name = name_of(argv)
-    if name not in UNORDERED or name == b"KEYS":
+    if name not in UNORDERED or name in KEYLESS:
         return []
     return argv[1:6]
 

@@ -114,7 +114,7 @@ HDEL <k> (<m>)+
 HINCRBY <k> <m> <i>
 HINCRBYFLOAT <k> <m> <f>
 HSET <k> <m> <i>
-HRANDFIELD <k> [<count>]
+!PICK HRANDFIELD <k> [<count>]
 HRANDFIELD <k> <count> WITHVALUES
 OBJECT ENCODING <k>
 !GROW HSET <k> <many> <v>
@@ -143,7 +143,7 @@ SUNIONSTORE <k> (<k>)+
 SDIFFSTORE <k> (<k>)+
 SINTERCARD <numkeys> (<k>)+ [LIMIT <i>]
 SINTERCARD 2 <k> <k> [LIMIT <n>]
-SRANDMEMBER <k> [<count>]
+!PICK SRANDMEMBER <k> [<count>]
 !POP SPOP <k>
 !POP SPOP <k> <n>
 !POP SPOP <k> <junk>
@@ -201,7 +201,7 @@ ZDIFFSTORE <k> 2 <k> <k>
 ZUNION <numkeys> (<k>)+ [WITHSCORES]
 ZINTERCARD <numkeys> (<k>)+ [LIMIT <i>]
 ZINTERCARD 2 <k> <k> [LIMIT <n>]
-ZRANDMEMBER <k> [<count>]
+!PICK ZRANDMEMBER <k> [<count>]
 ZRANDMEMBER <k> <count> WITHSCORES
 OBJECT ENCODING <k>
 !GROW ZADD <k> <score> <many>
@@ -288,7 +288,7 @@ CONFIG GET
 CONFIG NOSUCH
 CONFIG SET
 CONFIG SET nosuch 1
-CONFIG SET maxmemory <junk>
+CONFIG SET maxmemory (x | -1 | 1.5 | 1kk)
 CONFIG GET maxmemory-policy
 OBJECT
 OBJECT NOSUCH
@@ -316,6 +316,33 @@ NOSUCHCOMMAND <i> <f> <glob>
 SET <k> <v>
 """
 
+# One channel a command, so that each has one reply; what was published to a
+# subscriber comes before the reply to its next command, on both. One pattern at
+# most: among several, Redis has no order.
+PUBSUB = """
+@a SUBSCRIBE <channel>
+@a SUBSCRIBE <channel>
+@a PSUBSCRIBE m*
+@a UNSUBSCRIBE <channel>
+@a PUNSUBSCRIBE m*
+@a PUNSUBSCRIBE never*
+@a PING
+@a PING <m>
+@a GET <k>
+@a NOSUCHCOMMAND
+@a MULTI
+@a EXEC
+@a PUBSUB NUMPAT
+@b PUBLISH <channel> <v>
+@b PUBLISH <channel> <v>
+@b PUBLISH <channel> <v>
+@b PUBSUB NUMSUB <channel> <channel>
+@b PUBSUB CHANNELS
+@b PUBSUB NUMPAT
+@b SUBSCRIBE
+@b EVAL return(redis.call('publish',ARGV[1],'x')) 0 <channel>
+"""
+
 FAMILIES = {
     "string": STRING,
     "bitmap": BITMAP,
@@ -325,6 +352,7 @@ FAMILIES = {
     "zset": ZSET,
     "transaction": TRANSACTION,
     "connection": CONNECTION,
+    "pubsub": PUBSUB,
 }
 
 LENGTH = 60
@@ -355,6 +383,11 @@ def steps_of(line, values, node):
         unit = values.rng.random()
         touch = {"argv": [b"EXISTS", argv[1] if len(argv) > 1 else b"x"], "who": who, "unit": unit}
         return [{"argv": argv, "who": who, "unit": unit, "pause": 0.03}, touch]
+    if mode == "PICK":
+        unit = values.rng.random()
+        listing = {b"S": [b"SMEMBERS"], b"H": [b"HKEYS"], b"Z": [b"ZRANGE"]}[argv[0][:1].upper()]
+        listing += [argv[1] if len(argv) > 1 else b""] + ([b"0", b"-1"] if listing == [b"ZRANGE"] else [])
+        return [{"argv": listing, "who": who, "unit": unit}, {"argv": argv, "who": who, "unit": unit, "subset": True}]
     if mode == "POP":
         # What was popped is chance; that it was there, and how many, is not.
         key = argv[1] if len(argv) > 1 else b""
@@ -387,7 +420,7 @@ def sequence(family, seed, index):
 
         return scripts.sequence(seeded(seed, family, index))
     rng = seeded(seed, family, index)
-    values = Random(rng, prefix=family[0])
+    values = Random(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
     templates = compiled(family)
     while len(steps) < LENGTH:

@@ -44,8 +44,9 @@ def compile_template(text):
 class Random:
     """Values of each kind; a family says which keys it likes."""
 
-    def __init__(self, rng, prefix):
+    def __init__(self, rng, prefix, damaging=True):
         self.rng = rng
+        self.damaging = damaging
         self.prefix = prefix
 
     def expand(self, node, out):
@@ -72,7 +73,7 @@ class Random:
 
     def command(self, node):
         argv = self.expand(node, [])
-        if self.rng.random() < 0.06:
+        if self.damaging and self.rng.random() < 0.06:
             argv = self.damage(argv)
         if self.rng.random() < 0.1:
             argv[0] = argv[0].lower()
@@ -237,6 +238,9 @@ class Random:
         return self.rng.choice((self.i(), str(self.rng.randrange(-300, 300)).encode(), self.bigint()))
 
     # Words
+
+    def channel(self):
+        return self.rng.choice((b"k1", b"m1", b"m2", b"foo", b"abc", b"a:b"))
 
     def glob(self):
         return self.rng.choice(

@@ -79,7 +79,7 @@ return redis.call('nosuchcommand',1)
 return redis.pcall('nosuchcommand')
 return redis.call('get')
 return redis.pcall('get')['err']
-return redis.pcall('lpush',KEYS[1])
+return redis.pcall('zadd',KEYS[1])
 local e=redis.pcall('incr','a:hash') return e.err
 local e=redis.pcall('incr','a:hash') return {type(e),e.err,e.source,e.line,tostring(e.ignore_error_stats_update)}
 return redis.call('incr','a:hash')
