@@ -51,7 +51,7 @@ pub(crate) trait Door: Send + Sync + 'static {
 
 /// A listening socket and what is behind it.
 pub(crate) struct Listener<D> {
-    pub(crate) socket: TcpListener,
+    pub(crate) socket: std::net::TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) handshake: Duration,
     pub(crate) door: Arc<D>,
@@ -62,10 +62,14 @@ pub(crate) struct Listener<D> {
 impl<D: Door> Listener<D> {
     /// Accepts until the server stops.
     pub(crate) async fn run(self) {
+        let socket = match TcpListener::from_std(self.socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!("cannot accept connections: {error}"),
+        };
         // Each task holds one clone, which counts it.
         let open = Arc::new(());
         let stop = self.stop.clone();
-        while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
+        while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
             let (mut stream, remote) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
