@@ -74,12 +74,7 @@ def random_family(ours, theirs, family, protocol, options):
         if signature in known or len(known) >= options.reports:
             continue
         known.add(signature)
-        least = pair.shrink(ours, theirs, steps, difference.index)
-        try:
-            pair.run(ours, theirs, least)
-        except pair.Difference as again:
-            difference = again
-        report(family, protocol, options.seed, index, least, difference)
+        report(family, protocol, options.seed, index, *pair.shrink(ours, theirs, steps, difference))
     return passed, failed
 
 

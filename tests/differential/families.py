@@ -230,8 +230,8 @@ TRANSACTION = """
 @a GET
 @a HSET <k>
 @a SUBSCRIBE
-@a EVAL return(redis.call('incr',KEYS[1])) 1 <k>
-@a EVAL return(redis.call('get',KEYS[1])) 1 <k>
+@a EVAL <lua_incr> 1 <k>
+@a EVAL <lua_get> 1 <k>
 @a EXPIRE <k> <ttl>
 @a DEL <k>
 @a PING
@@ -316,11 +316,11 @@ NOSUCHCOMMAND <i> <f> <glob>
 SET <k> <v>
 """
 
-# One channel a command, so that each has one reply; what was published to a
-# subscriber comes before the reply to its next command, on both. One pattern at
-# most: among several, Redis has no order.
+# What was published to a subscriber comes before the reply to its next command,
+# on both. One pattern at most: among several, Redis has no order.
 PUBSUB = """
 @a SUBSCRIBE <channel>
+@a SUBSCRIBE ( <channel> )+
 @a SUBSCRIBE <channel>
 @a PSUBSCRIBE m*
 @a UNSUBSCRIBE <channel>
@@ -330,8 +330,6 @@ PUBSUB = """
 @a PING <m>
 @a GET <k>
 @a NOSUCHCOMMAND
-@a MULTI
-@a EXEC
 @a PUBSUB NUMPAT
 @b PUBLISH <channel> <v>
 @b PUBLISH <channel> <v>
@@ -340,7 +338,7 @@ PUBSUB = """
 @b PUBSUB CHANNELS
 @b PUBSUB NUMPAT
 @b SUBSCRIBE
-@b EVAL return(redis.call('publish',ARGV[1],'x')) 0 <channel>
+@b EVAL <lua_publish> 0 <channel>
 """
 
 FAMILIES = {
@@ -398,7 +396,7 @@ def steps_of(line, values, node):
             {"argv": [b"SCARD", key], "who": who, "unit": unit},
             {"argv": [b"DEL", key], "who": who, "unit": unit},
         ]
-    return [{"argv": argv, "who": who}]
+    return [{"argv": argv, "who": who, "pushed": line in PUBSUB}]
 
 
 COMPILED = {}

@@ -250,6 +250,15 @@ class Random:
     def junk(self):
         return self.rng.choice((b"", b"x", b"-1", b"1.5", b"NX", b"XX", b"COUNT", b"nan", b"GET", b"0", b"WITHSCORES", b"\xff\0", b"a:hash", b"99999999999999999999"))
 
+    def lua_incr(self):
+        return b"return redis.call('incr', KEYS[1])"
+
+    def lua_get(self):
+        return b"return redis.call('get', KEYS[1])"
+
+    def lua_publish(self):
+        return b"return redis.call('publish', ARGV[1], 'x')"
+
     def numkeys(self):
         return self.rng.choice((b"1", b"2", b"2", b"2", b"3", b"0", b"-1", b"x", b"9223372036854775807"))
 

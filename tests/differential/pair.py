@@ -1,5 +1,6 @@
 """Two servers driven through the same steps, and the first step they differ in."""
 
+import itertools
 import time
 
 from compare import elements, name_of, needs_encoding, same
@@ -16,13 +17,14 @@ class Server:
     def __init__(self, url, protocol):
         self.url = url
         self.protocol = protocol
+        self.turn = 0
         self.connections = {}
         self.connect()
 
     def connect(self):
         self.close()
         self.connections = {who: Connection(self.url, self.protocol, timeout=10) for who in "ab"}
-        self.broken = self.stale = False
+        self.broken = False
 
     def send(self, who, requests):
         try:
@@ -40,16 +42,34 @@ class Server:
                 return ("!", f"no reply: {type(error).__name__}: {error}".encode())
         return ("!", b"no reply")
 
+    def until_answered(self, who, requests):
+        """Every reply and push up to the answer of a PING behind the requests."""
+        self.turn += 1
+        mark = b"turn %d" % self.turn
+        self.send(who, [*requests, encode(("PING", mark))])
+        replies = []
+        while not self.broken:
+            reply = self.read(who)
+            if reply == ("$", mark) or isinstance(reply[1], list) and ("$", mark) in reply[1]:
+                break
+            replies.append(reply)
+        return replies
+
     def reset(self):
         """An empty keyspace and fresh connection states."""
-        if self.broken or self.stale:
+        if self.broken:
             self.connect()
         for who, connection in self.connections.items():
             commands = [("RESET",), ("AUTH", "default", connection.password)]
             commands += [("HELLO", str(self.protocol)), ("CLIENT", "SETNAME", "")]
             if who == "a":
                 commands += [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("CONFIG", "SET", "maxmemory", "0")]
-            for command, reply in zip(commands, connection.pipeline(commands)):
+            self.turn += 1
+            mark = b"turn %d" % self.turn
+            connection.send_raw(b"".join(encode(argv) for argv in [*commands, ("ECHO", mark)]))
+            # Messages to a former subscriber may come first.
+            replies = list(iter(connection.read, ("$", mark)))[-len(commands) :]
+            for command, reply in zip(commands, replies):
                 if reply[0] == "-":
                     raise RuntimeError(f"{self.url.rsplit('@')[-1]}: {command}: {reply[1]}")
 
@@ -80,7 +100,7 @@ def chunks(steps):
     """Runs of steps that one connection may send at once."""
     run = []
     for index, step in enumerate(steps):
-        if run and (step.get("loop") or run[-1][1]["who"] != step["who"] or run[-1][1].get("pause") or run[-1][1].get("loop") or len(run) >= 24):
+        if run and (step.get("loop") or run[-1][1]["who"] != step["who"] or run[-1][1].get("pushed") != step.get("pushed") or run[-1][1].get("pause") or run[-1][1].get("loop") or len(run) >= 24):
             yield run
             run = []
         run.append((index, step))
@@ -114,9 +134,6 @@ def run(ours, theirs, steps):
     theirs.reset()
     queues = {"a": None, "b": None}
     members = None
-    if any(b"SUBSCRIBE" in step["argv"][0].upper() for step in steps if step["argv"]):
-        # Messages that nobody waits for stay in the pipe: connect anew afterwards.
-        ours.stale = theirs.stale = True
     for chunk in chunks(steps):
         who = chunk[0][1]["who"]
         a, b = ours.connections[who], theirs.connections[who]
@@ -130,6 +147,9 @@ def run(ours, theirs, steps):
                 right = scan_loop(b, step["argv"])
                 if left != right:
                     raise Difference(index, step, left, right)
+            continue
+        if chunk[0][1].get("pushed"):
+            compare_stream(ours, theirs, who, chunk)
             continue
         # The oracle is asked for encodings on the side, in the same order.
         payload, oracle, asked = [], [], []
@@ -163,6 +183,16 @@ def run(ours, theirs, steps):
             time.sleep(pause)
 
 
+def compare_stream(ours, theirs, who, chunk):
+    """All that a connection says until it has answered the chunk, pushes included."""
+    requests = [encode(step["argv"]) for _, step in chunk]
+    left, right = (server.until_answered(who, requests) for server in (ours, theirs))
+    for at, (a, b) in enumerate(itertools.zip_longest(left, right, fillvalue=("!", b"nothing more"))):
+        index, step = chunk[min(at, len(chunk) - 1)]
+        if not same(step["argv"], a, b):
+            raise Difference(chunk[-1][0], step, a, b, f"in what {who} hears, reply {at + 1}")
+
+
 def follow(queues, who, name, argv, reply):
     """Keeps what a connection has queued since MULTI."""
     if name == b"MULTI" and reply == ("+", b"OK"):
@@ -192,9 +222,9 @@ def units(steps):
     return out
 
 
-def shrink(ours, theirs, steps, index):
-    """Fewer steps that still end in a difference (ddmin, bounded)."""
-    best, budget = units(steps[: index + 1]), 300
+def shrink(ours, theirs, steps, difference):
+    """Fewer steps that still end in a difference, and that difference (ddmin, bounded)."""
+    best, budget = units(steps[: difference.index + 1]), 300
     size = max(1, len(best) // 2)
     while size:
         at, progress = 0, False
@@ -206,8 +236,9 @@ def shrink(ours, theirs, steps, index):
                 if flat:
                     run(ours, theirs, flat)
                 at += size
-            except Difference as difference:
-                best, progress = units(flat[: difference.index + 1]), True
+            except Difference as found:
+                difference, progress = found, True
+                best = units(flat[: difference.index + 1])
         if not progress or not budget:
             size //= 2
-    return [step for unit in best for step in unit]
+    return [step for unit in best for step in unit], difference

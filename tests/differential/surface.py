@@ -80,12 +80,7 @@ def run(ours, theirs, protocol, options, report):
         if reports < options.reports * 4:
             reports += 1
             steps, difference = bad
-            least = pair.shrink(ours, theirs, steps, difference.index)
-            try:
-                pair.run(ours, theirs, least)
-            except pair.Difference as again:
-                difference = again
-            report("surface", protocol, options.seed, name, least, difference)
+            report("surface", protocol, options.seed, name, *pair.shrink(ours, theirs, steps, difference))
     for name in both:
         problem = row_problem(mine[name], real[name])
         if problem:
