@@ -242,8 +242,9 @@ def main():
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     model = model[1] if model else platform.processor()
     version = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout
+    version = re.search(r"v=([\d.]+)", version)[1]
     print(f"Machine: {os.cpu_count()} cores, {model}; {platform.system()} {platform.release()}; "
-          f"redis {re.search(r'v=([\d.]+)', version)[1]}; median of {options.rounds} rounds.\n")
+          f"redis {version}; median of {options.rounds} rounds.\n")
     chosen = options.only.split(",")
     if "resp" in chosen:
         resp(options.rounds, scale)

@@ -10,7 +10,21 @@ pub struct Running {
     pub http: SocketAddr,
     /// Where RESP listens.
     pub resp: SocketAddr,
+    _server: sangam_server::Running,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// Starts a server in memory on free ports.
+pub fn start(token: &str) -> Running {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = sangam_server::Config::in_memory(token);
+    let server = runtime.block_on(sangam_server::Server::start(config)).unwrap();
+    Running {
+        http: server.http(),
+        resp: server.resp().unwrap(),
+        _server: server,
+        _runtime: runtime,
+    }
 }
 
 /// One request on a keep-alive connection: status and headers as text, body.
