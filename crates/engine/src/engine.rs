@@ -39,7 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::default()),
             sink: Arc::new(MemorySink::default()),
             settings: Settings::default(),
             seed: ahash::RandomState::new().hash_one(0),
