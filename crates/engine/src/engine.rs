@@ -80,7 +80,12 @@ impl Engine {
     /// An engine with one keyspace, `default`, that no token opens yet.
     pub fn new(options: Options) -> Self {
         let mut random = Random::new(options.seed);
-        let run_id = (0..5).map(|_| format!("{:08x}", random.next() as u32)).collect();
+        let run_id = format!(
+            "{:016x}{:016x}{:08x}",
+            random.next(),
+            random.next(),
+            random.next() as u32
+        );
         let started_us = options.clock.now_micros();
         let engine = Engine(Arc::new(Shared {
             clock: options.clock,

@@ -124,7 +124,11 @@ impl Mailbox {
         if waiting.closed {
             return Poll::Ready(None);
         }
-        waiting.waker = Some(context.waker().clone());
+        match &mut waiting.waker {
+            // Which clones only a waker of another task.
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
         Poll::Pending
     }
 

@@ -59,10 +59,14 @@ impl Reply {
         Reply::Bulk(bytes.as_ref().to_vec())
     }
 
-    /// An error with this text; CR and LF become blanks, since they would end
-    /// the line on the wire.
+    /// An error with this text. CR and LF would end the line on the wire: they
+    /// are trimmed at the ends and become blanks within.
     pub fn error(text: impl AsRef<[u8]>) -> Reply {
-        let mut text = text.as_ref().to_vec();
+        let mut text = text.as_ref();
+        while let [rest @ .., b'\r' | b'\n'] | [b'\r' | b'\n', rest @ ..] = text {
+            text = rest;
+        }
+        let mut text = text.to_vec();
         for byte in &mut text {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -74,6 +78,26 @@ impl Reply {
     /// Whether this is an error.
     pub const fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
+    }
+
+    /// Roughly the bytes that it takes up: the strings, and 16 for each element.
+    pub fn weight(&self) -> usize {
+        let many = |items: &[Reply]| items.iter().map(Reply::weight).sum::<usize>();
+        let content = match self {
+            Reply::Bulk(bytes)
+            | Reply::Error(bytes)
+            | Reply::BigNumber(bytes)
+            | Reply::Verbatim(_, bytes) => bytes.len(),
+            Reply::Status(text) => text.len(),
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
+                many(items)
+            }
+            Reply::Map(pairs) | Reply::Pairs(pairs) => {
+                pairs.iter().map(|(one, other)| one.weight() + other.weight()).sum()
+            }
+            Reply::Null | Reply::NullArray | Reply::Int(_) | Reply::Double(_) | Reply::Bool(_) => 0,
+        };
+        content + 16
     }
 }
 
@@ -111,5 +135,19 @@ impl From<Option<Vec<u8>>> for Reply {
 impl From<Vec<Reply>> for Reply {
     fn from(value: Vec<Reply>) -> Self {
         Reply::Array(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_weighs_its_strings_and_its_elements() {
+        assert_eq!(Reply::Null.weight(), 16);
+        assert_eq!(Reply::bulk("four").weight(), 20);
+        let pair = (Reply::bulk("a"), Reply::Int(1));
+        let nested = Reply::Array(vec![Reply::Pairs(vec![pair]), Reply::OK]);
+        assert_eq!(nested.weight(), 16 + (16 + 17 + 16) + 18);
     }
 }

@@ -1,5 +1,6 @@
 //! Effects repeat what happened: every unit that an engine logs is replayed
 //! into a second engine, and both then hold the same data.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Scripts as atomic units: killed, refused or failed, they leave nothing; a
 //! looping one holds nobody who does not need the lock.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 use std::thread;
 use std::time::{Duration, Instant};

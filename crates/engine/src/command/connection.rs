@@ -120,8 +120,7 @@ fn auth(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 }
 
 fn hello(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
-    let mut arguments = argv.iter().copied().skip(1);
-    let protocol = match arguments.next().map(parse_i64) {
+    let protocol = match argv.get(1).map(|text| parse_i64(text)) {
         None => None,
         Some(Some(2)) => Some(Protocol::Resp2),
         Some(Some(3)) => Some(Protocol::Resp3),
@@ -132,30 +131,30 @@ fn hello(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
             ));
         }
     };
-    let mut credentials = None;
-    let mut name = None;
-    while let Some(option) = arguments.next() {
-        if is(option, "AUTH") && arguments.len() >= 2 {
-            credentials = arguments.next().zip(arguments.next());
-        } else if is(option, "SETNAME") && arguments.len() >= 1 {
-            name = arguments.next().map(client_name).transpose()?;
-        } else {
-            let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
-            return Err(CommandError::Bytes(text));
-        }
-    }
-    if let Some((user, password)) = credentials {
-        log_in(engine, session, Some(user), password)?;
+    // Each option takes effect as it is read, as in Redis, whatever follows.
+    let mut rest = argv.get(2..).unwrap_or_default();
+    while let [option, more @ ..] = rest {
+        rest = match more {
+            [user, password, more @ ..] if is(option, "AUTH") => {
+                log_in(engine, session, Some(user), password)?;
+                more
+            }
+            [name, more @ ..] if is(option, "SETNAME") => {
+                *session.client.name.lock() = client_name(name)?;
+                more
+            }
+            _ => {
+                let text = [b"ERR Syntax error in HELLO option '", *option, b"'"].concat();
+                return Err(CommandError::Bytes(text));
+            }
+        };
     }
     if session.principal().is_none() {
         return Err(CommandError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         ));
-    }
-    if let Some(name) = name {
-        *session.client.name.lock() = name;
     }
     if let Some(protocol) = protocol {
         session.set_protocol(protocol);

@@ -77,6 +77,17 @@ impl Engine {
     pub fn busy_reply() -> Reply {
         busy()
     }
+
+    /// The same where the caller may be in MULTI: an EXEC ends it.
+    pub fn refuse_busy(session: &mut Session, argv: &[&[u8]]) -> Reply {
+        let Reply::Error(text) = busy() else { return busy() };
+        if !argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
+            return Reply::Error(text);
+        }
+        session.discard();
+        let prefix = b"EXECABORT Transaction discarded because of: ";
+        Reply::Error([&prefix[..], &text].concat())
+    }
 }
 
 /// The keyspace lock, held for one command or a pipeline of them.
@@ -121,12 +132,14 @@ impl<'a> Batch<'a> {
 
     /// Runs `commands` as one atomic unit (what `/multi-exec` does). An error
     /// found before execution refuses all of it; an error of one command while
-    /// it runs is that command's reply.
+    /// it runs is that command's reply. `each` takes the replies in order;
+    /// where it answers false, the unit is undone and refused.
     pub fn transaction(
         &mut self,
         session: &mut Session,
         commands: &[Vec<&[u8]>],
-    ) -> Result<Vec<Reply>, Reply> {
+        each: &mut dyn FnMut(&Reply) -> bool,
+    ) -> Result<(), Reply> {
         let mut prepared = Vec::with_capacity(commands.len());
         for argv in commands {
             match prepare(session, argv) {
@@ -140,23 +153,24 @@ impl<'a> Batch<'a> {
         self.set_time();
         self.db.begin_undo();
         let mark = self.db.effects.mark();
-        let replies = prepared
-            .iter()
-            .zip(commands)
-            .map(|(command, argv)| self.with_ctx(session, |ctx| call(ctx, command, argv)))
-            .collect();
-        if std::mem::take(&mut self.db.must_roll_back) {
+        let accepted = prepared.iter().zip(commands).all(|(command, argv)| {
+            each(&self.with_ctx(session, |ctx| call(ctx, command, argv)))
+        });
+        let killed = std::mem::take(&mut self.db.must_roll_back);
+        if killed || !accepted {
             self.db.rollback();
             self.db.effects.truncate(mark);
             self.log();
-            return Err(Reply::error(
-                "EXECABORT Transaction discarded because of: a script in it was killed",
-            ));
+            return Err(Reply::error(if killed {
+                "EXECABORT Transaction discarded because of: a script in it was killed"
+            } else {
+                "EXECABORT Transaction discarded because of: its replies are too large"
+            }));
         }
         self.db.commit();
         self.log();
         self.clock_us = self.engine.now_micros();
-        Ok(replies)
+        Ok(())
     }
 
     /// Removes keys that are due; answers the milliseconds to the next
@@ -404,6 +418,7 @@ fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
             if let Some(transaction) = &mut session.transaction {
                 transaction.aborted = true;
             }
+            let refusal = refused_whole(session, argv, refusal);
             if let Some(keyspace) = session.keyspace() {
                 keyspace.unlocked.lock().count_error(&refusal);
             }
@@ -428,6 +443,27 @@ fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
         Run::Unlocked(_) => Prepared::Unlocked(checked),
         Run::Locked(_) | Run::Container => Prepared::Locked(checked),
     }
+}
+
+/// What a refusal does besides: a refused EXEC gives its transaction up, and
+/// the first words of an HTTP request end the connection, so that no web page
+/// can make a browser speak to this port.
+fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply {
+    let name = argv.first().copied().unwrap_or_default();
+    if session.dialect == Dialect::Upstash {
+        return refusal;
+    }
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        session.closing = true;
+        return Reply::Many(Vec::new());
+    }
+    if !name.eq_ignore_ascii_case(b"exec") {
+        return refusal;
+    }
+    session.discard();
+    let Reply::Error(text) = refusal else { return refusal };
+    let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
+    Reply::error([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
 
 fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
@@ -487,12 +523,16 @@ fn resolve(command: &'static Command, argv: &[&[u8]]) -> Result<&'static Command
 
 fn refuse_rest(command: &Command, name: &[u8]) -> Result<(), Reply> {
     if !command.spec.rest {
-        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-        return Err(Reply::error(format!(
-            "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
-        )));
+        return Err(not_over_rest(name));
     }
     Ok(())
+}
+
+fn not_over_rest(name: &[u8]) -> Reply {
+    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+    Reply::error(format!(
+        "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
+    ))
 }
 
 fn refuse_role(session: &Session, command: &Command) -> Option<Reply> {
@@ -527,6 +567,9 @@ fn busy() -> Reply {
 fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
     let name = argv.first().copied().unwrap_or_default();
     if session.dialect == Dialect::Upstash {
+        if name.eq_ignore_ascii_case(b"monitor") {
+            return not_over_rest(name);
+        }
         return Reply::error(format!(
             "ERR Command is not available: '{}'. See \
              https://upstash.com/docs/redis/overall/rediscompatibility for details",

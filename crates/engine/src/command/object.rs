@@ -9,7 +9,7 @@ use crate::error::CommandError;
 use crate::keyspace::Record;
 use crate::reply::Reply;
 use crate::session::Session;
-use crate::value::Value;
+use crate::value::{EMBEDDED, Value};
 
 const SECOND: Keys = Keys::Range {
     first: 2,
@@ -60,16 +60,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     .since("4.0.0"),
 ];
 
-/// Longest string that Redis keeps in one piece with its header.
-const EMBEDDED: usize = 44;
-
 /// Integers below this are shared in Redis, unless eviction needs their ages.
 const SHARED_INTEGERS: i64 = 10_000;
 
 fn encoding_of(value: &Value) -> &'static str {
     match value {
         Value::Int(_) => "int",
-        Value::Str(text) if text.len() <= EMBEDDED => "embstr",
+        Value::Str(text) if text.capacity() <= EMBEDDED => "embstr",
         Value::Str(_) => "raw",
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),

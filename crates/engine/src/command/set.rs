@@ -11,7 +11,7 @@ use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::keyspace::Expire;
 use crate::reply::Reply;
-use crate::value::{Collection, Member, Set};
+use crate::value::{Collection, Member, Set, SetLimits};
 
 type Handler = fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome;
 
@@ -207,10 +207,24 @@ fn srandmember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 fn combined(ctx: &mut Ctx<'_>, keys: &[&[u8]], operation: Operation) -> Outcome {
     let mut members = Vec::new();
     walk(ctx, keys, operation, |member| {
-        members.push(Reply::bulk(member));
+        members.push(member.to_vec());
         true
     })?;
-    Ok(Reply::Set(members))
+    if !matches!(operation, Operation::Inter) {
+        sort_small_integers(&mut members, ctx.db.settings.set);
+    }
+    Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
+}
+
+/// Redis gathers unions and differences in a set of their own: while that is
+/// small and all of integers, they come out in order.
+fn sort_small_integers(members: &mut [Vec<u8>], limits: SetLimits) {
+    let integer = |member: &Vec<u8>| args::parse_i64(member);
+    if members.len() <= limits.max_intset_entries
+        && members.iter().all(|member| integer(member).is_some())
+    {
+        members.sort_by_key(integer);
+    }
 }
 
 fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], operation: Operation) -> Outcome {

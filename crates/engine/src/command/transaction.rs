@@ -16,6 +16,9 @@ use crate::keyspace::WatchFlag;
 use crate::reply::Reply;
 use crate::session::{Session, Transaction};
 
+/// What the replies of one EXEC may weigh together.
+const REPLIES_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
 const FREE_OF_STATE: Flags =
     Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::ALLOW_BUSY);
 
@@ -126,16 +129,21 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
     let mark = ctx.db.effects.mark();
     ctx.db.begin_undo();
     let mut replies = Vec::with_capacity(transaction.queue.len());
+    let mut weight = 0;
     for (command, argv) in &transaction.queue {
         let argv: smallvec::SmallVec<[&[u8]; 8]> = argv.iter().map(Vec::as_slice).collect();
-        replies.push(call(ctx, command, &argv));
-        if ctx.db.must_roll_back {
-            ctx.db.must_roll_back = false;
+        let reply = call(ctx, command, &argv);
+        weight += reply.weight();
+        replies.push(reply);
+        let killed = std::mem::take(&mut ctx.db.must_roll_back);
+        if killed || weight > REPLIES_MAX {
             ctx.db.rollback();
             ctx.db.effects.truncate(mark);
-            return Err(CommandError::text(
-                "EXECABORT Transaction discarded because of: a script in it was killed",
-            ));
+            return Err(CommandError::text(if killed {
+                "EXECABORT Transaction discarded because of: a script in it was killed"
+            } else {
+                "EXECABORT Transaction discarded because of: its replies are too large"
+            }));
         }
     }
     ctx.db.commit();

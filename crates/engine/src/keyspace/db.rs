@@ -26,7 +26,7 @@ use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
 use crate::random::Random;
 use crate::script::Scripts;
-use crate::value::{Collection, Slot, Table, Value};
+use crate::value::{Collection, EMBEDDED, Slot, Table, Value, make_raw};
 
 /// Counts that INFO shows.
 #[derive(Debug, Default, Clone)]
@@ -229,7 +229,7 @@ impl Db {
             cursor,
             count,
             |record| self.hash(&record.key),
-            |record: &Box<Record>| {
+            |record| {
                 if record.deadline > now_ms {
                     visit(record);
                 }
@@ -310,6 +310,7 @@ impl Db {
             if let Some(target) = value.get_mut(offset..) {
                 target.copy_from_slice(bytes);
             }
+            make_raw(&mut value);
             self.put(key, Value::Str(value), Expire::Clear);
             return length;
         };
@@ -331,6 +332,7 @@ impl Db {
             if end > old_length {
                 text.resize(end, 0);
             }
+            make_raw(text);
             if let Some(target) = text.get_mut(offset..end) {
                 target.copy_from_slice(bytes);
             }
@@ -453,6 +455,11 @@ impl Db {
     pub fn copy_of(&mut self, key: &[u8]) -> Option<(Value, Expire)> {
         let record = self.peek(key)?;
         let mut value = record.value.clone();
+        if let (Value::Str(copy), Value::Str(text)) = (&mut value, &record.value)
+            && text.capacity() > EMBEDDED
+        {
+            make_raw(copy);
+        }
         let expire =
             if record.deadline == NEVER { Expire::Clear } else { Expire::At(record.deadline) };
         with_recorder(&mut value, Recorder::Commit);

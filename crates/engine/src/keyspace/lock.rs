@@ -140,19 +140,21 @@ impl<'a, T> Place<'a, T> {
         {
             let mut queue = lock.queue.lock();
             let waker = context.waker().clone();
-            match self.ticket.and_then(|ticket| queue.iter_mut().find(|(other, _)| *other == ticket)) {
-                Some(entry) => entry.1 = waker,
-                None => {
-                    let woken_before = self.ticket.is_some();
-                    let ticket = lock.tickets.fetch_add(1, Ordering::Relaxed) as u64;
-                    self.ticket = Some(ticket);
-                    if woken_before {
-                        queue.push_front((ticket, waker));
-                    } else {
-                        queue.push_back((ticket, waker));
-                    }
-                    lock.waiting.fetch_add(1, Ordering::SeqCst);
+            let place = self
+                .ticket
+                .and_then(|ticket| queue.iter_mut().find(|(other, _)| *other == ticket));
+            if let Some(entry) = place {
+                entry.1 = waker;
+            } else {
+                let woken_before = self.ticket.is_some();
+                let ticket = lock.tickets.fetch_add(1, Ordering::Relaxed) as u64;
+                self.ticket = Some(ticket);
+                if woken_before {
+                    queue.push_front((ticket, waker));
+                } else {
+                    queue.push_back((ticket, waker));
                 }
+                lock.waiting.fetch_add(1, Ordering::SeqCst);
             }
         }
         fence(Ordering::SeqCst);

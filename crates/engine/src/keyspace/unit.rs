@@ -88,13 +88,14 @@ impl Db {
     }
 }
 
+#[derive(Clone, Copy)]
 pub(super) enum Recorder {
     Commit,
     Rollback,
 }
 
 pub(super) fn with_recorder(value: &mut Value, what: Recorder) {
-    fn apply<T: Collection>(collection: &mut T, what: &Recorder) {
+    fn apply<T: Collection>(collection: &mut T, what: Recorder) {
         match what {
             Recorder::Commit => collection.commit_undo(),
             Recorder::Rollback => collection.rollback(),
@@ -102,8 +103,8 @@ pub(super) fn with_recorder(value: &mut Value, what: Recorder) {
     }
     match value {
         Value::Int(_) | Value::Str(_) => {}
-        Value::Hash(hash) => apply(&mut **hash, &what),
-        Value::Set(set) => apply(&mut **set, &what),
-        Value::ZSet(zset) => apply(&mut **zset, &what),
+        Value::Hash(hash) => apply(&mut **hash, what),
+        Value::Set(set) => apply(&mut **set, what),
+        Value::ZSet(zset) => apply(&mut **zset, what),
     }
 }

@@ -87,6 +87,17 @@ pub trait Collection: Default {
     fn rollback(&mut self);
 }
 
+/// Longest string that OBJECT ENCODING calls `embstr`.
+pub(crate) const EMBEDDED: usize = 44;
+
+/// Gives a string that is edited in place room to grow, which also marks it as
+/// what Redis calls `raw` (`OBJECT ENCODING` goes by the room, not the length).
+pub(crate) fn make_raw(text: &mut Vec<u8>) {
+    if text.capacity() <= EMBEDDED {
+        text.reserve(EMBEDDED + 1 - text.len());
+    }
+}
+
 /// Elements of a value, or kibibytes of a string: how long a walk over it is.
 pub(crate) fn weight(value: &Value) -> usize {
     match value {

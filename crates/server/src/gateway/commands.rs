@@ -38,6 +38,10 @@ impl<T> Answer<'_, T> {
 /// Takes the replies of a pipeline, in order.
 pub type Each<'a> = &'a mut (dyn FnMut(&Reply) + Send + 'a);
 
+/// Takes the replies of a transaction, in order; answers whether there is room
+/// for more.
+pub type EachWithin<'a> = &'a mut (dyn FnMut(&Reply) -> bool + Send + 'a);
+
 /// Runs commands for sessions. The [`Seq`] beside a reply is the last write
 /// that the reply may depend on.
 pub trait Commands: Send + Sync + 'static {
@@ -62,12 +66,14 @@ pub trait Commands: Send + Sync + 'static {
         each: Each<'a>,
     ) -> Answer<'a, Seq>;
 
-    /// Commands as one atomic unit, or the refusal of all of them.
+    /// Commands as one atomic unit, or the refusal of all of them. When `each`
+    /// has no room, the unit is undone.
     fn transaction<'a>(
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
-    ) -> Answer<'a, (Result<Vec<Reply>, Reply>, Seq)>;
+        each: EachWithin<'a>,
+    ) -> Answer<'a, (Result<(), Reply>, Seq)>;
 
     /// Waits until commands can run; false where they are refused.
     fn ready(&self) -> Answer<'_, bool>;
@@ -134,17 +140,18 @@ impl Commands for Engine {
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
-    ) -> Answer<'a, (Result<Vec<Reply>, Reply>, Seq)> {
+        each: EachWithin<'a>,
+    ) -> Answer<'a, (Result<(), Reply>, Seq)> {
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((Err(no_principal()), Seq::default()));
         };
         let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
         if let Some(mut batch) = self.try_batch(&keyspace) {
-            return Answer::Ready((batch.transaction(session, &unit), batch.seq()));
+            return Answer::Ready((batch.transaction(session, &unit, each), batch.seq()));
         }
         Answer::Later(Box::pin(async move {
             match self.batch(&keyspace).await {
-                Ok(mut batch) => (batch.transaction(session, &unit), batch.seq()),
+                Ok(mut batch) => (batch.transaction(session, &unit, each), batch.seq()),
                 Err(Busy) => (Err(Engine::busy_reply()), keyspace.last_seq()),
             }
         }))

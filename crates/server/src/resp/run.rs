@@ -145,19 +145,24 @@ impl Desk {
     pub(super) fn refuse_busy(&mut self) -> Pause {
         let rest = self.input.get(self.start..).unwrap_or_default();
         let authenticated = self.session.principal().is_some();
-        let decoded = self.decoder.decode(rest, authenticated, &mut Argv::new());
-        match decoded {
-            Ok(Decoded::Command { consumed } | Decoded::Quoted { consumed, .. }) => {
-                self.start += consumed;
-                self.answer(&Engine::busy_reply());
-                Pause::Turn
+        let mut argv = Argv::new();
+        let (consumed, reply) = match self.decoder.decode(rest, authenticated, &mut argv) {
+            Ok(Decoded::Command { consumed }) => {
+                (consumed, Engine::refuse_busy(&mut self.session, &argv))
             }
-            Ok(Decoded::Incomplete { need, .. }) => Pause::Starved(need),
+            Ok(Decoded::Quoted { consumed, args }) => {
+                let argv: Argv<'_> = args.iter().map(Vec::as_slice).collect();
+                (consumed, Engine::refuse_busy(&mut self.session, &argv))
+            }
+            Ok(Decoded::Incomplete { need, .. }) => return Pause::Starved(need),
             Err(error) => {
                 error.write_reply(&mut self.out);
-                Pause::Closing
+                return Pause::Closing;
             }
-        }
+        };
+        self.start += consumed;
+        self.answer(&reply);
+        Pause::Turn
     }
 
     /// Puts a message into the output.

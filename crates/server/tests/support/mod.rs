@@ -5,17 +5,17 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// A server that runs until the test ends.
-pub struct Running {
+pub(crate) struct Running {
     /// Where HTTP listens.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Where RESP listens.
-    pub resp: SocketAddr,
+    pub(crate) resp: SocketAddr,
     _server: sangam_server::Running,
     _runtime: tokio::runtime::Runtime,
 }
 
 /// Starts a server in memory on free ports.
-pub fn start(token: &str) -> Running {
+pub(crate) fn start(token: &str) -> Running {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = sangam_server::Config::in_memory(token);
     let server = runtime.block_on(sangam_server::Server::start(config)).unwrap();
@@ -28,7 +28,7 @@ pub fn start(token: &str) -> Running {
 }
 
 /// One request on a keep-alive connection: status and headers as text, body.
-pub fn http(
+pub(crate) fn http(
     stream: &mut TcpStream,
     method: &str,
     path: &str,
@@ -43,7 +43,7 @@ pub fn http(
     request.extend_from_slice(body);
     stream.write_all(&request).unwrap();
     let mut received = Vec::new();
-    let mut chunk = [0; 65536];
+    let mut chunk = vec![0; 65536];
     loop {
         if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(received[..end].to_vec()).unwrap();

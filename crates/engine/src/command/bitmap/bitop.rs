@@ -10,7 +10,7 @@ use super::super::spec::Outcome;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
 use crate::reply::Reply;
-use crate::value::Value;
+use crate::value::{Value, make_raw};
 
 /// Folds the strings at `keys` over `result`, grown to the longest of them.
 /// `beyond`: whether `step` changes a byte of the result where the source has
@@ -120,10 +120,12 @@ pub(super) fn bitop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     } else {
         Err(CommandError::Syntax)
     }?;
+    let mut result = result;
     let length = result.len();
     if result.is_empty() {
         db.remove(destination);
     } else {
+        make_raw(&mut result);
         db.put(destination, Value::Str(result), Expire::Clear);
     }
     Ok(Reply::from(length))

@@ -241,13 +241,11 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
             "ERR Invalid number of arguments specified for command",
         ));
     }
-    let keys: Vec<&[u8]> = spec
-        .keys
-        .positions(argv)
-        .into_iter()
-        .filter_map(|at| argv.get(at).copied())
-        .collect();
-    if !(all_there(spec.keys, argv) && (may_have_no_keys(spec) || !keys.is_empty())) {
+    let stated = all_there(spec.keys, argv);
+    let positions = if stated { spec.keys.positions(argv) } else { Vec::new() };
+    let keys: Vec<&[u8]> =
+        positions.into_iter().filter_map(|at| argv.get(at).copied()).collect();
+    if keys.is_empty() && !may_have_no_keys(spec) {
         return Err(CommandError::text(
             "ERR Invalid arguments specified for command",
         ));

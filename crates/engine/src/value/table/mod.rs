@@ -59,7 +59,7 @@ static HASH_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The hash of a key, field or member; it differs from process to process.
 #[inline]
-pub fn hash_bytes(bytes: &[u8]) -> u64 {
+pub(in crate::value) fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut hasher = HASH_KEY.build_hasher();
     hasher.write(bytes);
     hasher.finish()
