@@ -44,8 +44,7 @@ fn dump(db: &Db) -> String {
         .collect();
     lines.sort();
     let mut text = lines.join("\n");
-    let records: usize = db.iter().map(super::Record::bytes).sum();
-    let _ = write!(text, "\n{} keys, {} expiring, {records} bytes", db.len(), db.expiring());
+    let _ = write!(text, "\n{} keys, {} expiring", db.len(), db.expiring());
     text
 }
 

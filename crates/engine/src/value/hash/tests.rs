@@ -148,13 +148,13 @@ fn filled(fields: usize) -> Hash {
 #[test]
 fn converts_where_redis_does() {
     let limits = HashLimits::default();
-    let mut hash = filled(128);
+    let mut hash = filled(512);
     assert_eq!(hash.encoding(), "listpack");
     hash.insert(b"f5", &[b'x'; 64], limits);
     assert_eq!(hash.encoding(), "listpack");
-    hash.insert(b"f128", b"", limits);
+    hash.insert(b"f512", b"", limits);
     assert_eq!(hash.encoding(), "hashtable");
-    hash.remove(b"f128");
+    hash.remove(b"f512");
     assert_eq!(hash.encoding(), "hashtable");
 
     for (field, value) in [(64, 65), (65, 64)] {
