@@ -14,7 +14,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const KEYS: usize = 100_000;
 
 fn measure(name: &str, calls: usize, mut call: impl FnMut(usize)) {
-    if std::env::args().nth(2).is_some_and(|wanted| !name.starts_with(&wanted)) {
+    if std::env::args()
+        .nth(2)
+        .is_some_and(|wanted| !name.starts_with(&wanted))
+    {
         return;
     }
     let mut best = f64::MAX;
@@ -29,10 +32,15 @@ fn measure(name: &str, calls: usize, mut call: impl FnMut(usize)) {
 }
 
 fn main() {
-    let calls = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let calls = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1_000_000);
     let engine = Engine::default();
     let mut session = engine.session();
-    let keys: Vec<Vec<u8>> = (0..KEYS).map(|n| format!("key:{n:012}").into_bytes()).collect();
+    let keys: Vec<Vec<u8>> = (0..KEYS)
+        .map(|n| format!("key:{n:012}").into_bytes())
+        .collect();
     let value = [b'v'; 16];
     for key in &keys {
         engine.call(&mut session, &[b"SET", key, &value]);
@@ -56,8 +64,7 @@ fn main() {
         return;
     };
     measure("EVALSHA, one call", calls, |_| {
-        let (reply, _) =
-            engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"counter:script"]);
+        let (reply, _) = engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"counter:script"]);
         assert!(matches!(reply, Reply::Int(_)));
     });
 }

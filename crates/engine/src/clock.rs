@@ -30,7 +30,12 @@ impl Default for SystemClock {
     fn default() -> Self {
         let counter = quanta::Clock::new();
         let started = counter.now();
-        SystemClock { counter, started, offset: AtomicU64::new(0), stale_at: AtomicU64::new(0) }
+        SystemClock {
+            counter,
+            started,
+            offset: AtomicU64::new(0),
+            stale_at: AtomicU64::new(0),
+        }
     }
 }
 
@@ -47,13 +52,18 @@ impl Clock for SystemClock {
 
 impl SystemClock {
     #[cold]
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads it"
+    )]
     fn synchronize(&self, elapsed: u64) {
         let system = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64);
-        self.offset.store(system.saturating_sub(elapsed), Ordering::Relaxed);
-        self.stale_at.store(elapsed + SYNC_EVERY_US, Ordering::Relaxed);
+        self.offset
+            .store(system.saturating_sub(elapsed), Ordering::Relaxed);
+        self.stale_at
+            .store(elapsed + SYNC_EVERY_US, Ordering::Relaxed);
     }
 }
 

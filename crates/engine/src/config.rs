@@ -177,7 +177,9 @@ impl Settings {
 
 /// Bytes from text such as `100mb` or `1g` (`k` is 1000, `kb` 1024).
 pub fn parse_memory(text: &str) -> Option<usize> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let factor: usize = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,

@@ -23,7 +23,10 @@ pub struct Effects {
 impl Effects {
     /// Effects that are counted and not kept, for a sink that wants none.
     pub fn discarding() -> Self {
-        Effects { discard: true, ..Effects::default() }
+        Effects {
+            discard: true,
+            ..Effects::default()
+        }
     }
 
     /// Adds one command.
@@ -32,9 +35,11 @@ impl Effects {
         if self.discard {
             return;
         }
-        self.bytes.extend_from_slice(&(argv.len() as u32).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(argv.len() as u32).to_le_bytes());
         for arg in argv {
-            self.bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+            self.bytes
+                .extend_from_slice(&(arg.len() as u32).to_le_bytes());
             self.bytes.extend_from_slice(arg);
         }
     }

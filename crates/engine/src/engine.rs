@@ -127,8 +127,14 @@ impl Engine {
 
     /// Lets `token` open the keyspace `name` in `role`.
     pub fn grant(&self, token: &str, name: &str, role: Role) {
-        let principal = Principal { keyspace: self.keyspace(name), role };
-        self.0.grants.write().insert(Sha256::digest(token).into(), principal);
+        let principal = Principal {
+            keyspace: self.keyspace(name),
+            role,
+        };
+        self.0
+            .grants
+            .write()
+            .insert(Sha256::digest(token).into(), principal);
     }
 
     /// Who `token` is. Tokens are found by their hash, so the time it takes
@@ -145,7 +151,10 @@ impl Engine {
 
     /// Full access to `default` without a token: for in-process callers.
     pub fn owner(&self) -> Principal {
-        Principal { keyspace: self.keyspace("default"), role: Role::Full }
+        Principal {
+            keyspace: self.keyspace("default"),
+            role: Role::Full,
+        }
     }
 
     /// An in-process session with full access to `default`.
@@ -180,7 +189,12 @@ impl Engine {
 
     /// The connected clients, oldest first.
     pub fn clients(&self) -> Vec<Arc<Client>> {
-        self.0.clients.lock().values().filter_map(Weak::upgrade).collect()
+        self.0
+            .clients
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// Microseconds since the epoch by the engine's clock.
@@ -231,6 +245,8 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("keyspaces", &self.keyspaces()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("keyspaces", &self.keyspaces())
+            .finish_non_exhaustive()
     }
 }

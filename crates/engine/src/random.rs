@@ -12,7 +12,10 @@ impl Random {
     }
 
     /// 64 random bits.
-    #[allow(clippy::should_implement_trait, reason = "an endless generator is no iterator here")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an endless generator is no iterator here"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0xa076_1d64_78bd_642f);
         let product = u128::from(self.0) * u128::from(self.0 ^ 0xe703_7ed1_a0b4_28db);

@@ -103,8 +103,14 @@ impl Client {
     /// The keyspace number and the role that it acts in.
     pub(crate) fn scope(&self) -> Option<(u32, Role)> {
         let scope = self.scope.load(Ordering::Relaxed);
-        let role = if scope & 1 == 1 { Role::ReadOnly } else { Role::Full };
-        (scope >> 1).checked_sub(1).map(|keyspace| (keyspace as u32, role))
+        let role = if scope & 1 == 1 {
+            Role::ReadOnly
+        } else {
+            Role::Full
+        };
+        (scope >> 1)
+            .checked_sub(1)
+            .map(|keyspace| (keyspace as u32, role))
     }
 
     fn set_scope(&self, principal: Option<&Principal>) {
@@ -204,7 +210,9 @@ impl Session {
 
     /// Subscribes; answers the number of subscriptions after it.
     pub fn subscribe(&mut self, topic: Topic, name: &[u8]) -> usize {
-        let Some(keyspace) = self.keyspace().cloned() else { return 0 };
+        let Some(keyspace) = self.keyspace().cloned() else {
+            return 0;
+        };
         let name: Arc<[u8]> = name.into();
         let names = self.names(topic);
         if names.insert(name.clone()) {
@@ -248,8 +256,12 @@ impl Session {
     }
 
     fn count_subscriptions(&self) -> usize {
-        self.client.channels.store(self.channels.len(), Ordering::Relaxed);
-        self.client.patterns.store(self.patterns.len(), Ordering::Relaxed);
+        self.client
+            .channels
+            .store(self.channels.len(), Ordering::Relaxed);
+        self.client
+            .patterns
+            .store(self.patterns.len(), Ordering::Relaxed);
         self.subscriptions()
     }
 

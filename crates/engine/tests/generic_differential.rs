@@ -18,7 +18,10 @@ use sangam_engine::session::Session;
 use sangam_engine::{Engine, Reply};
 
 fn installed() -> bool {
-    let found = Command::new("redis-server").arg("--version").output().is_ok();
+    let found = Command::new("redis-server")
+        .arg("--version")
+        .output()
+        .is_ok();
     if !found {
         eprintln!("skipped: redis-server is not installed");
     }

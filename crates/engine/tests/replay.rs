@@ -1,6 +1,10 @@
 //! Effects repeat what happened: every unit that an engine logs is replayed
 //! into a second engine, and both then hold the same data.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::sync::Arc;
 
@@ -48,10 +52,14 @@ fn call(engine: &Engine, session: &mut Session, line: &str) -> Reply {
 /// Everything in the database, in an order that does not depend on hashing.
 fn state(engine: &Engine) -> Vec<String> {
     let mut session = engine.session();
-    let Reply::Array(keys) = call(engine, &mut session, "KEYS *") else { panic!("KEYS") };
+    let Reply::Array(keys) = call(engine, &mut session, "KEYS *") else {
+        panic!("KEYS")
+    };
     let mut lines = Vec::new();
     for key in keys {
-        let Reply::Bulk(key) = key else { panic!("a key") };
+        let Reply::Bulk(key) = key else {
+            panic!("a key")
+        };
         let key = String::from_utf8(key).unwrap();
         let kind = call(engine, &mut session, &format!("TYPE {key}"));
         let read = match &kind {
@@ -161,15 +169,21 @@ fn replayed_effects_give_the_same_data() {
         // The second engine's time stands still before every deadline, so that
         // only the log decides what expires; then it jumps to the first's.
         let second_clock = Arc::new(ManualClock::new(START_US));
-        let second =
-            Engine::new(Options { clock: second_clock, seed: seed + 1, ..Options::default() });
+        let second = Engine::new(Options {
+            clock: second_clock,
+            seed: seed + 1,
+            ..Options::default()
+        });
         let mut replayer = second.session();
         for unit in sink.0.lock().iter() {
             assert!(!unit.is_empty(), "an empty unit was logged");
             for argv in unit {
                 let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let (reply, _) = second.call(&mut replayer, &argv);
-                assert!(!reply.is_error(), "seed {seed}: {argv:?} answered {reply:?}");
+                assert!(
+                    !reply.is_error(),
+                    "seed {seed}: {argv:?} answered {reply:?}"
+                );
             }
         }
         assert_eq!(state(&second), state(&first), "seed {seed}");

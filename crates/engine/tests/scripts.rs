@@ -1,6 +1,10 @@
 //! Scripts as atomic units: killed, refused or failed, they leave nothing; a
 //! looping one holds nobody who does not need the lock.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +30,9 @@ fn run_and_kill(engine: &Engine, argv: &[Vec<&'static str>]) -> Vec<Reply> {
         let (engine, argv) = (engine.clone(), argv.to_vec());
         thread::spawn(move || {
             let mut session = engine.session();
-            argv.iter().map(|argv| call(&engine, &mut session, argv)).collect::<Vec<_>>()
+            argv.iter()
+                .map(|argv| call(&engine, &mut session, argv))
+                .collect::<Vec<_>>()
         })
     };
     let mut session = engine.session();
@@ -49,8 +55,14 @@ fn a_killed_script_takes_its_writes_back() {
     call(&engine, &mut session, &["SET", "gone", "here"]);
     let replies = run_and_kill(&engine, &[vec!["EVAL", WRITE_AND_LOOP, "1", "k"]]);
     assert!(error(&replies[0]).contains("Script killed by user with SCRIPT KILL"));
-    assert_eq!(call(&engine, &mut session, &["GET", "k"]), Reply::bulk("whole"));
-    assert_eq!(call(&engine, &mut session, &["GET", "gone"]), Reply::bulk("here"));
+    assert_eq!(
+        call(&engine, &mut session, &["GET", "k"]),
+        Reply::bulk("whole")
+    );
+    assert_eq!(
+        call(&engine, &mut session, &["GET", "gone"]),
+        Reply::bulk("here")
+    );
     assert_eq!(call(&engine, &mut session, &["EXISTS", "h"]), Reply::Int(0));
     let again = call(&engine, &mut session, &["EVAL", "return 7", "0"]);
     assert_eq!(again, Reply::Int(7), "the engine runs scripts after a kill");
@@ -95,7 +107,11 @@ fn others_get_busy_and_what_needs_no_lock_answers() {
     let looping = {
         let engine = engine.clone();
         thread::spawn(move || {
-            call(&engine, &mut engine.session(), &["EVAL", "while true do end", "0"])
+            call(
+                &engine,
+                &mut engine.session(),
+                &["EVAL", "while true do end", "0"],
+            )
         })
     };
     let mut session = engine.session();
@@ -107,8 +123,14 @@ fn others_get_busy_and_what_needs_no_lock_answers() {
         }
         assert!(Instant::now() < deadline, "never busy");
     };
-    assert!(text.starts_with("BUSY Redis is busy running a script."), "{text}");
-    assert_eq!(call(&engine, &mut session, &["PING"]), Reply::status("PONG"));
+    assert!(
+        text.starts_with("BUSY Redis is busy running a script."),
+        "{text}"
+    );
+    assert_eq!(
+        call(&engine, &mut session, &["PING"]),
+        Reply::status("PONG")
+    );
     engine.grant("other", "another", Role::Full);
     session.set_principal(engine.authenticate(b"other"));
     assert_eq!(
@@ -148,10 +170,15 @@ fn key_locking_refuses_undeclared_keys_and_keeps_the_clients_sha() {
     // sha1sum of the text above.
     assert_eq!(sha.len(), 40);
     let sha = String::from_utf8(sha).unwrap();
-    assert_eq!(call(&engine, &mut session, &["EVALSHA", &sha, "1", "a"]), Reply::OK);
+    assert_eq!(
+        call(&engine, &mut session, &["EVALSHA", &sha, "1", "a"]),
+        Reply::OK
+    );
     let dynamic = "#!lua flags=allow-key-locking\nreturn redis.call('SET', 'other', 'v')";
     assert_eq!(
-        error(&call(&engine, &mut session, &["EVAL", dynamic, "1", "a"])).split(" script:").next(),
+        error(&call(&engine, &mut session, &["EVAL", dynamic, "1", "a"]))
+            .split(" script:")
+            .next(),
         Some(
             "ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is \
              set. Key was: other"
@@ -175,6 +202,9 @@ fn a_script_that_eats_memory_fails_alone() {
     ] {
         let reply = call(&engine, &mut session, &["EVAL", script, "0"]);
         assert!(error(&reply).contains("memory"), "{script}: {reply:?}");
-        assert_eq!(call(&engine, &mut session, &["EVAL", "return 1", "0"]), Reply::Int(1));
+        assert_eq!(
+            call(&engine, &mut session, &["EVAL", "return 1", "0"]),
+            Reply::Int(1)
+        );
     }
 }

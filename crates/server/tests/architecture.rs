@@ -1,7 +1,11 @@
 //! The house's rules that the compiler does not check, over `cargo metadata`:
 //! arrows point down only, licences and sources are those that deny.toml allows,
 //! and no dependency comes in two versions without a reason.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -21,12 +25,22 @@ const TWO_VERSIONS: &[(&str, &str)] = &[
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+        ])
         .arg("x86_64-unknown-linux-gnu")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -51,7 +65,10 @@ fn arrows_point_down() {
         for dependency in package["dependencies"].as_array().unwrap() {
             let target = text(dependency, "name");
             if let Some(other) = FLOORS.iter().position(|floor| *floor == target) {
-                assert!(other < floor, "{name} must not know {target}, which stands above it");
+                assert!(
+                    other < floor,
+                    "{name} must not know {target}, which stands above it"
+                );
             }
         }
     }
@@ -80,14 +97,20 @@ fn licences_and_sources_are_allowed() {
             continue;
         }
         let name = text(package, "name");
-        assert!(text(package, "source").starts_with("registry+"), "{name} is not from a registry");
+        assert!(
+            text(package, "source").starts_with("registry+"),
+            "{name} is not from a registry"
+        );
         let licence = text(package, "license").replace('/', " OR ");
         let permitted = licence.split(" AND ").all(|part| {
             part.trim_matches(['(', ')'])
                 .split(" OR ")
                 .any(|one| allowed.contains(&one.trim_matches(['(', ')', ' '])))
         });
-        assert!(permitted, "{name} is under {licence:?}, which deny.toml does not allow");
+        assert!(
+            permitted,
+            "{name} is under {licence:?}, which deny.toml does not allow"
+        );
     }
 }
 
@@ -103,7 +126,10 @@ fn no_dependency_comes_twice() {
             .iter()
             .find(|package| text(package, "id") == id)
             .unwrap();
-        versions.entry(text(package, "name")).or_default().push(text(package, "version"));
+        versions
+            .entry(text(package, "name"))
+            .or_default()
+            .push(text(package, "version"));
     }
     let twice: Vec<_> = versions
         .iter()

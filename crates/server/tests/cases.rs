@@ -1,6 +1,10 @@
 //! Runs the conformance cases of `cases/` over every way in: in process, RESP2,
 //! RESP3 and REST. The format is in `cases/README.md`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -49,7 +53,11 @@ struct Resp {
 impl Resp {
     fn connect(addr: SocketAddr, protocol: u8) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
-        let mut door = Resp { stream, buffer: Vec::new(), protocol };
+        let mut door = Resp {
+            stream,
+            buffer: Vec::new(),
+            protocol,
+        };
         let hello = ["HELLO", &protocol.to_string(), "AUTH", "default", TOKEN];
         let argv: Vec<Vec<u8>> = hello.iter().map(|part| part.as_bytes().to_vec()).collect();
         let reply = door.call(&argv);
@@ -104,13 +112,19 @@ impl Door for Rest {
     }
 
     fn call(&mut self, argv: &[Vec<u8>]) -> Reply {
-        let argv: Vec<&str> = argv.iter().map(|arg| std::str::from_utf8(arg).unwrap()).collect();
+        let argv: Vec<&str> = argv
+            .iter()
+            .map(|arg| std::str::from_utf8(arg).unwrap())
+            .collect();
         let body = serde_json::to_vec(&argv).unwrap();
         let (_, answer) = support::http(
             &mut self.0,
             "POST",
             "/",
-            &[("Authorization", &format!("Bearer {TOKEN}")), ("Upstash-Encoding", "base64")],
+            &[
+                ("Authorization", &format!("Bearer {TOKEN}")),
+                ("Upstash-Encoding", "base64"),
+            ],
             &body,
         );
         let answer: Value = serde_json::from_slice(&answer).unwrap();
@@ -126,9 +140,11 @@ fn from_json(value: &Value, top: bool) -> Reply {
         Value::Null => Reply::Null,
         Value::Number(number) => Reply::Int(number.as_i64().unwrap()),
         Value::String(text) if top && text == "OK" => Reply::OK,
-        Value::String(text) => {
-            Reply::Bulk(base64_simd::STANDARD.decode_to_vec(text.as_bytes()).unwrap())
-        }
+        Value::String(text) => Reply::Bulk(
+            base64_simd::STANDARD
+                .decode_to_vec(text.as_bytes())
+                .unwrap(),
+        ),
         Value::Array(items) => {
             Reply::Array(items.iter().map(|item| from_json(item, false)).collect())
         }
@@ -141,7 +157,9 @@ fn bytes(value: &Value) -> Vec<u8> {
         Value::String(text) => text.as_bytes().to_vec(),
         Value::Object(object) => {
             let text = object["b64"].as_str().unwrap();
-            base64_simd::STANDARD.decode_to_vec(text.as_bytes()).unwrap()
+            base64_simd::STANDARD
+                .decode_to_vec(text.as_bytes())
+                .unwrap()
         }
         other => panic!("no argument looks like {other}"),
     }
@@ -193,7 +211,9 @@ fn agrees(expected: &Value, actual: &Reply, door: &dyn Door) -> bool {
             _ => false,
         },
         "bulk64" => {
-            let wanted = base64_simd::STANDARD.decode_to_vec(text.as_bytes()).unwrap();
+            let wanted = base64_simd::STANDARD
+                .decode_to_vec(text.as_bytes())
+                .unwrap();
             *actual == Reply::Bulk(wanted)
         }
         "double" => {
@@ -213,11 +233,16 @@ fn agrees(expected: &Value, actual: &Reply, door: &dyn Door) -> bool {
         }
         "array" => items(actual).is_some_and(|items| {
             items.len() == list.len()
-                && list.iter().zip(items).all(|(wanted, item)| agrees(wanted, item, door))
+                && list
+                    .iter()
+                    .zip(items)
+                    .all(|(wanted, item)| agrees(wanted, item, door))
         }),
         "unordered" => items(actual).is_some_and(|items| {
             items.len() == list.len()
-                && list.iter().all(|wanted| items.iter().any(|item| agrees(wanted, item, door)))
+                && list
+                    .iter()
+                    .all(|wanted| items.iter().any(|item| agrees(wanted, item, door)))
         }),
         "map" | "pairs" => pairs(actual, door.is_flat()).is_some_and(|pairs| {
             let fits = |wanted: &Value, (key, value): &(Reply, Reply)| {
@@ -229,9 +254,12 @@ fn agrees(expected: &Value, actual: &Reply, door: &dyn Door) -> bool {
             };
             pairs.len() == list.len()
                 && if form == "pairs" {
-                    list.iter().zip(&pairs).all(|(wanted, pair)| fits(wanted, pair))
+                    list.iter()
+                        .zip(&pairs)
+                        .all(|(wanted, pair)| fits(wanted, pair))
                 } else {
-                    list.iter().all(|wanted| pairs.iter().any(|pair| fits(wanted, pair)))
+                    list.iter()
+                        .all(|wanted| pairs.iter().any(|pair| fits(wanted, pair)))
                 }
         }),
         other => panic!("unknown form of reply: {other}"),
@@ -253,7 +281,10 @@ fn every_case_holds_over_every_door() {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .collect();
     files.sort();
     let (mut ran, mut failures, mut covered) = (0, Vec::new(), BTreeSet::new());
@@ -266,7 +297,11 @@ fn every_case_holds_over_every_door() {
             let only = case.get("only").and_then(Value::as_array);
             let steps = case["steps"].as_array().unwrap();
             let binary = steps.iter().any(|step| {
-                step["do"].as_array().unwrap().iter().any(|arg| std::str::from_utf8(&bytes(arg)).is_err())
+                step["do"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|arg| std::str::from_utf8(&bytes(arg)).is_err())
             });
             for door in &mut doors {
                 let wanted = only.is_none_or(|only| only.iter().any(|one| one == door.name()));
@@ -293,7 +328,12 @@ fn every_case_holds_over_every_door() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     assert!(ran > 1000, "only {ran} runs");
     let missing: Vec<&str> = sangam_engine::command::spec::commands()
         .iter()

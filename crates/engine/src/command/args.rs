@@ -44,7 +44,9 @@ pub fn int_or(text: &[u8], error: &'static str) -> Result<i64, CommandError> {
 pub fn positive(text: &[u8]) -> Result<i64, CommandError> {
     parse_i64(text)
         .filter(|number| *number >= 0)
-        .ok_or(CommandError::text("ERR value is out of range, must be positive"))
+        .ok_or(CommandError::text(
+            "ERR value is out of range, must be positive",
+        ))
 }
 
 /// A number argument.
@@ -65,7 +67,11 @@ pub fn at<'a>(argv: &[&'a [u8]], at: usize) -> Result<&'a [u8], CommandError> {
 /// `index` of a list of `len` elements as Redis counts it: negative from the
 /// end. `None` before the start.
 pub fn index(index: i64, len: usize) -> i64 {
-    if index < 0 { index.saturating_add(len as i64) } else { index }
+    if index < 0 {
+        index.saturating_add(len as i64)
+    } else {
+        index
+    }
 }
 
 /// `start..stop`, inclusive and possibly negative, as a half-open range of a
@@ -87,7 +93,18 @@ mod tests {
     fn integers_are_canonical() {
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
         assert_eq!(parse_i64(b"9223372036854775807"), Some(i64::MAX));
-        for bad in ["", "-", "+1", "01", "-0", " 1", "1 ", "9223372036854775808", "1e3", "0x1"] {
+        for bad in [
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            " 1",
+            "1 ",
+            "9223372036854775808",
+            "1e3",
+            "0x1",
+        ] {
             assert_eq!(parse_i64(bad.as_bytes()), None, "{bad}");
         }
     }

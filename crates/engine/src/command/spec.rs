@@ -183,11 +183,23 @@ pub enum Keys {
 }
 
 /// One key, right after the name.
-pub const ONE_KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+pub const ONE_KEY: Keys = Keys::Range {
+    first: 1,
+    last: 1,
+    step: 1,
+};
 /// Two keys.
-pub const TWO_KEYS: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+pub const TWO_KEYS: Keys = Keys::Range {
+    first: 1,
+    last: 2,
+    step: 1,
+};
 /// Every argument is a key.
-pub const ALL_KEYS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+pub const ALL_KEYS: Keys = Keys::Range {
+    first: 1,
+    last: -1,
+    step: 1,
+};
 
 impl Keys {
     /// Positions of the keys in `argv`; what does not parse gives none.
@@ -208,7 +220,10 @@ impl Keys {
                 } else {
                     last as usize
                 };
-                (first..=last).step_by(step).filter(|at| *at < argv.len()).collect()
+                (first..=last)
+                    .step_by(step)
+                    .filter(|at| *at < argv.len())
+                    .collect()
             }
             Keys::Counted { at } => counted(at).collect(),
             Keys::DestinationAndCounted => std::iter::once(1).chain(counted(2)).collect(),
@@ -386,7 +401,11 @@ impl CommandSpec {
         if self.flags.has(Flags::PUBSUB) {
             acl = acl.and(Acl::PUBSUB);
         }
-        if self.flags.has(Flags::FAST) { acl.and(Acl::FAST) } else { acl.and(Acl::SLOW) }
+        if self.flags.has(Flags::FAST) {
+            acl.and(Acl::FAST)
+        } else {
+            acl.and(Acl::SLOW)
+        }
     }
 
     /// Whether `count` arguments, the name included, satisfy the arity.
@@ -404,7 +423,11 @@ impl CommandSpec {
 }
 
 const fn satisfies(arity: i32, count: usize) -> bool {
-    if arity >= 0 { count == arity as usize } else { count >= arity.unsigned_abs() as usize }
+    if arity >= 0 {
+        count == arity as usize
+    } else {
+        count >= arity.unsigned_abs() as usize
+    }
 }
 
 /// The families, each from the file that implements it.
@@ -440,8 +463,12 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     let mut commands = Vec::new();
     // Built once for the life of the process, so leaking is keeping.
     let mut add = |spec: &CommandSpec, full_name: String, subcommands: Vec<&'static Command>| {
-        let command: &'static Command =
-            Box::leak(Box::new(Command { id: all.len(), spec: *spec, full_name, subcommands }));
+        let command: &'static Command = Box::leak(Box::new(Command {
+            id: all.len(),
+            spec: *spec,
+            full_name,
+            subcommands,
+        }));
         all.push(command);
         command
     };
@@ -453,8 +480,16 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
             .collect();
         commands.push(add(spec, spec.name.to_owned(), subcommands));
     }
-    let by_name = commands.iter().map(|command| (command.spec.name.as_bytes(), *command)).collect();
-    Registry { commands, by_name, count: all.len(), all }
+    let by_name = commands
+        .iter()
+        .map(|command| (command.spec.name.as_bytes(), *command))
+        .collect();
+    Registry {
+        commands,
+        by_name,
+        count: all.len(),
+        all,
+    }
 });
 
 /// Every command, without subcommands.
@@ -484,7 +519,10 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 impl Command {
     /// The subcommand of this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
-        self.subcommands.iter().copied().find(|sub| sub.spec.name.as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands
+            .iter()
+            .copied()
+            .find(|sub| sub.spec.name.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -497,9 +535,17 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for command in commands() {
             assert_eq!(command.spec.name, command.spec.name.to_ascii_lowercase());
-            assert!(seen.insert(command.spec.name), "{} is listed twice", command.spec.name);
+            assert!(
+                seen.insert(command.spec.name),
+                "{} is listed twice",
+                command.spec.name
+            );
             let both = Flags::WRITE.and(Flags::READONLY);
-            assert!(!command.spec.flags.has(both), "{} reads and writes", command.spec.name);
+            assert!(
+                !command.spec.flags.has(both),
+                "{} reads and writes",
+                command.spec.name
+            );
         }
     }
 }

@@ -32,7 +32,8 @@ pub struct CommandStats {
 impl CommandStats {
     pub(crate) fn of(&mut self, id: usize) -> &mut CommandStat {
         if id >= self.commands.len() {
-            self.commands.resize(command_count().max(id + 1), CommandStat::default());
+            self.commands
+                .resize(command_count().max(id + 1), CommandStat::default());
         }
         &mut self.commands[id]
     }

@@ -94,7 +94,11 @@ impl Db {
             RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
         Db {
             hasher: HashKeys(hasher),
-            effects: if log_effects { Effects::default() } else { Effects::discarding() },
+            effects: if log_effects {
+                Effects::default()
+            } else {
+                Effects::discarding()
+            },
             settings,
             random,
             ..Db::default()
@@ -127,7 +131,10 @@ impl Db {
         let count = self.deadlines.len() as u64;
         let sample = self.deadlines.iter().take(1000);
         let (sum, seen) = sample.fold((0u64, 0u64), |(sum, seen), deadline| {
-            (sum.saturating_add(deadline.saturating_sub(self.now_ms)), seen + 1)
+            (
+                sum.saturating_add(deadline.saturating_sub(self.now_ms)),
+                seen + 1,
+            )
         });
         if count == 0 { 0 } else { sum / seen.max(1) }
     }
@@ -190,8 +197,14 @@ impl Db {
     /// The collection at `key` for a command that reads several at once: it
     /// has looked at each with [`Db::get`] before.
     pub fn view<T: Collection>(&self, key: &[u8]) -> Option<&T> {
-        let record = self.table.find(self.hash(key), |record| *record.key == *key)?;
-        if record.deadline > self.now_ms { T::of(&record.value) } else { None }
+        let record = self
+            .table
+            .find(self.hash(key), |record| *record.key == *key)?;
+        if record.deadline > self.now_ms {
+            T::of(&record.value)
+        } else {
+            None
+        }
     }
 
     /// The string at `key`, to read.
@@ -239,7 +252,10 @@ impl Db {
 
     /// All live records.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.table.iter().map(|record| &**record).filter(|record| record.deadline > self.now_ms)
+        self.table
+            .iter()
+            .map(|record| &**record)
+            .filter(|record| record.deadline > self.now_ms)
     }
 
     /// A key chosen uniformly among the live ones.
@@ -290,7 +306,15 @@ impl Db {
             Expire::At(at) => at,
             Expire::Keep | Expire::Clear => NEVER,
         };
-        self.link(hash, Box::new(Record { key: key.into(), value, deadline, accessed }));
+        self.link(
+            hash,
+            Box::new(Record {
+                key: key.into(),
+                value,
+                deadline,
+                accessed,
+            }),
+        );
         if let Some(undo) = &mut self.undo {
             undo.push(Undo::Created(key.into()));
         }
@@ -319,15 +343,27 @@ impl Db {
         let mut undone = None;
         if let Value::Int(number) = record.value {
             record.value = Value::Str(itoa::Buffer::new().format(number).as_bytes().to_vec());
-            undone = Some(Undo::Replaced(key.into(), Value::Int(number), record.deadline));
+            undone = Some(Undo::Replaced(
+                key.into(),
+                Value::Int(number),
+                record.deadline,
+            ));
         }
         let mut length = 0;
         if let Value::Str(text) = &mut record.value {
             let old_length = text.len();
             let end = offset + bytes.len();
             if recording && undone.is_none() {
-                let old = text.get(offset..end.min(old_length)).unwrap_or_default().to_vec();
-                undone = Some(Undo::Spliced { key: key.into(), offset, old, length: old_length });
+                let old = text
+                    .get(offset..end.min(old_length))
+                    .unwrap_or_default()
+                    .to_vec();
+                undone = Some(Undo::Spliced {
+                    key: key.into(),
+                    offset,
+                    old,
+                    length: old_length,
+                });
             }
             if end > old_length {
                 text.resize(end, 0);
@@ -387,7 +423,9 @@ impl Db {
         key: &[u8],
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R, CommandError> {
-        let Some(record) = self.table.at_mut(slot) else { return Err(CommandError::NoSuchKey) };
+        let Some(record) = self.table.at_mut(slot) else {
+            return Err(CommandError::NoSuchKey);
+        };
         record.accessed = (self.now_ms / 1000) as u32;
         let Some(collection) = T::of_mut(&mut record.value) else {
             return Err(CommandError::WrongType);
@@ -439,7 +477,10 @@ impl Db {
         self.watch.touch(to);
         self.move_record(from, to);
         if let Some(undo) = &mut self.undo {
-            undo.push(Undo::Renamed { from: from.into(), to: to.into() });
+            undo.push(Undo::Renamed {
+                from: from.into(),
+                to: to.into(),
+            });
         }
         true
     }
@@ -460,8 +501,11 @@ impl Db {
         {
             make_raw(copy);
         }
-        let expire =
-            if record.deadline == NEVER { Expire::Clear } else { Expire::At(record.deadline) };
+        let expire = if record.deadline == NEVER {
+            Expire::Clear
+        } else {
+            Expire::At(record.deadline)
+        };
         with_recorder(&mut value, Recorder::Commit);
         Some((value, expire))
     }
@@ -471,7 +515,9 @@ impl Db {
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<u64>) -> bool {
         let hash = self.hash(key);
         let deadline = deadline.unwrap_or(NEVER);
-        let Some(record) = self.live_mut(hash, key) else { return false };
+        let Some(record) = self.live_mut(hash, key) else {
+            return false;
+        };
         let before = record.bytes();
         let old = std::mem::replace(&mut record.deadline, deadline);
         let after = record.bytes();

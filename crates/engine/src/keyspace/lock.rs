@@ -57,7 +57,10 @@ impl<T> Lock<T> {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        self.data.try_lock().map(|data| Guard { lock: self, data: Some(data) })
+        self.data.try_lock().map(|data| Guard {
+            lock: self,
+            data: Some(data),
+        })
     }
 
     /// Blocks the calling thread until it has the lock.
@@ -71,7 +74,10 @@ impl<T> Lock<T> {
             }
             // The slice bounds how late a thread notices that the holder is busy.
             if let Some(data) = self.data.try_lock_for(Duration::from_millis(20)) {
-                return Ok(Guard { lock: self, data: Some(data) });
+                return Ok(Guard {
+                    lock: self,
+                    data: Some(data),
+                });
             }
         }
     }
@@ -88,7 +94,10 @@ impl<T> Lock<T> {
             }
             std::hint::spin_loop();
         }
-        let mut place = Place { lock: self, ticket: None };
+        let mut place = Place {
+            lock: self,
+            ticket: None,
+        };
         poll_fn(|context| place.poll(context)).await
     }
 
@@ -169,7 +178,9 @@ impl<'a, T> Place<'a, T> {
     }
 
     fn leave(&mut self) -> bool {
-        let Some(ticket) = self.ticket.take() else { return false };
+        let Some(ticket) = self.ticket.take() else {
+            return false;
+        };
         let mut queue = self.lock.queue.lock();
         let Some(at) = queue.iter().position(|(other, _)| *other == ticket) else {
             return true;
@@ -292,7 +303,12 @@ mod tests {
         let held = lock.try_lock().unwrap();
         let mut first = Box::pin(lock.lock());
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(
+            first
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
         let second = {
             let lock = lock.clone();
             thread::spawn(move || block_on(lock.lock()).is_ok())

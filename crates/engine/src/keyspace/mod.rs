@@ -10,17 +10,17 @@ mod lock;
 mod record;
 mod removal;
 mod slow;
-mod unit;
-mod undo;
-mod watch;
 #[cfg(test)]
 mod tests;
+mod undo;
+mod unit;
+mod watch;
 
 pub use db::{Db, DbStats};
-pub use record::{Expire, Key, Record, StrRef};
 pub use lock::{Busy, Guard, Lock};
-pub use watch::WatchFlag;
+pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
+pub use watch::WatchFlag;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -104,6 +104,9 @@ impl Keyspace {
 
 impl std::fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyspace").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Keyspace")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

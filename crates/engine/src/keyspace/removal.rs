@@ -14,7 +14,9 @@ impl Db {
     pub(crate) fn expire_due(&mut self, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit {
-            let Some(hash) = self.deadlines.pop_due(self.now_ms) else { break };
+            let Some(hash) = self.deadlines.pop_due(self.now_ms) else {
+                break;
+            };
             let due: Vec<Key> = self
                 .table
                 .iter_hash(hash)
@@ -35,8 +37,13 @@ impl Db {
         let mut oldest: Option<(u32, Key)> = None;
         for _ in 0..samples.max(1) {
             let random = &mut self.random;
-            let Some(record) = self.table.random(&mut || random.next()) else { return false };
-            if oldest.as_ref().is_none_or(|(accessed, _)| record.accessed < *accessed) {
+            let Some(record) = self.table.random(&mut || random.next()) else {
+                return false;
+            };
+            if oldest
+                .as_ref()
+                .is_none_or(|(accessed, _)| record.accessed < *accessed)
+            {
                 oldest = Some((record.accessed, record.key.clone()));
             }
         }
@@ -62,11 +69,14 @@ impl Db {
         self.used += record.bytes();
         self.deadlines.insert(record.deadline, hash);
         let hasher = &self.hasher;
-        self.table.insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
+        self.table
+            .insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
     }
 
     pub(super) fn unlink(&mut self, hash: u64, key: &[u8]) {
-        let Some(record) = self.detach(hash, key) else { return };
+        let Some(record) = self.detach(hash, key) else {
+            return;
+        };
         if let Some(undo) = &mut self.undo {
             undo.push(Undo::Removed(record));
         }

@@ -27,8 +27,10 @@ fn dump(db: &Db) -> String {
                     pairs.join(",")
                 }),
                 Value::Set(set) => format!("{} {}", set.encoding(), {
-                    let mut members: Vec<String> =
-                        set.iter().map(|member| format!("{:?}", member.as_ref())).collect();
+                    let mut members: Vec<String> = set
+                        .iter()
+                        .map(|member| format!("{:?}", member.as_ref()))
+                        .collect();
                     members.sort();
                     members.join(",")
                 }),
@@ -97,7 +99,9 @@ fn random_command(random: &mut Random) -> Vec<Vec<u8>> {
         36 => format!("BITOP NOT {a} {b}"),
         _ => format!("GETEX {a} PX 5000"),
     };
-    text.split(' ').map(|part| part.as_bytes().to_vec()).collect()
+    text.split(' ')
+        .map(|part| part.as_bytes().to_vec())
+        .collect()
 }
 
 fn run(engine: &Engine, count: usize, random: &mut Random, db: &mut Db) {
@@ -107,7 +111,12 @@ fn run(engine: &Engine, count: usize, random: &mut Random, db: &mut Db) {
         let argv = random_command(random);
         let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
         let command = find(argv[0]).unwrap();
-        let mut ctx = Ctx { engine, keyspace: &keyspace, db, session: &mut session };
+        let mut ctx = Ctx {
+            engine,
+            keyspace: &keyspace,
+            db,
+            session: &mut session,
+        };
         call(&mut ctx, command, &argv);
     }
 }
@@ -115,7 +124,11 @@ fn run(engine: &Engine, count: usize, random: &mut Random, db: &mut Db) {
 #[test]
 fn rolled_back_units_leave_nothing() {
     let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-    let engine = Engine::new(Options { clock, seed: 1, ..Options::default() });
+    let engine = Engine::new(Options {
+        clock,
+        seed: 1,
+        ..Options::default()
+    });
     for seed in 0..300 {
         let mut random = Random::new(seed);
         let mut db = Db::new(seed, Arc::new(Settings::default()), true);

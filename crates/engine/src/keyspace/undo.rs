@@ -23,5 +23,10 @@ pub(super) enum Undo {
     /// The deadline was this.
     Deadline(Box<[u8]>, u64),
     /// The string was `length` long and had `old` at `offset`.
-    Spliced { key: Box<[u8]>, offset: usize, old: Vec<u8>, length: usize },
+    Spliced {
+        key: Box<[u8]>,
+        offset: usize,
+        old: Vec<u8>,
+        length: usize,
+    },
 }

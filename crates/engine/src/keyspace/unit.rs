@@ -59,7 +59,12 @@ impl Db {
                         with_recorder(&mut record.value, Recorder::Rollback);
                     });
                 }
-                Undo::Spliced { key, offset, old, length } => self.restore(&key, |record| {
+                Undo::Spliced {
+                    key,
+                    offset,
+                    old,
+                    length,
+                } => self.restore(&key, |record| {
                     if let Value::Str(text) = &mut record.value {
                         if let Some(target) = text.get_mut(offset..offset + old.len()) {
                             target.copy_from_slice(&old);

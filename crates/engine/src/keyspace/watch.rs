@@ -44,7 +44,13 @@ impl WatchTable {
         if self.keys.is_empty() {
             return;
         }
-        for flag in self.keys.remove(key).iter().flatten().filter_map(Weak::upgrade) {
+        for flag in self
+            .keys
+            .remove(key)
+            .iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+        {
             flag.0.store(true, Ordering::Release);
         }
     }

@@ -18,7 +18,9 @@ pub(crate) struct Running {
 pub(crate) fn start(token: &str) -> Running {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = sangam_server::Config::in_memory(token);
-    let server = runtime.block_on(sangam_server::Server::start(config)).unwrap();
+    let server = runtime
+        .block_on(sangam_server::Server::start(config))
+        .unwrap();
     Running {
         http: server.http(),
         resp: server.resp().unwrap(),
@@ -51,7 +53,8 @@ pub(crate) fn http(
                 .lines()
                 .find_map(|line| {
                     let (name, value) = line.split_once(':')?;
-                    name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
+                    name.eq_ignore_ascii_case("content-length")
+                        .then(|| value.trim().parse().unwrap())
                 })
                 .unwrap_or(0);
             if received.len() >= end + 4 + length {

@@ -242,9 +242,15 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
         ));
     }
     let stated = all_there(spec.keys, argv);
-    let positions = if stated { spec.keys.positions(argv) } else { Vec::new() };
-    let keys: Vec<&[u8]> =
-        positions.into_iter().filter_map(|at| argv.get(at).copied()).collect();
+    let positions = if stated {
+        spec.keys.positions(argv)
+    } else {
+        Vec::new()
+    };
+    let keys: Vec<&[u8]> = positions
+        .into_iter()
+        .filter_map(|at| argv.get(at).copied())
+        .collect();
     if keys.is_empty() && !may_have_no_keys(spec) {
         return Err(CommandError::text(
             "ERR Invalid arguments specified for command",

@@ -182,8 +182,14 @@ fn memory(lines: &mut Lines, ctx: &Ctx<'_>) {
     let evicting = settings.maxmemory > 0 && settings.policy != EvictionPolicy::NoEviction;
     lines.add("sangam_evicting", u8::from(evicting));
     let scripts = ctx.db.scripts.as_ref();
-    lines.add("used_memory_vm_eval", scripts.map_or(0, |scripts| scripts.memory()));
-    lines.add("number_of_cached_scripts", scripts.map_or(0, |scripts| scripts.len()));
+    lines.add(
+        "used_memory_vm_eval",
+        scripts.map_or(0, |scripts| scripts.memory()),
+    );
+    lines.add(
+        "number_of_cached_scripts",
+        scripts.map_or(0, |scripts| scripts.len()),
+    );
 }
 
 fn persistence(lines: &mut Lines, ctx: &Ctx<'_>) {

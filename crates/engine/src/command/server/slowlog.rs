@@ -68,7 +68,9 @@ fn show(entry: &SlowEntry) -> Reply {
 }
 
 fn len(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
-    let length = session.keyspace().map_or(0, |keyspace| keyspace.slow_log.lock().entries.len());
+    let length = session
+        .keyspace()
+        .map_or(0, |keyspace| keyspace.slow_log.lock().entries.len());
     Ok(length.into())
 }
 
