@@ -92,9 +92,10 @@ impl Reply {
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
                 many(items)
             }
-            Reply::Map(pairs) | Reply::Pairs(pairs) => {
-                pairs.iter().map(|(one, other)| one.weight() + other.weight()).sum()
-            }
+            Reply::Map(pairs) | Reply::Pairs(pairs) => pairs
+                .iter()
+                .map(|(one, other)| one.weight() + other.weight())
+                .sum(),
             Reply::Null | Reply::NullArray | Reply::Int(_) | Reply::Double(_) | Reply::Bool(_) => 0,
         };
         content + 16

@@ -78,15 +78,9 @@ impl Engine {
         busy()
     }
 
-    /// The same where the caller may be in MULTI: an EXEC ends it.
+    /// The same for a session that may be in MULTI: its EXEC gives that up.
     pub fn refuse_busy(session: &mut Session, argv: &[&[u8]]) -> Reply {
-        let Reply::Error(text) = busy() else { return busy() };
-        if !argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
-            return Reply::Error(text);
-        }
-        session.discard();
-        let prefix = b"EXECABORT Transaction discarded because of: ";
-        Reply::Error([&prefix[..], &text].concat())
+        refused_whole(session, argv, busy())
     }
 }
 

@@ -19,8 +19,10 @@ use crate::session::{Session, Transaction};
 /// What the replies of one EXEC may weigh together.
 const REPLIES_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
-const FREE_OF_STATE: Flags =
-    Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::ALLOW_BUSY);
+const FREE_OF_STATE: Flags = Flags::NOSCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::ALLOW_BUSY);
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::unlocked("multi", 1, multi)
@@ -30,7 +32,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("1.2.0")
         .not_rest(),
     CommandSpec::new("exec", 1, exec)
-        .flags(Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_SLOWLOG))
+        .flags(
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::SKIP_SLOWLOG),
+        )
         .acl(Acl::TRANSACTION)
         .since("1.2.0")
         .not_rest(),
@@ -81,8 +88,10 @@ fn watch(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     if ctx.session.in_transaction() {
         return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
     }
-    let (flag, keys) =
-        ctx.session.watching.get_or_insert_with(|| (Arc::new(WatchFlag::default()), Vec::new()));
+    let (flag, keys) = ctx
+        .session
+        .watching
+        .get_or_insert_with(|| (Arc::new(WatchFlag::default()), Vec::new()));
     for key in &argv[1..] {
         if !keys.iter().any(|other| other == key) {
             ctx.db.watch(key, flag);
@@ -148,4 +157,32 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
     }
     ctx.db.commit();
     Ok(Reply::Array(replies))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exec_with_too_much_to_say_is_undone() {
+        let engine = Engine::default();
+        let mut session = engine.session();
+        let mut run = |argv: &[&str]| {
+            let argv: Vec<&[u8]> = argv.iter().map(|arg| arg.as_bytes()).collect();
+            engine.call(&mut session, &argv).0
+        };
+        let third = "x".repeat(REPLIES_MAX / 3);
+        run(&["SET", "k", &third]);
+        for gets in [2, 3] {
+            run(&["MULTI"]);
+            run(&["INCR", "n"]);
+            for _ in 0..gets {
+                run(&["GET", "k"]);
+            }
+            let reply = run(&["EXEC"]);
+            assert_eq!(reply.is_error(), gets == 3, "{gets}");
+        }
+        assert_eq!(run(&["GET", "n"]), Reply::bulk("1"));
+        assert_eq!(run(&["EXEC"]), Reply::error("ERR EXEC without MULTI"));
+    }
 }

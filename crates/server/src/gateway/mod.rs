@@ -14,12 +14,13 @@ mod connection;
 mod events;
 mod health;
 mod payload;
+mod replies;
 mod sync_token;
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use sangam_engine::pubsub::Topic;
@@ -32,14 +33,15 @@ use sangam_wire::rest::{
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
-pub use commands::{Answer, Commands, Each};
+pub use commands::{Answer, Commands, Each, EachWithin};
 pub use events::Events;
 pub use payload::Payload;
 
 use crate::config::{Config, Timing};
 use crate::listener::{Door, Ends, Transport};
 use answer::{Shape, answer, bare, preflight, stream};
-use payload::{Unread, collect};
+use payload::{Unread, collect, drain};
+use replies::Replies;
 use sync_token::{LastToken, SyncTokens};
 
 /// Longest token that is looked up; longer ones open nothing.
@@ -210,21 +212,33 @@ impl<C: Commands> Gateway<C> {
     /// Serves one request of `caller`.
     async fn handle(&self, caller: &mut Caller, request: Request<Incoming>) -> Response<Payload> {
         let (parts, body) = request.into_parts();
-        match parts.uri.path() {
-            "/live" => return health::live(&parts.method),
-            "/ready" => return health::ready(&self.commands, &self.timing, &parts.method).await,
-            _ => {}
+        if let path @ ("/live" | "/ready") = parts.uri.path() {
+            self.drain(&parts, body).await;
+            return match path {
+                "/live" => health::live(&parts.method),
+                _ => health::ready(&self.commands, &self.timing, &parts.method).await,
+            };
         }
         let with_body = match parts.method {
             Method::POST | Method::PUT => true,
             Method::GET | Method::HEAD => false,
-            Method::OPTIONS => return preflight(&parts.headers),
-            _ => return bare(StatusCode::METHOD_NOT_ALLOWED, parts.headers),
+            Method::OPTIONS => {
+                self.drain(&parts, body).await;
+                return preflight(&parts.headers);
+            }
+            _ => {
+                self.drain(&parts, body).await;
+                return bare(StatusCode::METHOD_NOT_ALLOWED, parts.headers);
+            }
         };
         let route = Route::of(parts.uri.path());
         let outcome = match self.open(caller, &parts) {
-            Err(error) => Outcome::refused(&error),
+            Err(error) => {
+                self.drain(&parts, body).await;
+                Outcome::refused(&error)
+            }
             Ok(_) if matches!(route, Route::Subscribe(_)) => {
+                self.drain(&parts, body).await;
                 match self.subscribe(caller, &route, &parts) {
                     Ok(events) => return stream(events, parts.headers),
                     Err(outcome) => outcome,
@@ -250,6 +264,15 @@ impl<C: Commands> Gateway<C> {
             sync_token: seq.map(|seq| caller.last.at(seq, &self.sync_tokens)),
         };
         answer(shape, outcome.body, parts.headers)
+    }
+
+    /// Reads a body that nobody wants, so that a client that is still sending
+    /// gets to read the answer and the connection can go on. One that waits to
+    /// be asked for it is not asked.
+    async fn drain(&self, parts: &Parts, body: Incoming) {
+        if !parts.headers.contains_key(EXPECT) {
+            drain(body, self.limit, self.timing.body).await;
+        }
     }
 
     fn open(&self, caller: &mut Caller, parts: &Parts) -> Result<Style, RestError> {
@@ -321,41 +344,17 @@ impl<C: Commands> Gateway<C> {
         style: Style,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
-        let json = style.format == ResponseFormat::Json;
-        let mut body = Vec::with_capacity(batch.len().min(1024) * 32 + 2);
-        // Replies past the limit are counted and not kept.
-        let mut size = 0;
-        let mut first = true;
-        let mut each = |reply: &Reply| {
-            if size + body.len() > self.limit {
-                size += body.len();
-                body.clear();
-            }
-            if json {
-                body.push(if std::mem::take(&mut first) {
-                    b'['
-                } else {
-                    b','
-                });
-            }
-            style.write(reply, &mut body);
-        };
+        let mut replies = Replies::new(style, batch.len(), self.limit);
+        let mut each = |reply: &Reply| replies.push(reply);
         let seq = self
             .commands
             .pipeline(session, batch, &mut each)
             .get()
             .await;
-        if json {
-            if first {
-                body.push(b'[');
-            }
-            body.push(b']');
-        }
-        self.check_size(size + body.len())?;
         Ok(Outcome {
             status: StatusCode::OK,
             format: style.format,
-            body,
+            body: replies.finish().map_err(|bytes| self.too_long(bytes))?,
             seq: Some(seq),
         })
     }
@@ -366,19 +365,28 @@ impl<C: Commands> Gateway<C> {
         style: Style,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
-        let (outcome, seq) = self.commands.transaction(session, batch).get().await;
-        let mut body = Vec::new();
-        let status = match &outcome {
-            Ok(replies) => {
-                rest::write_items(replies, style.encoding, &mut body);
-                StatusCode::OK
-            }
-            Err(refusal) => {
-                write_reply(refusal, style.encoding, &mut body);
-                StatusCode::BAD_REQUEST
-            }
+        let style = Style {
+            format: ResponseFormat::Json,
+            ..style
         };
-        self.check_size(body.len())?;
+        let mut replies = Replies::new(style, batch.len(), self.limit);
+        let mut each = |reply: &Reply| {
+            replies.push(reply);
+            replies.fit()
+        };
+        let (outcome, seq) = self
+            .commands
+            .transaction(session, batch, &mut each)
+            .get()
+            .await;
+        // Comes first: where they did not fit, the outcome is a refusal too.
+        let mut body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
+        let mut status = StatusCode::OK;
+        if let Err(refusal) = outcome {
+            body.clear();
+            write_reply(&refusal, style.encoding, &mut body);
+            status = StatusCode::BAD_REQUEST;
+        }
         Ok(Outcome {
             status,
             format: ResponseFormat::Json,

@@ -132,6 +132,23 @@ pub(super) async fn collect(
     })
 }
 
+/// Throws a body away, unless it is longer than `limit`.
+pub(super) async fn drain(mut body: Incoming, limit: usize, patience: Duration) {
+    let announced = body.size_hint().exact();
+    if body.is_end_stream() || announced.is_some_and(|bytes| bytes > limit as u64) {
+        return;
+    }
+    let mut total = 0;
+    let read = async {
+        while total <= limit
+            && let Some(Ok(frame)) = next_frame(&mut body).await
+        {
+            total += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    let _ = tokio::time::timeout(patience, pin!(read)).await;
+}
+
 /// Reads what is left of a body that is too long; answers its length as far as
 /// it is known.
 async fn discard(mut body: Incoming, known: u64, patience: Duration) -> u64 {
@@ -142,7 +159,7 @@ async fn discard(mut body: Incoming, known: u64, patience: Duration) -> u64 {
     };
     let read = async {
         while total < DISCARD_MAX {
-            match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            match next_frame(&mut body).await {
                 Some(Ok(frame)) => total += frame.data_ref().map_or(0, |data| data.len() as u64),
                 _ => break,
             }
@@ -150,4 +167,8 @@ async fn discard(mut body: Incoming, known: u64, patience: Duration) -> u64 {
     };
     let _ = tokio::time::timeout(patience, pin!(read)).await;
     total.max(known)
+}
+
+async fn next_frame(body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }

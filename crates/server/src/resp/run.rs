@@ -160,6 +160,7 @@ impl Desk {
                 return Pause::Closing;
             }
         };
+        drop(argv);
         self.start += consumed;
         self.answer(&reply);
         Pause::Turn

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::start::start;
+use crate::start::{start, start_with};
 
 struct Resp(TcpStream);
 
@@ -245,4 +245,28 @@ async fn a_killed_client_is_closed_and_forgotten() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("a closed connection stayed on the list");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exec_that_meets_a_looping_script_gives_its_transaction_up() {
+    let server = start_with(|config| config.settings.busy_reply_threshold = 100).await;
+    let mut looping = Resp::authenticated(server.resp()).await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.check(b"MULTI\r\nSET k v\r\n", b"+OK\r\n+QUEUED\r\n")
+        .await;
+    let script = command(&["EVAL", "while true do end", "0"]);
+    looping.0.write_all(&script).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let busy = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
+                NOSAVE.\r\n";
+    let refusal = format!("-EXECABORT Transaction discarded because of: {busy}");
+    resp.check(b"EXEC\r\n", refusal.as_bytes()).await;
+    resp.check(b"DISCARD\r\n", b"-ERR DISCARD without MULTI\r\n")
+        .await;
+    resp.check(b"GET k\r\n", format!("-{busy}").as_bytes())
+        .await;
+    resp.check(b"SCRIPT KILL\r\n", b"+OK\r\n").await;
+    looping.expect(b"-ERR Script killed").await;
+    resp.check(b"GET k\r\n", b"$-1\r\n").await;
+    server.shutdown().await;
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt as _;
 
 use crate::http::Http;
@@ -332,6 +334,71 @@ async fn sizes_are_bounded_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_of_batches_are_bounded() {
+    let server = start_with(|config| config.max_request_size = 1000).await;
+    let mut http = Http::connect(server.http()).await;
+    let text = "ERR max request size exceeded. Limit: 1000 bytes, Actual:";
+    http.post("/set/k", &"x".repeat(300)).await;
+    let gets = |path, count, last: &str| {
+        let gets = r#"["GET","k"],"#.repeat(count);
+        (path, format!(r#"[["INCR","n"],{gets}{last}]"#))
+    };
+    for path in ["/multi-exec", "/pipeline"] {
+        let (path, body) = gets(path, 3, r#"["DEL","n"]"#);
+        let answer = http.post(path, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.body.len(), 13 + 3 * 314 + 13 + 1);
+        let (path, body) = gets(path, 4, r#"["INCR","n"]"#);
+        let answer = http.post(path, &body).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains(text), "{}", answer.text());
+    }
+    // The transaction was undone; the pipeline ran to its end.
+    assert_eq!(http.post("/get/n", "").await.text(), r#"{"result":"2"}"#);
+    let (path, body) = gets("/multi-exec", 1, r#"["PING"]"#);
+    assert_eq!(http.post(path, &body).await.status, 200);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_waits_for_the_body() {
+    let server = start_with(|config| config.max_request_size = 1000).await;
+    let mut http = Http::connect(server.http()).await;
+    let both = ["upstash-encoding: base64", "upstash-response-format: resp2"];
+    let cases: [(&str, &str, &[&str], u16); 6] = [
+        ("POST", "/", &[FULL, both[0], both[1]], 400),
+        ("POST", "/", &["authorization: Bearer wrong"], 401),
+        ("POST", "/", &[FULL, "upstash-encoding: gzip"], 400),
+        ("DELETE", "/", &[FULL], 405),
+        ("POST", "/live", &[FULL], 405),
+        ("OPTIONS", "/", &[], 200),
+    ];
+    for (method, path, headers, status) in cases {
+        let headers = [headers, &["content-length: 8"]].concat();
+        http.send(method, path, &headers, b"").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        http.stream.write_all(br#"["PING"]"#).await.unwrap();
+        let answer = http.receive(true).await;
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (status, None),
+            "{method} {path}"
+        );
+    }
+    let answer = http.post("/", r#"["PING"]"#).await;
+    assert_eq!(answer.text(), r#"{"result":"PONG"}"#);
+    // A client that asks first is not asked to send.
+    let headers = [
+        "authorization: wrong",
+        "expect: 100-continue",
+        "content-length: 8",
+    ];
+    http.send("POST", "/", &headers, b"").await;
+    assert_eq!(http.receive(true).await.status, 401);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_arrive_in_pieces_and_requests_in_bunches() {
     let server = start().await;
     let mut http = Http::connect(server.http()).await;
@@ -401,7 +468,6 @@ async fn a_transaction_is_never_interleaved() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_are_let_go() {
-    use std::time::Duration;
     let server = start_with(|config| {
         config.timing.head = Duration::from_millis(100);
         config.timing.body = Duration::from_millis(100);

@@ -1,0 +1,75 @@
+//! The replies of a batch on their way into one body.
+//!
+//! Each is encoded as it comes and dropped. Past the limit they are counted and
+//! not kept, so a batch costs the limit and one reply, however many it has.
+
+use sangam_engine::Reply;
+use sangam_wire::rest::ResponseFormat;
+
+use super::Style;
+
+/// Bytes that most replies take, with their frame.
+const USUAL: usize = 32;
+
+pub(super) struct Replies {
+    style: Style,
+    limit: usize,
+    body: Vec<u8>,
+    /// Bytes that were thrown away.
+    dropped: usize,
+    first: bool,
+}
+
+impl Replies {
+    /// Room for the replies to `count` commands.
+    pub(super) fn new(style: Style, count: usize, limit: usize) -> Self {
+        Replies {
+            style,
+            limit,
+            body: Vec::with_capacity(count.min(1024) * USUAL + 2),
+            dropped: 0,
+            first: true,
+        }
+    }
+
+    pub(super) fn push(&mut self, reply: &Reply) {
+        if !self.fit() {
+            self.dropped += self.body.len();
+            self.body.clear();
+        }
+        self.open();
+        self.style.write(reply, &mut self.body);
+    }
+
+    /// Whether the body, with its last byte, is within the limit so far.
+    pub(super) fn fit(&self) -> bool {
+        self.dropped + self.body.len() + usize::from(self.is_json()) <= self.limit
+    }
+
+    /// The body, or its length where that is above the limit.
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, u64> {
+        if self.first {
+            self.open();
+        }
+        if !self.fit() {
+            let closing = usize::from(self.is_json());
+            return Err((self.dropped + self.body.len() + closing) as u64);
+        }
+        if self.is_json() {
+            self.body.push(b']');
+        }
+        Ok(self.body)
+    }
+
+    /// What stands before a reply.
+    fn open(&mut self) {
+        let first = std::mem::take(&mut self.first);
+        if self.is_json() {
+            self.body.push(if first { b'[' } else { b',' });
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        self.style.format == ResponseFormat::Json
+    }
+}
