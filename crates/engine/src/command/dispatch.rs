@@ -35,14 +35,18 @@ impl Engine {
     /// the answer may depend on. Blocks the thread while others hold the lock.
     pub fn call(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
         let keyspace = session.keyspace().cloned();
-        let free = keyspace.as_ref().and_then(|keyspace| self.try_batch(keyspace));
+        let free = keyspace
+            .as_ref()
+            .and_then(|keyspace| self.try_batch(keyspace));
         let mut batch = match (free, &keyspace) {
             (Some(batch), _) => batch,
             (None, keyspace) => {
                 if let Some(reply) = self.call_unlocked(session, argv) {
                     return (reply, Seq::default());
                 }
-                let Some(keyspace) = keyspace else { return (no_auth(), Seq::default()) };
+                let Some(keyspace) = keyspace else {
+                    return (no_auth(), Seq::default());
+                };
                 match keyspace.data.lock_blocking() {
                     Ok(db) => Batch::new(self, keyspace, db),
                     Err(Busy) => return (busy(), Seq::default()),
@@ -65,12 +69,19 @@ impl Engine {
 
     /// Takes the lock of `keyspace` if it is free.
     pub fn try_batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Option<Batch<'a>> {
-        keyspace.data.try_lock().map(|db| Batch::new(self, keyspace, db))
+        keyspace
+            .data
+            .try_lock()
+            .map(|db| Batch::new(self, keyspace, db))
     }
 
     /// Waits for the lock of `keyspace` without blocking the thread.
     pub async fn batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Result<Batch<'a>, Busy> {
-        keyspace.data.lock().await.map(|db| Batch::new(self, keyspace, db))
+        keyspace
+            .data
+            .lock()
+            .await
+            .map(|db| Batch::new(self, keyspace, db))
     }
 
     /// The reply for a caller that met [`Busy`].
@@ -95,14 +106,21 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn new(engine: &'a Engine, keyspace: &'a Arc<Keyspace>, db: Guard<'a, Db>) -> Self {
         let clock_us = engine.now_micros();
-        let mut batch = Batch { engine, keyspace, db, clock_us };
+        let mut batch = Batch {
+            engine,
+            keyspace,
+            db,
+            clock_us,
+        };
         batch.set_time();
         batch
     }
 
     /// Whether this is the lock that `session` needs.
     pub fn serves(&self, session: &Session) -> bool {
-        session.keyspace().is_some_and(|keyspace| Arc::ptr_eq(keyspace, self.keyspace))
+        session
+            .keyspace()
+            .is_some_and(|keyspace| Arc::ptr_eq(keyspace, self.keyspace))
     }
 
     /// Position of the keyspace's last write.
@@ -147,9 +165,10 @@ impl<'a> Batch<'a> {
         self.set_time();
         self.db.begin_undo();
         let mark = self.db.effects.mark();
-        let accepted = prepared.iter().zip(commands).all(|(command, argv)| {
-            each(&self.with_ctx(session, |ctx| call(ctx, command, argv)))
-        });
+        let accepted = prepared
+            .iter()
+            .zip(commands)
+            .all(|(command, argv)| each(&self.with_ctx(session, |ctx| call(ctx, command, argv))));
         let killed = std::mem::take(&mut self.db.must_roll_back);
         if killed || !accepted {
             self.db.rollback();
@@ -174,7 +193,9 @@ impl<'a> Batch<'a> {
         self.db.peak = self.db.peak.max(self.db.used_memory());
         self.log();
         let now = self.db.now_ms;
-        self.db.next_deadline().map(|deadline| deadline.saturating_sub(now))
+        self.db
+            .next_deadline()
+            .map(|deadline| deadline.saturating_sub(now))
     }
 
     /// Reads the data, for what the host shows (INFO, metrics).
@@ -204,7 +225,11 @@ impl<'a> Batch<'a> {
     /// Makes room, or says why a write cannot run now.
     fn admit(&mut self, command: &Command) -> Option<Reply> {
         let flags = command.spec.flags;
-        let refusal = if flags.has(Flags::WRITE) { self.engine.0.sink.admit().err() } else { None };
+        let refusal = if flags.has(Flags::WRITE) {
+            self.engine.0.sink.admit().err()
+        } else {
+            None
+        };
         if let Some(text) = refusal {
             self.db.commands.of(command.id).rejected += 1;
             return Some(Reply::error(text));
@@ -232,8 +257,14 @@ impl<'a> Batch<'a> {
         {
             announce();
         }
-        session.client.last_command.store(command.id + 1, Ordering::Relaxed);
-        session.client.active_us.store(self.clock_us, Ordering::Relaxed);
+        session
+            .client
+            .last_command
+            .store(command.id + 1, Ordering::Relaxed);
+        session
+            .client
+            .active_us
+            .store(self.clock_us, Ordering::Relaxed);
         let reply = self.with_ctx(session, |ctx| call(ctx, command, argv));
         self.log();
         let end = self.engine.now_micros();
@@ -256,7 +287,11 @@ impl<'a> Batch<'a> {
         if db.effects.is_empty() {
             return;
         }
-        db.seq = self.engine.0.sink.append(self.keyspace.id, db.now_ms, &db.effects);
+        db.seq = self
+            .engine
+            .0
+            .sink
+            .append(self.keyspace.id, db.now_ms, &db.effects);
         db.effects.clear();
         self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
     }
@@ -269,7 +304,11 @@ impl<'a> Batch<'a> {
         let keys = command.spec.keys.positions(argv);
         keys.into_iter()
             .filter_map(|at| argv.get(at))
-            .map(|key| self.db.peek(key).map_or(0, |record| crate::value::weight(&record.value)))
+            .map(|key| {
+                self.db
+                    .peek(key)
+                    .map_or(0, |record| crate::value::weight(&record.value))
+            })
             .sum()
     }
 
@@ -386,7 +425,10 @@ fn run_unlocked(
     argv: &[&[u8]],
 ) -> Reply {
     let start = engine.now_micros();
-    session.client.last_command.store(command.id + 1, Ordering::Relaxed);
+    session
+        .client
+        .last_command
+        .store(command.id + 1, Ordering::Relaxed);
     session.client.active_us.store(start, Ordering::Relaxed);
     let reply = match command.spec.run {
         Run::Unlocked(handler) => handler(engine, session, argv).unwrap_or_else(Reply::from),
@@ -429,8 +471,13 @@ fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
             transaction.aborted = true;
             return Prepared::Done(Reply::error("ERR Command not allowed inside a transaction"));
         }
-        transaction.queue.push((checked, argv.iter().map(|arg| arg.to_vec()).collect()));
-        session.client.queued.store(transaction.queue.len(), Ordering::Relaxed);
+        transaction
+            .queue
+            .push((checked, argv.iter().map(|arg| arg.to_vec()).collect()));
+        session
+            .client
+            .queued
+            .store(transaction.queue.len(), Ordering::Relaxed);
         return Prepared::Done(Reply::status("QUEUED"));
     }
     match checked.spec.run {
@@ -455,7 +502,9 @@ fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply
         return refusal;
     }
     session.discard();
-    let Reply::Error(text) = refusal else { return refusal };
+    let Reply::Error(text) = refusal else {
+        return refusal;
+    };
     let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
     Reply::error([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
@@ -464,7 +513,9 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     let Some(name) = argv.first() else {
         return Err(Reply::error("ERR empty command"));
     };
-    let Some(command) = find(name) else { return Err(unknown(session, argv)) };
+    let Some(command) = find(name) else {
+        return Err(unknown(session, argv));
+    };
     let command = resolve(command, argv)?;
     if session.dialect == Dialect::Upstash {
         refuse_rest(command, name)?;
