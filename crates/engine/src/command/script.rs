@@ -66,6 +66,9 @@ enum By {
 }
 
 fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
+    if matches!(by, By::Sha) && argv[1].len() != 40 {
+        return Ok(no_script());
+    }
     let count = args::int(argv[2])?;
     let rest = &argv[3..];
     if count > rest.len() as i64 {
@@ -87,10 +90,12 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
 fn find(scripts: &mut Scripts, name: &[u8], by: By) -> Result<Arc<Script>, Reply> {
     match by {
         By::Text => scripts.load(name),
-        By::Sha => scripts
-            .find(name)
-            .ok_or_else(|| Reply::error("NOSCRIPT No matching script. Please use EVAL.")),
+        By::Sha => scripts.find(name).ok_or_else(no_script),
     }
+}
+
+fn no_script() -> Reply {
+    Reply::error("NOSCRIPT No matching script. Please use EVAL.")
 }
 
 fn load(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -117,9 +122,8 @@ fn flush(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         [mode] if args::is(mode, "SYNC") || args::is(mode, "ASYNC") => {}
         _ => return Err(CommandError::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
     }
-    if let Some(scripts) = &mut ctx.db.scripts {
-        scripts.flush();
-    }
+    // The VM goes too: scripts change the settings of its libraries.
+    ctx.db.scripts = None;
     Ok(Reply::OK)
 }
 
@@ -147,4 +151,69 @@ fn help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
         "    Print this help.",
     ];
     Ok(Reply::Array(lines.into_iter().map(Reply::status).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(engine: &Engine, argv: &[&str]) -> String {
+        let argv: Vec<&[u8]> = argv.iter().map(|text| text.as_bytes()).collect();
+        let (reply, _) = engine.call(&mut engine.session(), &argv);
+        match reply {
+            Reply::Error(text) => String::from_utf8_lossy(&text).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flush_forgets_what_scripts_set() {
+        let engine = Engine::default();
+        let nested = "return cjson.encode({{{1}}})";
+        ask(&engine, &["EVAL", "cjson.encode_max_depth(2)", "0"]);
+        let reply = ask(&engine, &["EVAL", nested, "0"]);
+        assert!(reply.contains("excessive nesting"), "{reply}");
+        ask(&engine, &["SCRIPT", "FLUSH"]);
+        assert!(ask(&engine, &["EVAL", nested, "0"]).contains("Bulk"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_sha1_is_missing_before_the_keys_are_counted() {
+        let engine = Engine::default();
+        for command in ["EVALSHA", "EVALSHA_RO"] {
+            assert!(ask(&engine, &[command, "abc", "x"]).starts_with("NOSCRIPT "));
+            let reply = ask(&engine, &[command, &"a".repeat(40), "x"]);
+            assert_eq!(reply, "ERR value is not an integer or out of range");
+        }
+    }
+
+    #[test]
+    fn what_redis_replicates_counts_as_a_write() {
+        let engine = Engine::default();
+        let body = "return redis.call('PUBLISH','a','b')";
+        let refusal = "ERR Write commands are not allowed from read-only scripts. script: ";
+        assert!(ask(&engine, &["EVAL_RO", body, "0"]).starts_with(refusal));
+        assert_eq!(ask(&engine, &["EVAL", body, "0"]), "Int(0)");
+        let reply = ask(&engine, &["EVAL_RO", "return redis.call('PUBLISH','a')", "0"]);
+        assert!(reply.starts_with("ERR Wrong number of args calling Redis command"));
+    }
+
+    #[test]
+    fn rawset_fails_where_it_is_called() {
+        let engine = Engine::default();
+        for (body, error) in [
+            ("rawset(_G,'x',1)", "ERR Attempt to modify a readonly table"),
+            ("return rawset(_G,'x',1)", "ERR Attempt to modify a readonly table"),
+            ("return rawset({},nil,1)", "ERR table index is nil"),
+            (
+                "return rawset(5,1,1)",
+                "ERR user_script:1: bad argument #1 to 'rawset' (table expected, got number)",
+            ),
+            ("return rawset({})", "ERR user_script:1: bad argument #2 to 'rawset' (value expected)"),
+        ] {
+            let reply = ask(&engine, &["EVAL", body, "0"]);
+            assert!(reply.starts_with(error) && reply.ends_with(", on @user_script:1."), "{reply}");
+        }
+        assert_eq!(ask(&engine, &["EVAL", "return rawset({},1,7)[1]", "0"]), "Int(7)");
+    }
 }

@@ -54,6 +54,10 @@ pub(crate) struct Scripts {
     run: Run,
 }
 
+fn start(limits: Limits) -> Result<Vm<Run>, CommandError> {
+    Vm::new(limits).map_err(|error| format!("ERR cannot start the script engine: {error}").into())
+}
+
 /// One request to run a script.
 pub(crate) struct Request<'a> {
     pub(crate) keys: &'a [&'a [u8]],
@@ -64,31 +68,26 @@ pub(crate) struct Request<'a> {
 
 impl Scripts {
     /// The VM of this database, made now if it has none. Taken out of the
-    /// database for the time of a run.
+    /// database for the time of a run. To forget all scripts, and what they made
+    /// of their libraries' settings, is to drop it.
     pub(crate) fn take(db: &mut Db) -> Result<Box<Scripts>, CommandError> {
         if let Some(scripts) = db.scripts.take() {
             return Ok(scripts);
         }
         let limits = Limits { memory: db.settings.script_memory, ..Limits::default() };
-        let vm = Vm::new(limits)
-            .map_err(|error| format!("ERR cannot start the script engine: {error}"))?;
-        Ok(Box::new(Scripts { vm, run: Run(Some(Box::default())) }))
+        Ok(Box::new(Scripts { vm: start(limits)?, run: Run(Some(Box::default())) }))
     }
 
     /// Compiles and caches a script.
     pub(crate) fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
         if self.vm.len() >= MOST_SCRIPTS && !self.vm.exists(&sha1_hex(body)) {
-            self.vm.flush();
+            self.vm = start(self.vm.limits())?;
         }
         self.vm.load(body)
     }
 
     pub(crate) fn find(&self, sha: &[u8]) -> Option<Arc<Script>> {
         self.vm.script(sha)
-    }
-
-    pub(crate) fn flush(&mut self) {
-        self.vm.flush();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -131,7 +130,9 @@ impl Scripts {
         let options = RunOptions { truncate_numbers: upstash };
         let reply = self.vm.run(script, request.keys, request.args, options, &mut self.run);
         ctx.keyspace.script.finish();
-        ctx.keyspace.data.set_busy(false);
+        if ctx.keyspace.data.is_busy() {
+            ctx.keyspace.data.set_busy(false);
+        }
         let killed = self.run.0.as_mut().is_some_and(|state| state.end(ctx));
         if nested {
             ctx.db.must_roll_back |= killed;
@@ -193,7 +194,7 @@ impl State {
         self.engine = Some(ctx.engine.clone());
         self.keyspace = Some(ctx.keyspace.clone());
         std::mem::swap(&mut self.db, ctx.db);
-        self.session.set_principal(ctx.session.principal().cloned());
+        std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
         self.session.dialect = ctx.session.dialect;
         self.declared = flags
             .is_some_and(|flags| flags.contains(Flags::ALLOW_KEY_LOCKING))
@@ -209,8 +210,18 @@ impl State {
         std::mem::swap(&mut self.db, ctx.db);
         self.engine = None;
         self.keyspace = None;
-        self.session.set_principal(None);
+        std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
         self.killed
+    }
+
+    /// Whether Redis would send the command to replicas though it does not write,
+    /// which counts as a write in a script that may not.
+    fn replicates(&self, argv: &[&[u8]]) -> bool {
+        let found = argv.first().and_then(|name| spec::find(name));
+        found.is_some_and(|command| {
+            matches!(command.spec.name, "publish" | "spublish" | "pfcount")
+                && command.spec.accepts(argv.len())
+        }) && may_call(&self.session, argv) == Some(true)
     }
 
     /// The reason to refuse a command that touches what was not declared.
@@ -246,6 +257,9 @@ impl Host for Run {
         let Some(state) = self.0.as_deref_mut() else { return Reply::Null };
         if let Some(refusal) = state.undeclared(argv) {
             return refusal;
+        }
+        if state.read_only && state.replicates(argv) {
+            return Reply::error("ERR Write commands are not allowed from read-only scripts.");
         }
         let (Some(engine), Some(keyspace)) = (&state.engine, &state.keyspace) else {
             return Reply::Null;

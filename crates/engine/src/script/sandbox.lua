@@ -6,7 +6,7 @@
 local native, host, libraries = ...
 
 local error, type, next, select, tostring = native.error, native.type, native.next, native.select, native.tostring
-local rawget, rawset, pairs = native.rawget, native.rawset, native.pairs
+local rawget, pairs = native.rawget, native.pairs
 local getmetatable, setmetatable = native.getmetatable, native.setmetatable
 local pcall, xpcall, resume = native.pcall, native.xpcall, native.coroutine.resume
 local insert, loadstring, collectgarbage = native.table.insert, native.loadstring, native.collectgarbage
@@ -71,15 +71,8 @@ function globals.rawget(t, key)
   return rawget(contents_of[t] or t, key)
 end
 
-function globals.rawset(t, key, value)
-  if contents_of[t] then
-    error(READONLY, 0)
-  end
-  if type(t) ~= 'table' then
-    mismatch(1, 'rawset', 'table', t)
-  end
-  return rawset(t, key, value)
-end
+-- Not a Lua function: a tail call of one loses the position of its errors.
+globals.rawset = host.rawset(contents_of)
 
 function globals.setmetatable(t, ...)
   local metatable = ...
@@ -274,17 +267,33 @@ local function answer(ok, value)
   return ok, value
 end
 
-local function run(script, count, ...)
-  if count == 0 then
-    globals.KEYS, globals.ARGV = {}, { ... }
-  elseif count == 1 then
-    globals.KEYS, globals.ARGV = { (...) }, { select(2, ...) }
+local function run(script, count, total, ...)
+  local all, keys, arguments = { ... }, {}, {}
+  for i = 1, count do
+    keys[i] = all[i]
+  end
+  for i = count + 1, total do
+    arguments[i - count] = all[i]
+  end
+  globals.KEYS, globals.ARGV = keys, arguments
+  return answer(xpcall(script, handler))
+end
+
+-- Without a look at more than is there.
+local function run_few(script, count, total, a, b, c, d)
+  if total == 0 then
+    globals.KEYS = {}
+  elseif count == 1 and total < 4 then
+    globals.KEYS = { a }
   else
-    local keys, all = {}, { ... }
-    for i = 1, count do
-      keys[i] = all[i]
-    end
-    globals.KEYS, globals.ARGV = keys, { select(count + 1, ...) }
+    return run(script, count, total, a, b, c, d)
+  end
+  if total < 2 then
+    globals.ARGV = {}
+  elseif total == 2 then
+    globals.ARGV = { b }
+  else
+    globals.ARGV = { b, c }
   end
   return answer(xpcall(script, handler))
 end
@@ -294,4 +303,4 @@ local function run_with_tables(script, keys, arguments)
   return answer(xpcall(script, handler))
 end
 
-return environment, run, run_with_tables
+return environment, run, run_few, run_with_tables

@@ -18,11 +18,13 @@ const OWN_SOURCE: &str = "=sandbox";
 
 /// What the VM keeps of the environment.
 pub(crate) struct Sandbox {
-    /// `run(script, number of keys, keys and arguments…)`: sets `KEYS` and `ARGV`
-    /// and answers `true, value`, or `length, items…` for a short plain array, or
-    /// `false, error`.
+    /// `run(script, number of keys, number of keys and arguments, these…)`: sets
+    /// `KEYS` and `ARGV` and answers `true, value`, or `length, items…` for a
+    /// short plain array, or `false, error`.
     pub(crate) run: Function,
-    /// The same with two tables, for more strings than the stack holds.
+    /// The same with at most four strings.
+    pub(crate) run_few: Function,
+    /// `run_with_tables(script, KEYS, ARGV)`, for more than the stack holds.
     pub(crate) run_with_tables: Function,
 }
 
@@ -68,6 +70,12 @@ pub(crate) fn build(
         "rep",
         lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?,
     )?;
+    host.raw_set(
+        "rawset",
+        lua.create_function(|lua, sealed: Table| {
+            lua.create_function(move |lua, values: Variadic<Value>| raw_set(lua, &sealed, &values))
+        })?,
+    )?;
     let state = random.clone();
     host.raw_set(
         "random",
@@ -90,11 +98,12 @@ pub(crate) fn build(
     libraries.raw_set("struct", struct_pack::library(lua)?)?;
 
     let source = lua.load(include_str!("sandbox.lua")).set_name(OWN_SOURCE);
-    let (environment, run, run_with_tables): (Table, Function, Function) =
+    let (environment, run, run_few, run_with_tables): (Table, Function, Function, Function) =
         source.call((lua.globals(), host, libraries))?;
     lua.set_globals(environment)?;
     Ok(Sandbox {
         run,
+        run_few,
         run_with_tables,
     })
 }
@@ -164,6 +173,32 @@ fn raised_at(lua: &Lua) -> Option<(String, i64)> {
             return Some((source, line));
         }
     }
+}
+
+/// `rawset`, which respects the tables in `sealed`.
+fn raw_set(lua: &Lua, sealed: &Table, values: &[Value]) -> Result<Value> {
+    let text = |text: &str| Err(raise::Raise::Text(text.as_bytes().to_vec()).into());
+    let Some(Value::Table(table)) = values.first() else {
+        let found = raise::type_name(values.first());
+        return Err(raise::bad_argument(
+            lua,
+            1,
+            format!("table expected, got {found}"),
+        ));
+    };
+    let (Some(key), Some(value)) = (values.get(1), values.get(2)) else {
+        return Err(raise::bad_argument(lua, values.len() + 1, "value expected"));
+    };
+    if !sealed.raw_get::<Value>(table)?.is_nil() {
+        return text("Attempt to modify a readonly table");
+    }
+    match key {
+        Value::Nil => return text("table index is nil"),
+        Value::Number(number) if number.is_nan() => return text("table index is NaN"),
+        _ => {}
+    }
+    table.raw_set(key, value)?;
+    Ok(Value::Table(table.clone()))
 }
 
 /// `string.rep`, which refuses what memory cannot hold before it allocates.

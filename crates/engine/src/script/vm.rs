@@ -16,7 +16,9 @@ use std::sync::atomic::Ordering;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use mlua::{Function, HookTriggers, Lua, LuaString, MultiValue, Table, Value, Variadic, VmState};
+use mlua::{
+    Either, Function, HookTriggers, IntoLua, Lua, LuaString, Table, Value, Variadic, VmState,
+};
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 
@@ -105,8 +107,27 @@ impl Script {
     }
 }
 
+/// Arguments of the common short calls, which cost least.
+const FEW: usize = 4;
+
 /// Arguments that travel on Lua's stack; more go by way of tables.
 const MAX_ON_STACK: usize = 64;
+
+/// What `sandbox.lua` answers to a run: see [`Sandbox`].
+type Answer = (Value, Value, Variadic<Value>);
+
+/// A string that goes straight onto Lua's stack, as only valid UTF-8 may, or by
+/// way of a handle.
+type Text<'a> = Either<&'a str, LuaString>;
+
+/// The last argument of a run: nil, and from then on the memory limit holds.
+struct Limited(usize);
+
+impl IntoLua for Limited {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        lua.set_memory_limit(self.0).map(|_| Value::Nil)
+    }
+}
 
 /// See the module.
 pub(crate) struct Vm<H: Host> {
@@ -222,48 +243,62 @@ impl<H: Host> Vm<H> {
         let loan = Loan::new(&self.shared, host, options);
         let outcome = self.execute(script, keys, argv);
         let resp3 = loan.end();
-        let mut values = match outcome {
+        let (kind, first, more) = match outcome {
             Ok(values) => values,
             Err(error) => return self.failure(script, &Value::Error(Box::new(error))),
         };
-        let first = values.pop_front();
-        match first {
-            Some(Value::Boolean(true)) => {
-                self.fields
-                    .to_reply(&self.lua, values.front().unwrap_or(&Value::Nil), resp3)
-            }
-            Some(Value::Integer(_)) => {
-                let items = values.iter().take_while(|value| !value.is_nil());
+        let reply = |value: &Value| self.fields.to_reply(&self.lua, value, resp3);
+        match kind {
+            Value::Boolean(true) => reply(&first),
+            Value::Integer(_) => {
+                let items = std::iter::once(&first).chain(more.iter());
                 Reply::Array(
                     items
-                        .map(|value| self.fields.to_reply(&self.lua, value, resp3))
+                        .take_while(|value| !value.is_nil())
+                        .map(reply)
                         .collect(),
                 )
             }
-            _ => self.failure(script, values.front().unwrap_or(&Value::Nil)),
+            _ => self.failure(script, &first),
         }
     }
 
     /// Hands the arguments over and runs. The memory limit holds while Lua runs
     /// only: below a limit, whatever else allocates would need a protected call.
-    fn execute(&self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<MultiValue> {
+    fn execute(&self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<Answer> {
         let sandbox = &self.sandbox;
         let function = &script.function;
-        let outcome = if keys.len() + argv.len() > MAX_ON_STACK {
+        let count = keys.len() + argv.len();
+        let limit = Limited(self.limits.memory);
+        let outcome = if count <= FEW {
+            let mut all = keys.iter().chain(argv).map(|bytes| self.text(bytes));
+            let mut next = || all.next().transpose();
+            let (a, b, c, d) = (next()?, next()?, next()?, next()?);
+            sandbox
+                .run_few
+                .call((function, keys.len(), count, a, b, c, d, limit))
+        } else if count > MAX_ON_STACK {
             let (keys, argv) = (self.strings(keys)?, self.strings(argv)?);
-            self.lua.set_memory_limit(self.limits.memory)?;
-            sandbox.run_with_tables.call((function, keys, argv))
+            sandbox.run_with_tables.call((function, keys, argv, limit))
         } else {
-            let strings = keys
+            let all = keys
                 .iter()
                 .chain(argv)
-                .map(|item| self.lua.create_string(item));
-            let strings: Variadic<LuaString> = strings.collect::<mlua::Result<_>>()?;
-            self.lua.set_memory_limit(self.limits.memory)?;
-            sandbox.run.call((function, keys.len(), strings))
+                .map(|bytes| self.text(bytes).map(Either::Left));
+            let all = all.chain(std::iter::once(Ok(Either::Right(limit))));
+            let all: Variadic<Either<Text<'_>, Limited>> = all.collect::<mlua::Result<_>>()?;
+            sandbox.run.call((function, keys.len(), count, all))
         };
         self.lua.set_memory_limit(0)?;
         outcome
+    }
+
+    /// What puts these bytes on Lua's stack at the least cost.
+    fn text<'a>(&self, bytes: &'a [u8]) -> mlua::Result<Text<'a>> {
+        Ok(match std::str::from_utf8(bytes) {
+            Ok(text) => Either::Left(text),
+            Err(_) => Either::Right(self.lua.create_string(bytes)?),
+        })
     }
 
     fn strings(&self, items: &[&[u8]]) -> mlua::Result<Table> {
@@ -328,10 +363,9 @@ impl<H: Host> Vm<H> {
         Reply::error(out)
     }
 
-    /// Forgets all scripts.
-    pub(crate) fn flush(&mut self) {
-        self.scripts.clear();
-        let _ = self.lua.gc_collect();
+    /// The bounds it was made with.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// How many scripts are cached.
