@@ -48,7 +48,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .flags(Flags::NOSCRIPT)
         .acl(Acl::SCRIPTING)
         .since("2.6.0"),
-    CommandSpec::new("flush", -2, flush).flags(Flags::NOSCRIPT).acl(Acl::SCRIPTING).since("2.6.0"),
+    CommandSpec::new("flush", -2, flush)
+        .flags(Flags::NOSCRIPT)
+        .acl(Acl::SCRIPTING)
+        .since("2.6.0"),
     CommandSpec::unlocked("kill", 2, kill)
         .flags(Flags::NOSCRIPT.and(Flags::ALLOW_BUSY))
         .acl(Acl::SCRIPTING)
@@ -72,7 +75,9 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
     let count = args::int(argv[2])?;
     let rest = &argv[3..];
     if count > rest.len() as i64 {
-        return Err(CommandError::text("ERR Number of keys can't be greater than number of args"));
+        return Err(CommandError::text(
+            "ERR Number of keys can't be greater than number of args",
+        ));
     }
     if count < 0 {
         return Err(CommandError::text("ERR Number of keys can't be negative"));
@@ -80,7 +85,15 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
     let (keys, args) = rest.split_at(count as usize);
     let mut scripts = Scripts::take(ctx.db)?;
     let reply = match find(&mut scripts, argv[1], by) {
-        Ok(script) => scripts.run(ctx, &script, &Request { keys, args, read_only }),
+        Ok(script) => scripts.run(
+            ctx,
+            &script,
+            &Request {
+                keys,
+                args,
+                read_only,
+            },
+        ),
         Err(reply) => reply,
     };
     ctx.db.scripts = Some(scripts);
@@ -110,9 +123,11 @@ fn load(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn exists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let scripts = ctx.db.scripts.as_ref();
-    let found = argv[2..]
-        .iter()
-        .map(|sha| scripts.is_some_and(|scripts| scripts.find(sha).is_some()).into());
+    let found = argv[2..].iter().map(|sha| {
+        scripts
+            .is_some_and(|scripts| scripts.find(sha).is_some())
+            .into()
+    });
     Ok(Reply::Array(found.collect()))
 }
 
@@ -120,7 +135,11 @@ fn flush(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     match argv[2..] {
         [] => {}
         [mode] if args::is(mode, "SYNC") || args::is(mode, "ASYNC") => {}
-        _ => return Err(CommandError::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
+        _ => {
+            return Err(CommandError::text(
+                "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
+            ));
+        }
     }
     // The VM goes too: scripts change the settings of its libraries.
     ctx.db.scripts = None;
@@ -128,11 +147,15 @@ fn flush(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn kill(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
-    let running = session.keyspace().is_some_and(|keyspace| keyspace.script.request_kill());
+    let running = session
+        .keyspace()
+        .is_some_and(|keyspace| keyspace.script.request_kill());
     if running {
         Ok(Reply::OK)
     } else {
-        Err(CommandError::text("NOTBUSY No scripts in execution right now."))
+        Err(CommandError::text(
+            "NOTBUSY No scripts in execution right now.",
+        ))
     }
 }
 
@@ -194,7 +217,10 @@ mod tests {
         let refusal = "ERR Write commands are not allowed from read-only scripts. script: ";
         assert!(ask(&engine, &["EVAL_RO", body, "0"]).starts_with(refusal));
         assert_eq!(ask(&engine, &["EVAL", body, "0"]), "Int(0)");
-        let reply = ask(&engine, &["EVAL_RO", "return redis.call('PUBLISH','a')", "0"]);
+        let reply = ask(
+            &engine,
+            &["EVAL_RO", "return redis.call('PUBLISH','a')", "0"],
+        );
         assert!(reply.starts_with("ERR Wrong number of args calling Redis command"));
     }
 
@@ -203,17 +229,29 @@ mod tests {
         let engine = Engine::default();
         for (body, error) in [
             ("rawset(_G,'x',1)", "ERR Attempt to modify a readonly table"),
-            ("return rawset(_G,'x',1)", "ERR Attempt to modify a readonly table"),
+            (
+                "return rawset(_G,'x',1)",
+                "ERR Attempt to modify a readonly table",
+            ),
             ("return rawset({},nil,1)", "ERR table index is nil"),
             (
                 "return rawset(5,1,1)",
                 "ERR user_script:1: bad argument #1 to 'rawset' (table expected, got number)",
             ),
-            ("return rawset({})", "ERR user_script:1: bad argument #2 to 'rawset' (value expected)"),
+            (
+                "return rawset({})",
+                "ERR user_script:1: bad argument #2 to 'rawset' (value expected)",
+            ),
         ] {
             let reply = ask(&engine, &["EVAL", body, "0"]);
-            assert!(reply.starts_with(error) && reply.ends_with(", on @user_script:1."), "{reply}");
+            assert!(
+                reply.starts_with(error) && reply.ends_with(", on @user_script:1."),
+                "{reply}"
+            );
         }
-        assert_eq!(ask(&engine, &["EVAL", "return rawset({},1,7)[1]", "0"]), "Int(7)");
+        assert_eq!(
+            ask(&engine, &["EVAL", "return rawset({},1,7)[1]", "0"]),
+            "Int(7)"
+        );
     }
 }

@@ -25,7 +25,7 @@ use crate::effect::{Effects, Seq};
 use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
 use crate::random::Random;
-use crate::script::Scripts;
+use crate::script::{self, Scripts};
 use crate::value::{Collection, EMBEDDED, Slot, Table, Value, make_raw};
 
 /// Counts that INFO shows.
@@ -73,6 +73,8 @@ pub struct Db {
     pub(crate) stats: DbStats,
     pub(crate) commands: CommandStats,
     pub(crate) scripts: Option<Box<Scripts>>,
+    /// Of `math.random`; outlives the scripts.
+    pub(crate) script_random: script::Random,
     pub(crate) peak: usize,
 }
 

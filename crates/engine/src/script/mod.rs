@@ -37,6 +37,7 @@ use crate::session::{Client, Dialect, Protocol, Session};
 use shebang::Flags;
 use vm::{Host, Limits, RunOptions, Tick, Vm};
 
+pub(crate) use sandbox::Random;
 pub(crate) use vm::{Script, sha1_hex};
 
 /// Microseconds after which the host is told to move its other tasks away.
@@ -54,8 +55,9 @@ pub(crate) struct Scripts {
     run: Run,
 }
 
-fn start(limits: Limits) -> Result<Vm<Run>, CommandError> {
-    Vm::new(limits).map_err(|error| format!("ERR cannot start the script engine: {error}").into())
+fn start(limits: Limits, random: Random) -> Result<Vm<Run>, CommandError> {
+    Vm::new(limits, random)
+        .map_err(|error| format!("ERR cannot start the script engine: {error}").into())
 }
 
 /// One request to run a script.
@@ -74,14 +76,20 @@ impl Scripts {
         if let Some(scripts) = db.scripts.take() {
             return Ok(scripts);
         }
-        let limits = Limits { memory: db.settings.script_memory, ..Limits::default() };
-        Ok(Box::new(Scripts { vm: start(limits)?, run: Run(Some(Box::default())) }))
+        let limits = Limits {
+            memory: db.settings.script_memory,
+            ..Limits::default()
+        };
+        Ok(Box::new(Scripts {
+            vm: start(limits, db.script_random.clone())?,
+            run: Run(Some(Box::default())),
+        }))
     }
 
     /// Compiles and caches a script.
     pub(crate) fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
         if self.vm.len() >= MOST_SCRIPTS && !self.vm.exists(&sha1_hex(body)) {
-            self.vm = start(self.vm.limits())?;
+            self.vm = start(self.vm.limits(), self.vm.random())?;
         }
         self.vm.load(body)
     }
@@ -99,14 +107,21 @@ impl Scripts {
     }
 
     /// Runs a script as one atomic unit, or as a part of the unit around it.
-    pub(crate) fn run(&mut self, ctx: &mut Ctx<'_>, script: &Script, request: &Request<'_>) -> Reply {
+    pub(crate) fn run(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        script: &Script,
+        request: &Request<'_>,
+    ) -> Reply {
         let flags = script.flags();
         let mut read_only = request.read_only;
         let mut allow_oom = false;
         if let Some(flags) = flags {
             allow_oom = flags.contains(Flags::ALLOW_OOM) || flags.contains(Flags::NO_WRITES);
             if request.read_only && !flags.contains(Flags::NO_WRITES) {
-                return Reply::error("ERR Can not execute a script with write flag using *_ro command.");
+                return Reply::error(
+                    "ERR Can not execute a script with write flag using *_ro command.",
+                );
             }
             read_only |= flags.contains(Flags::NO_WRITES);
             if !allow_oom && crate::evict::is_full(ctx.db) {
@@ -127,8 +142,12 @@ impl Scripts {
         };
         state.begin(ctx, flags, request, read_only, allow_oom);
         ctx.keyspace.script.start();
-        let options = RunOptions { truncate_numbers: upstash };
-        let reply = self.vm.run(script, request.keys, request.args, options, &mut self.run);
+        let options = RunOptions {
+            truncate_numbers: upstash,
+        };
+        let reply = self
+            .vm
+            .run(script, request.keys, request.args, options, &mut self.run);
         ctx.keyspace.script.finish();
         if ctx.keyspace.data.is_busy() {
             ctx.keyspace.data.set_busy(false);
@@ -254,7 +273,9 @@ impl State {
 
 impl Host for Run {
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply {
-        let Some(state) = self.0.as_deref_mut() else { return Reply::Null };
+        let Some(state) = self.0.as_deref_mut() else {
+            return Reply::Null;
+        };
         if let Some(refusal) = state.undeclared(argv) {
             return refusal;
         }
@@ -264,14 +285,24 @@ impl Host for Run {
         let (Some(engine), Some(keyspace)) = (&state.engine, &state.keyspace) else {
             return Reply::Null;
         };
-        state.session.protocol = if resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
-        let mut ctx =
-            Ctx { engine, keyspace, db: &mut state.db, session: &mut state.session };
+        state.session.protocol = if resp3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        };
+        let mut ctx = Ctx {
+            engine,
+            keyspace,
+            db: &mut state.db,
+            session: &mut state.session,
+        };
         call_scripted(&mut ctx, argv, state.read_only, state.allow_oom)
     }
 
     fn tick(&mut self) -> Tick {
-        let Some(state) = self.0.as_deref_mut() else { return Tick::Continue };
+        let Some(state) = self.0.as_deref_mut() else {
+            return Tick::Continue;
+        };
         let (Some(engine), Some(keyspace)) = (&state.engine, &state.keyspace) else {
             return Tick::Continue;
         };

@@ -43,8 +43,8 @@ pub(crate) fn build(
     redis: Table,
     limit: usize,
     killed: Arc<AtomicBool>,
+    random: &Random,
 ) -> Result<Sandbox> {
-    let random = Random::default();
     let host = lua.create_table()?;
     // Where an error is caught for good: no kill goes past it.
     host.raw_set(
@@ -216,9 +216,9 @@ fn repeat(lua: &Lua, values: &[Value], limit: usize) -> Result<Value> {
 }
 
 /// The 48-bit linear congruential generator of `lrand48`. As in Redis, it begins
-/// where the C library's does and goes on from run to run.
-#[derive(Clone)]
-struct Random(Arc<AtomicU64>);
+/// where the C library's does and goes on from run to run, and from VM to VM.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(Arc<AtomicU64>);
 
 impl Default for Random {
     fn default() -> Self {

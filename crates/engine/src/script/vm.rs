@@ -25,7 +25,7 @@ use sha1::{Digest, Sha1};
 use super::convert::Fields;
 use super::library::{self, Shared};
 use super::raise;
-use super::sandbox::{self, Sandbox};
+use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
 use crate::reply::Reply;
 
@@ -131,6 +131,7 @@ impl IntoLua for Limited {
 
 /// See the module.
 pub(crate) struct Vm<H: Host> {
+    random: Random,
     lua: Lua,
     shared: Arc<Mutex<Shared<H>>>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
@@ -151,7 +152,7 @@ impl<H: Host> std::fmt::Debug for Vm<H> {
 
 impl<H: Host> Vm<H> {
     /// A VM without scripts. Fails only when memory does.
-    pub(crate) fn new(limits: Limits) -> mlua::Result<Self> {
+    pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
         let shared = Arc::new(Mutex::new(Shared {
             memory: limits.memory,
@@ -161,13 +162,14 @@ impl<H: Host> Vm<H> {
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
         let killed = Arc::clone(&shared.lock().killed);
-        let sandbox = sandbox::build(&lua, redis, limits.memory, killed)?;
+        let sandbox = sandbox::build(&lua, redis, limits.memory, killed, &random)?;
         let watched = Arc::clone(&shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
             move |_, _| watched.lock().tick().map(|()| VmState::Continue),
         )?;
         Ok(Vm {
+            random,
             fields: Fields::new(&lua)?,
             lua,
             shared,
@@ -366,6 +368,11 @@ impl<H: Host> Vm<H> {
     /// The bounds it was made with.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The generator of `math.random`, for the next VM to go on with.
+    pub(crate) fn random(&self) -> Random {
+        self.random.clone()
     }
 
     /// How many scripts are cached.

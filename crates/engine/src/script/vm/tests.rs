@@ -52,10 +52,13 @@ impl Host for Toy {
 }
 
 fn vm() -> Vm<Toy> {
-    Vm::new(Limits {
-        memory: 32 << 20,
-        interval: 1000,
-    })
+    Vm::new(
+        Limits {
+            memory: 32 << 20,
+            interval: 1000,
+        },
+        Random::default(),
+    )
     .unwrap()
 }
 
