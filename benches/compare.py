@@ -150,15 +150,17 @@ def rest(rounds, scale):
     bare = Server("bare hyper", [str(TARGET / "release/examples/bare_hyper"),
                                  f"127.0.0.1:{bare_port}"], bare_port)
     peers, backend = [], None
-    peer_script = ROOT / "tests/clients/js/node_modules/@humanwhocodes/upstash-redis-server"
+    peer_script = folder / "peer/node_modules/@humanwhocodes/upstash-redis-server/dist/server.js"
+    if not peer_script.exists():
+        print("(the npm peer is left out: npm ci --prefix benches/peer)\n")
     cli(ours, "set", "bench:value", "x" * 100)
     try:
         if peer_script.exists():
             backend, port = redis(), free_port()
             cli(backend, "set", "bench:value", "x" * 100)
-            env = dict(os.environ, UPSTASH_REDIS_REST_TOKEN="bench", PORT=str(port),
+            env = dict(os.environ, URS_TOKEN="bench", PORT=str(port),
                        REDIS_URL=f"redis://:bench@127.0.0.1:{backend.port}")
-            process = subprocess.Popen(["node", str(folder / "npm_peer.mjs")], env=env, cwd=ROOT,
+            process = subprocess.Popen(["node", str(peer_script)], env=env, cwd=ROOT,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait_for(port)
             peers.append((process, port))
