@@ -220,6 +220,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells the host that what runs now runs long.
+    pub(crate) fn announce_long_unit(&self) {
+        if let Some(announce) = &self.0.on_long_unit {
+            announce();
+        }
+    }
+
     pub(crate) fn settings_version(&self) -> u64 {
         self.0.settings_version.load(Ordering::Acquire)
     }

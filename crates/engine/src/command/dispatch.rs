@@ -21,7 +21,7 @@ use crate::reply::Reply;
 use crate::session::{Dialect, Protocol, Role, Session};
 
 /// Elements above which a `LONG` command is announced to the host.
-const LONG_ELEMENTS: usize = 20_000;
+pub(super) const LONG_ELEMENTS: usize = 20_000;
 
 /// A request after its checks.
 enum Prepared {
@@ -252,10 +252,10 @@ impl<'a> Batch<'a> {
             return refusal;
         }
         if command.spec.flags.has(Flags::LONG)
-            && let Some(announce) = &self.engine.0.on_long_unit
+            && self.engine.0.on_long_unit.is_some()
             && self.weight(command, argv) > LONG_ELEMENTS
         {
-            announce();
+            self.engine.announce_long_unit();
         }
         session
             .client

@@ -313,9 +313,7 @@ impl Host for Run {
         let elapsed = engine.now_micros().saturating_sub(state.db.now_us);
         if elapsed > LONG_RUN_US && !state.announced {
             state.announced = true;
-            if let Some(announce) = &engine.0.on_long_unit {
-                announce();
-            }
+            engine.announce_long_unit();
         }
         if elapsed > state.db.settings.busy_reply_threshold.saturating_mul(1000)
             && !keyspace.data.is_busy()

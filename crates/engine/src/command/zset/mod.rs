@@ -13,6 +13,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use super::dispatch::LONG_ELEMENTS;
 use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::engine::Engine;
@@ -22,9 +23,6 @@ use crate::reply::Reply;
 use crate::value::{Bound, Collection, LexBound, ZSet, ZSetLimits, float};
 
 type Handler = fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome;
-
-/// Members above which a walk is announced to the host.
-const LONG_WALK: usize = 20_000;
 
 const fn write(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
     CommandSpec::new(name, arity, handler)
@@ -101,10 +99,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 
 /// Tells the host that `members` are about to be walked, if they are many.
 fn announce(engine: &Engine, members: usize) {
-    if members > LONG_WALK
-        && let Some(announce) = &engine.0.on_long_unit
-    {
-        announce();
+    if members > LONG_ELEMENTS {
+        engine.announce_long_unit();
     }
 }
 

@@ -124,7 +124,10 @@ fn only_long_walks_are_announced() {
         ..Options::default()
     });
     let mut session = engine.session();
-    for chunk in (0..super::LONG_WALK + 100).collect::<Vec<_>>().chunks(1000) {
+    for chunk in (0..super::LONG_ELEMENTS + 100)
+        .collect::<Vec<_>>()
+        .chunks(1000)
+    {
         let pairs: Vec<_> = chunk.iter().map(|n| format!("{n} m{n}")).collect();
         run(
             &engine,
