@@ -35,7 +35,7 @@ macro_rules! bits {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct $type(u32);
 
-        #[allow(non_upper_case_globals)]
+        #[allow(non_upper_case_globals, reason = "members are named as the table writes them")]
         impl $type {
             bits!(@each 0, $($(#[$item])* $name,)*);
 
