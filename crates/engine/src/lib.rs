@@ -1,5 +1,5 @@
 //! The embedded data engine: keyspaces, values, commands, scripts, pub/sub and
-//! expiry; no sockets, no HTTP, no threads of its own.
+//! expiry; no sockets, no HTTP.
 //!
 //! An [`Engine`] finds a [`keyspace::Keyspace`] by token, a [`session::Session`]
 //! carries what one caller keeps between commands, and every command takes the
@@ -26,6 +26,7 @@ pub mod error;
 mod evict;
 mod expiry;
 pub mod glob;
+pub mod journal;
 pub mod keyspace;
 pub mod pubsub;
 pub mod random;

@@ -5,6 +5,7 @@
 //! in parallel. What must answer while the lock is held (SCRIPT KILL, /live,
 //! metrics) is kept beside it.
 
+mod class;
 mod db;
 mod lock;
 mod record;
@@ -16,6 +17,7 @@ mod undo;
 mod unit;
 mod watch;
 
+pub use class::{Class, Durability};
 pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub use record::{Expire, Key, Record, StrRef};
