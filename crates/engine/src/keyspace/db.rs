@@ -89,18 +89,15 @@ impl Default for HashKeys {
 }
 
 impl Db {
-    /// An empty database; `seed` decides hashing and every random choice.
-    pub fn new(seed: u64, settings: Arc<Settings>, log_effects: bool) -> Self {
+    /// An empty database; `seed` decides hashing and every random choice, `effects`
+    /// whether what units do is kept for the journal.
+    pub fn new(seed: u64, settings: Arc<Settings>, effects: Effects) -> Self {
         let mut random = Random::new(seed);
         let hasher =
             RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
         Db {
             hasher: HashKeys(hasher),
-            effects: if log_effects {
-                Effects::default()
-            } else {
-                Effects::discarding()
-            },
+            effects,
             settings,
             random,
             ..Db::default()
