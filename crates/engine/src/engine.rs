@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::effect::{EffectSink, MemorySink};
-use crate::keyspace::{Db, Keyspace};
+use crate::keyspace::{Class, Db, Keyspace};
 use crate::random::Random;
 use crate::session::{Client, Dialect, Principal, Role, Session};
 
@@ -115,7 +115,8 @@ impl Engine {
         }
         let seed = self.0.seeds.lock().next();
         let db = Db::new(seed, self.settings(), self.0.sink.wants_effects());
-        let keyspace = Arc::new(Keyspace::new(keyspaces.len() as u32, name.to_owned(), db));
+        let (id, class) = (keyspaces.len() as u32, Class::default());
+        let keyspace = Arc::new(Keyspace::new(id, name.to_owned(), class, db));
         keyspaces.push(keyspace.clone());
         keyspace
     }

@@ -37,6 +37,8 @@ pub struct Keyspace {
     pub id: u32,
     /// Its name.
     pub name: String,
+    /// What it promises.
+    pub class: Class,
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
     pub(crate) script: RunningScript,
@@ -80,10 +82,11 @@ impl RunningScript {
 }
 
 impl Keyspace {
-    pub(crate) fn new(id: u32, name: String, db: Db) -> Self {
+    pub(crate) fn new(id: u32, name: String, class: Class, db: Db) -> Self {
         Keyspace {
             id,
             name,
+            class,
             data: Lock::new(db),
             hub: Hub::default(),
             script: RunningScript::default(),
