@@ -65,6 +65,21 @@ impl Db {
         self.unlink(hash, key);
     }
 
+    /// Puts a record in, over one with its key, as it was on a disk: no undo,
+    /// no effect, no watch, no count of changes. Answers whether there was one.
+    pub fn restore_record(&mut self, record: Box<Record>) -> bool {
+        let hash = self.hash(&record.key);
+        let replaced = self.detach(hash, &record.key).is_some();
+        self.link(hash, record);
+        replaced
+    }
+
+    /// The counterpart of [`Db::restore_record`]: takes the key out without a
+    /// trace. Answers whether there was one.
+    pub fn forget(&mut self, key: &[u8]) -> bool {
+        self.detach(self.hash(key), key).is_some()
+    }
+
     pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {
         self.used += record.bytes();
         self.deadlines.insert(record.deadline, hash);

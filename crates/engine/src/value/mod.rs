@@ -98,6 +98,13 @@ pub(crate) fn make_raw(text: &mut Vec<u8>) {
     }
 }
 
+/// Whether no two of them are the same.
+fn all_differ<'a>(items: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut items: Vec<&[u8]> = items.collect();
+    items.sort_unstable();
+    items.array_windows().all(|[a, b]| a != b)
+}
+
 /// Elements of a value, or kibibytes of a string: how long a walk over it is.
 pub(crate) fn weight(value: &Value) -> usize {
     match value {

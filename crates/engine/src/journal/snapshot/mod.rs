@@ -1,4 +1,14 @@
 //! Snapshots: the state of each keyspace at a cut (docs/journal.md).
+//!
+//! - [`record`]: a key with its value as bytes;
+//! - [`block`]: the parts of the file, the same for reading and writing;
+//! - [`read`]: whether a file is a whole snapshot, and what is in it.
+
+pub mod block;
+pub mod read;
+pub mod record;
+
+pub use read::{Damage, Part, Summary, load, verify};
 
 use crate::effect::Seq;
 use crate::keyspace::Class;
