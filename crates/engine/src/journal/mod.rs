@@ -109,6 +109,8 @@ pub(crate) struct Start {
     pub(crate) last: Seq,
     /// Bytes of frames since the last snapshot.
     pub(crate) log_bytes: u64,
+    /// Bytes of that.
+    pub(crate) snapshot_bytes: u64,
 }
 
 /// The running journal. Dropping it writes and syncs what is queued.
@@ -117,8 +119,9 @@ pub struct Journal {
     spares: Arc<Spares>,
     storage: Arc<dyn Storage>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Bytes of the last snapshot, for the decision to make the next.
-    pub(crate) snapshot_bytes: AtomicU64,
+    id: LogId,
+    /// Bytes of the last snapshot.
+    snapshot_bytes: AtomicU64,
 }
 
 impl Journal {
@@ -130,12 +133,13 @@ impl Journal {
             shared.clone(),
             options.segment_size,
         ));
+        let id = start.watermark.log();
         let mut log = Log {
             storage: start.storage.clone(),
             clock: start.clock,
             shared: shared.clone(),
             spares: spares.clone(),
-            id: start.watermark.log(),
+            id,
             random: start.random,
             watermark: start.watermark,
             segment_size: options.segment_size,
@@ -155,7 +159,8 @@ impl Journal {
             spares,
             storage: start.storage,
             threads: Mutex::new(threads),
-            snapshot_bytes: AtomicU64::new(0),
+            id,
+            snapshot_bytes: AtomicU64::new(start.snapshot_bytes),
         })
     }
 
@@ -196,6 +201,17 @@ impl Journal {
         self.shared.durable.wait_blocking(seq, patience)
     }
 
+    /// Makes everything up to `seq` durable, whatever the policy.
+    pub(crate) fn sync_blocking(&self, seq: Seq) -> io::Result<()> {
+        if self.durable() < seq {
+            self.request_sync();
+        }
+        match self.wait_blocking(seq, None) {
+            Some(Err(lost)) => Err(io::Error::other(lost)),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes what was written so far durable soon, whatever the policy.
     pub fn request_sync(&self) {
         self.shared.request_sync();
@@ -229,8 +245,13 @@ impl Journal {
     }
 
     /// Removes what a snapshot with this lowest cut, durable now and of so many
-    /// bytes, stands for.
-    pub(crate) fn discard_before(&self, cut: Seq, snapshot_bytes: u64) -> io::Result<()> {
+    /// bytes, stands for: `log_bytes` of the log.
+    pub(crate) fn discard_before(
+        &self,
+        cut: Seq,
+        snapshot_bytes: u64,
+        log_bytes: u64,
+    ) -> io::Result<()> {
         let names = self.storage.list()?;
         let mut segments: Vec<Seq> = names
             .iter()
@@ -252,13 +273,25 @@ impl Journal {
         }
         self.storage.sync_folder()?;
         self.snapshot_bytes.store(snapshot_bytes, Ordering::Relaxed);
-        self.shared.log_bytes.store(0, Ordering::Relaxed);
+        self.shared
+            .log_bytes
+            .fetch_sub(log_bytes, Ordering::Relaxed);
         Ok(())
     }
 
     /// Bytes of frames since the last snapshot.
     pub fn log_bytes(&self) -> u64 {
         self.shared.log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the last snapshot, which decide when the next is due.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The name of its files' log.
+    pub fn id(&self) -> LogId {
+        self.id
     }
 
     /// Where its files are.

@@ -1,0 +1,9 @@
+//! What an engine does with a journal: it is filled from it, it makes snapshots,
+//! and it commits the latest values of keyspaces that keep no history.
+
+mod commit;
+mod restore;
+mod save;
+
+pub(crate) use commit::commit_latest;
+pub use save::{SaveError, Saved, Saves};
