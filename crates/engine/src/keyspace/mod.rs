@@ -6,6 +6,7 @@
 //! metrics) is kept beside it.
 
 mod class;
+mod cut;
 mod db;
 mod lock;
 mod record;
@@ -18,6 +19,7 @@ mod unit;
 mod watch;
 
 pub use class::{Class, Durability};
+pub use cut::{Rest, Walk};
 pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub use record::{Expire, Key, Record, StrRef};

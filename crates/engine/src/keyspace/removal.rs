@@ -81,11 +81,12 @@ impl Db {
     }
 
     pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {
+        self.preserve(hash);
         self.used += record.bytes();
         self.deadlines.insert(record.deadline, hash);
         let hasher = &self.hasher;
         self.table
-            .insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
+            .insert_unique(hash, record, |record| hasher.of(&record.key));
     }
 
     pub(super) fn unlink(&mut self, hash: u64, key: &[u8]) {
@@ -98,11 +99,12 @@ impl Db {
     }
 
     pub(super) fn detach(&mut self, hash: u64, key: &[u8]) -> Option<Box<Record>> {
+        self.preserve(hash);
         let hasher = &self.hasher;
         let record = self.table.remove(
             hash,
             |record| *record.key == *key,
-            |record| hasher.0.hash_one(&*record.key),
+            |record| hasher.of(&record.key),
         )?;
         self.used -= record.bytes();
         self.deadlines.remove(record.deadline, hash);

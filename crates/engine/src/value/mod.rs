@@ -16,6 +16,7 @@ mod zset;
 
 pub use hash::{Hash, HashLimits};
 pub use set::{Member, Set, SetLimits};
+pub(crate) use table::position;
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
