@@ -61,18 +61,7 @@ impl Effects {
 
     /// Each command's arguments.
     pub fn iter(&self) -> impl Iterator<Item = Vec<&[u8]>> {
-        let mut rest = self.bytes.as_slice();
-        std::iter::from_fn(move || {
-            let count = take_u32(&mut rest)?;
-            (0..count)
-                .map(|_| {
-                    let length = take_u32(&mut rest)? as usize;
-                    let (arg, tail) = rest.split_at_checked(length)?;
-                    rest = tail;
-                    Some(arg)
-                })
-                .collect()
-        })
+        commands(&self.bytes)
     }
 
     /// A place to return to with [`Effects::truncate`].
@@ -90,6 +79,37 @@ impl Effects {
         self.bytes.shrink_to(64 * 1024);
         self.count = 0;
     }
+}
+
+/// The commands in the flat bytes of [`Effects::as_bytes`], each as its
+/// arguments; `None` unless the bytes are commands of at least one argument to
+/// the last byte. Takes any bytes and allocates one command at a time.
+pub fn decode(bytes: &[u8]) -> Option<impl Iterator<Item = Vec<&[u8]>>> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = take_u32(&mut rest)?;
+        if count == 0 {
+            return None;
+        }
+        for _ in 0..count {
+            take_arg(&mut rest)?;
+        }
+    }
+    Some(commands(bytes))
+}
+
+fn commands(mut rest: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    std::iter::from_fn(move || {
+        let count = take_u32(&mut rest)?;
+        (0..count).map(|_| take_arg(&mut rest)).collect()
+    })
+}
+
+fn take_arg<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take_u32(rest)? as usize;
+    let (arg, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    Some(arg)
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
@@ -140,5 +160,21 @@ mod tests {
         effects.truncate(mark);
         let all: Vec<_> = effects.iter().collect();
         assert_eq!(all, vec![vec![&b"SET"[..], b"k", b""]]);
+    }
+
+    #[test]
+    fn bytes_decode_to_the_last_or_not_at_all() {
+        let mut effects = Effects::default();
+        effects.push(&[b"SET", b"k", b""]);
+        effects.push(&[b"DEL", b"x"]);
+        let bytes = effects.as_bytes();
+        let all: Vec<_> = decode(bytes).unwrap().collect();
+        assert_eq!(all, effects.iter().collect::<Vec<_>>());
+        let whole: Vec<usize> = (0..bytes.len())
+            .filter(|end| decode(&bytes[..*end]).is_some())
+            .collect();
+        assert_eq!(whole, [0, 4 + 3 * 4 + 4], "only between commands");
+        assert!(decode(&[0; 4]).is_none(), "a command without a name");
+        assert!(decode(&[0xff; 64]).is_none());
     }
 }
