@@ -134,8 +134,16 @@ impl Engine {
         }
     }
 
-    pub(crate) fn set_journal(&self, journal: &Arc<Journal>) {
+    pub(crate) fn begin_journal(&self, journal: &Arc<Journal>) {
         let _ = self.0.journal.set(journal.clone());
+        let mut settings = self.0.settings.write();
+        *settings = Arc::new(Settings {
+            appendonly: true,
+            fsync: journal.fsync(),
+            ..(**settings).clone()
+        });
+        drop(settings);
+        self.0.settings_version.fetch_add(1, Ordering::Release);
         self.set_sink(Arc::new(journal.clone()));
     }
 
@@ -292,7 +300,7 @@ impl Engine {
     }
 
     /// A session that repeats what was done; unlisted, of no keyspace yet.
-    pub(crate) fn replaying_session(&self) -> Session {
+    pub(crate) fn replaying_session() -> Session {
         let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
         Session::new(client, Dialect::Redis, None)
     }

@@ -59,7 +59,12 @@ impl Engine {
             }
         };
         let reply = batch.run(session, argv);
-        (reply, batch.seq())
+        let seq = batch.seq();
+        drop(batch);
+        match session.take_blocked() {
+            None => (reply, seq),
+            Some(blocked) => (self.unblock_thread(&blocked), seq),
+        }
     }
 
     /// The answer, where the command needs no lock or is refused; `None` where

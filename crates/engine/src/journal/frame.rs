@@ -4,7 +4,8 @@
 //! [`finish`], under its keyspace's lock; the writer thread seals it (lag and
 //! crc) in place, so that nothing is copied twice.
 
-use crate::effect::Seq;
+use crate::effect::{self, Seq};
+use crate::keyspace::Class;
 
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER: usize = 32;
@@ -58,6 +59,23 @@ pub struct Frame<'a> {
     pub durable: Seq,
     /// The payload.
     pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Whether the payload is one of its kind, to the last byte.
+    pub fn is_well_formed(&self) -> bool {
+        match self.kind {
+            FrameKind::Effects => effect::decode(self.payload).is_some(),
+            FrameKind::Keyspace => self.keyspace_payload().is_some(),
+            FrameKind::Values => true,
+        }
+    }
+
+    /// Class and name that a frame of the kind keyspace gives its keyspace.
+    pub fn keyspace_payload(&self) -> Option<(Class, &'a str)> {
+        let (class, name) = self.payload.split_first()?;
+        Some((Class::from_byte(*class)?, std::str::from_utf8(name).ok()?))
+    }
 }
 
 /// Bytes that a payload of this length takes in a segment.
@@ -116,13 +134,36 @@ pub fn seq_at(bytes: &[u8]) -> Option<Seq> {
 
 /// The valid frame at the start of `bytes` and its size.
 pub fn read(bytes: &[u8], salt: u64) -> Option<(Frame<'_>, usize)> {
-    let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER>()?;
-    let length = u32_at(header, 0) as usize;
-    let payload = rest.get(..length).filter(|payload| !payload.is_empty())?;
-    let kind = FrameKind::of(header[28])?;
-    if checksum(salt, header, payload) != u32_at(header, 4) {
+    let claim = claim(bytes)?;
+    let payload = bytes.get(FRAME_HEADER..)?.get(..claim.length)?;
+    if checksum(salt, claim.header, payload) != u32_at(claim.header, 4) {
         return None;
     }
+    let frame = Frame {
+        seq: claim.seq,
+        now_ms: u64_at(claim.header, 16),
+        keyspace: u32_at(claim.header, 24),
+        kind: claim.kind,
+        durable: claim.durable,
+        payload,
+    };
+    Some((frame, frame_size(claim.length)))
+}
+
+/// What bytes say that could be the header of a frame.
+pub(super) struct Claim<'a> {
+    header: &'a [u8; FRAME_HEADER],
+    kind: FrameKind,
+    pub(super) length: usize,
+    pub(super) seq: Seq,
+    pub(super) durable: Seq,
+}
+
+/// What the start of `bytes` says if it is a frame's header.
+pub(super) fn claim(bytes: &[u8]) -> Option<Claim<'_>> {
+    let header = bytes.first_chunk::<FRAME_HEADER>()?;
+    let length = u32_at(header, 0) as usize;
+    let kind = FrameKind::of(header[28]).filter(|_| length > 0)?;
     let seq = u64_at(header, 8);
     let lag = u32::from_le_bytes([header[29], header[30], header[31], 0]);
     let durable = if u64::from(lag) == LAG_MAX {
@@ -130,24 +171,34 @@ pub fn read(bytes: &[u8], salt: u64) -> Option<(Frame<'_>, usize)> {
     } else {
         seq.saturating_sub(u64::from(lag))
     };
-    let frame = Frame {
-        seq: Seq(seq),
-        now_ms: u64_at(header, 16),
-        keyspace: u32_at(header, 24),
+    Some(Claim {
+        header,
         kind,
+        length,
+        seq: Seq(seq),
         durable: Seq(durable),
-        payload,
-    };
-    Some((frame, frame_size(length)))
+    })
+}
+
+impl Claim<'_> {
+    /// Whether it is true, given the checksum of the payload alone.
+    pub(super) fn holds(&self, salt: u64, payload: u32) -> bool {
+        let header = header_checksum(salt, self.header);
+        crc32c::crc32c_combine(header, payload, self.length) == u32_at(self.header, 4)
+    }
 }
 
 fn checksum(salt: u64, header: &[u8; FRAME_HEADER], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(header_checksum(salt, header), payload)
+}
+
+fn header_checksum(salt: u64, header: &[u8; FRAME_HEADER]) -> u32 {
     // One call over header fields gathered on the stack, one over the payload.
     let mut fixed = [0; 8 + 4 + 24];
     fixed[..8].copy_from_slice(&salt.to_le_bytes());
     fixed[8..12].copy_from_slice(&header[..4]);
     fixed[12..].copy_from_slice(&header[8..]);
-    crc32c::crc32c_append(crc32c::crc32c(&fixed), payload)
+    crc32c::crc32c(&fixed)
 }
 
 fn u32_at(header: &[u8; FRAME_HEADER], at: usize) -> u32 {

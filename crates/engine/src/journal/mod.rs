@@ -9,13 +9,18 @@
 //! - [`snapshot`]: the state at a cut;
 //! - `queue`: where callers leave frames; `writer`: the thread that takes them;
 //!   `log`: the segment it writes to; `spare`: the one allocated ahead;
-//!   `waiters`: who waits for a sync.
+//!   `waiters`: who waits for a sync;
+//! - [`scan`]: a segment's frames, and what stands where they stop;
+//! - [`recover`]: from the files to the state, at start.
 //!
 //! Cost to a caller: one lock and one copy of its effects.
 
 pub mod frame;
 mod log;
+mod quarantine;
 mod queue;
+pub mod recover;
+pub mod scan;
 pub mod segment;
 pub mod snapshot;
 mod spare;
@@ -47,8 +52,11 @@ use writer::Writer;
 pub use queue::Health;
 pub use waiters::Lost;
 
+/// Stands in a folder while a backup is restored into it.
+pub const RESTORING: &str = "restoring";
+
 /// Names the files that belong together: random, made with the folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub [u8; 16]);
 
 /// When the log is synced.
@@ -100,7 +108,7 @@ impl Default for JournalOptions {
 }
 
 /// Where a journal goes on.
-pub(crate) struct Start {
+pub(crate) struct Begin {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
@@ -126,7 +134,7 @@ pub struct Journal {
 
 impl Journal {
     /// Begins a segment behind what is there, and starts the threads.
-    pub(crate) fn start(start: Start, options: JournalOptions) -> io::Result<Self> {
+    pub(crate) fn start(start: Begin, options: JournalOptions) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(start.last, options.fsync, start.log_bytes));
         let spares = Arc::new(Spares::new(
             start.storage.clone(),
@@ -277,6 +285,11 @@ impl Journal {
             .log_bytes
             .fetch_sub(log_bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.lock().bytes.len()
     }
 
     /// Bytes of frames since the last snapshot.

@@ -42,14 +42,30 @@ impl SegmentHeader {
 
     /// The header in these bytes, if they are a valid one.
     pub fn read(bytes: &[u8; SEGMENT_HEADER]) -> Option<Self> {
-        check_header(bytes, MAGIC, VERSION)?;
-        Some(SegmentHeader {
+        Self::check(bytes).ok()
+    }
+
+    /// The header in these bytes, or why they are none.
+    pub fn check(bytes: &[u8; SEGMENT_HEADER]) -> Result<Self, HeaderRefusal> {
+        check_header(bytes, MAGIC, VERSION).ok_or_else(|| refusal(bytes, MAGIC))?;
+        Ok(SegmentHeader {
             log: log_id_at(bytes),
             first: Seq(u64_at(bytes, 32)),
             made_ms: u64_at(bytes, 40),
             salt: u64_at(bytes, 48),
         })
     }
+}
+
+/// Why bytes are not taken for a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderRefusal {
+    /// No header, or a damaged one.
+    #[error("the header is damaged")]
+    Damaged,
+    /// A header of a version that this build does not know.
+    #[error("the file is of version {0}, which this build does not read")]
+    Version(u32),
 }
 
 /// The name of the segment whose first frame is `first`.
@@ -84,6 +100,17 @@ pub(super) fn check_header(
         && bytes.starts_with(&magic)
         && bytes.get(8..12) == Some(&version.to_le_bytes()[..]);
     same.then_some(())
+}
+
+/// Why `bytes`, which are no header of a known version, are none.
+pub(super) fn refusal(bytes: &[u8; SEGMENT_HEADER], magic: [u8; 8]) -> HeaderRefusal {
+    let mut version = [0; 4];
+    version.copy_from_slice(&bytes[8..12]);
+    let version = u32::from_le_bytes(version);
+    match check_header(bytes, magic, version) {
+        Some(()) => HeaderRefusal::Version(version),
+        None => HeaderRefusal::Damaged,
+    }
 }
 
 pub(super) fn log_id_at(bytes: &[u8; SEGMENT_HEADER]) -> LogId {

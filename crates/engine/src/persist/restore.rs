@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use crate::command::Batch;
-use crate::effect::Seq;
 use crate::engine::Engine;
 use crate::journal::frame::{Frame, FrameKind};
+use crate::journal::recover::Restore;
 use crate::journal::snapshot::{Section, record};
 use crate::keyspace::{Class, Keyspace, Record};
 use crate::session::Session;
@@ -18,60 +18,22 @@ use crate::session::Session;
 pub(crate) struct Restorer<'e> {
     engine: &'e Engine,
     session: Session,
-    /// By number of the keyspace: units up to here are in its section.
-    cuts: Vec<Seq>,
-    /// The one of the last frame.
+    /// The one of the last record or frame.
     current: Option<Arc<Keyspace>>,
+    progress: Progress<'e>,
 }
 
+/// Hears how many bytes are done, of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
 impl<'e> Restorer<'e> {
-    pub(crate) fn new(engine: &'e Engine) -> Self {
+    pub(crate) fn new(engine: &'e Engine, progress: Progress<'e>) -> Self {
         Restorer {
             engine,
-            session: engine.replaying_session(),
-            cuts: Vec::new(),
+            session: Engine::replaying_session(),
             current: None,
+            progress,
         }
-    }
-
-    pub(crate) fn section(&mut self, section: Section<'_>) -> Result<(), String> {
-        let keyspace = self.declare(section.keyspace, section.class, section.name)?;
-        let at = section.keyspace as usize;
-        self.cuts
-            .resize(self.cuts.len().max(at + 1), Seq::default());
-        if let Some(cut) = self.cuts.get_mut(at) {
-            *cut = section.cut;
-        }
-        self.current = Some(keyspace);
-        Ok(())
-    }
-
-    pub(crate) fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
-        let keyspace = self.keyspace(keyspace)?;
-        let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
-        db.restore_record(record);
-        Ok(())
-    }
-
-    pub(crate) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
-        if frame.kind == FrameKind::Keyspace {
-            let (class, name) = frame.payload.split_first().ok_or("an empty declaration")?;
-            let class = Class::from_byte(*class).ok_or("an unknown class of keyspace")?;
-            let name = std::str::from_utf8(name).map_err(|error| error.to_string())?;
-            return self.declare(frame.keyspace, class, name).map(drop);
-        }
-        let cut = self.cuts.get(frame.keyspace as usize);
-        if cut.is_some_and(|cut| frame.seq <= *cut) {
-            return Ok(());
-        }
-        let keyspace = self.keyspace(frame.keyspace)?;
-        if frame.kind == FrameKind::Values {
-            return restore_values(&keyspace, frame.payload);
-        }
-        let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
-        self.session
-            .set_principal(Some(self.engine.owner_of(&keyspace)));
-        Batch::new(self.engine, &keyspace, db).replay(&mut self.session, frame)
     }
 
     /// Forgets the counts that replaying made, and sees to the rest of what a
@@ -100,6 +62,42 @@ impl<'e> Restorer<'e> {
             .ok_or_else(|| format!("keyspace {id} was never declared"))?;
         self.current = Some(found.clone());
         Ok(found)
+    }
+}
+
+impl Restore for Restorer<'_> {
+    fn section(&mut self, section: Section<'_>) -> Result<(), String> {
+        let keyspace = self.declare(section.keyspace, section.class, section.name)?;
+        self.current = Some(keyspace);
+        Ok(())
+    }
+
+    fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
+        let keyspace = self.keyspace(keyspace)?;
+        let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        db.restore_record(record);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), String> {
+        if frame.kind == FrameKind::Keyspace {
+            let (class, name) = frame.payload.split_first().ok_or("an empty declaration")?;
+            let class = Class::from_byte(*class).ok_or("an unknown class of keyspace")?;
+            let name = std::str::from_utf8(name).map_err(|error| error.to_string())?;
+            return self.declare(frame.keyspace, class, name).map(drop);
+        }
+        let keyspace = self.keyspace(frame.keyspace)?;
+        if frame.kind == FrameKind::Values {
+            return restore_values(&keyspace, frame.payload);
+        }
+        let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        self.session
+            .set_principal(Some(self.engine.owner_of(&keyspace)));
+        Batch::new(self.engine, &keyspace, db).replay(&mut self.session, &frame)
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        (self.progress)(done, total);
     }
 }
 

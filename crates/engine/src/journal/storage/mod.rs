@@ -7,8 +7,10 @@
 use std::io;
 
 mod disk;
+mod faulty;
 
 pub use disk::DiskStorage;
+pub use faulty::{Faults, FaultyStorage};
 
 /// A folder of files, without sub-folders.
 pub trait Storage: Send + Sync {
