@@ -123,7 +123,7 @@ pub trait EffectSink: Send + Sync {
     /// Whether effects are to be collected at all.
     fn wants_effects(&self) -> bool;
     /// Asked before a write runs; the text of a refusal is the client's error.
-    fn admit(&self) -> Result<(), &'static str>;
+    fn admit(&self) -> Result<(), String>;
     /// Takes one unit of keyspace number `keyspace` at `now_ms`.
     fn append(&self, keyspace: u32, now_ms: u64, effects: &Effects) -> Seq;
 }
@@ -137,7 +137,7 @@ impl EffectSink for MemorySink {
         false
     }
 
-    fn admit(&self) -> Result<(), &'static str> {
+    fn admit(&self) -> Result<(), String> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::effect::{EffectSink, MemorySink};
-use crate::keyspace::{Db, Keyspace};
+use crate::effect::{EffectSink, Effects, MemorySink, Seq};
+use crate::journal::{Journal, Lost};
+use crate::keyspace::{Class, Db, Durability, Keyspace};
 use crate::random::Random;
 use crate::session::{Client, Dialect, Principal, Role, Session};
 
@@ -51,7 +52,8 @@ impl Default for Options {
 
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) sink: Arc<dyn EffectSink>,
+    sink: OnceLock<Arc<dyn EffectSink>>,
+    journal: OnceLock<Arc<Journal>>,
     settings: RwLock<Arc<Settings>>,
     settings_version: AtomicU64,
     keyspaces: RwLock<Vec<Arc<Keyspace>>>,
@@ -79,6 +81,15 @@ impl Default for Engine {
 impl Engine {
     /// An engine with one keyspace, `default`, that no token opens yet.
     pub fn new(options: Options) -> Self {
+        let sink = options.sink.clone();
+        let engine = Engine::empty(options);
+        engine.set_sink(sink);
+        engine.keyspace("default");
+        engine
+    }
+
+    /// An engine without keyspaces, whose effects go nowhere yet.
+    pub(crate) fn empty(options: Options) -> Self {
         let mut random = Random::new(options.seed);
         let run_id = format!(
             "{:016x}{:016x}{:08x}",
@@ -87,9 +98,10 @@ impl Engine {
             random.next() as u32
         );
         let started_us = options.clock.now_micros();
-        let engine = Engine(Arc::new(Shared {
+        Engine(Arc::new(Shared {
             clock: options.clock,
-            sink: options.sink,
+            sink: OnceLock::new(),
+            journal: OnceLock::new(),
             settings: RwLock::new(Arc::new(options.settings)),
             settings_version: AtomicU64::new(1),
             keyspaces: RwLock::default(),
@@ -102,22 +114,96 @@ impl Engine {
             on_long_unit: options.on_long_unit,
             connections: AtomicU64::new(0),
             port: options.port,
-        }));
-        engine.keyspace("default");
-        engine
+        }))
+    }
+
+    /// From now on effects go there.
+    pub(crate) fn set_sink(&self, sink: Arc<dyn EffectSink>) {
+        let wanted = sink.wants_effects();
+        let _ = self.0.sink.set(sink);
+        for keyspace in self.keyspaces() {
+            if let Ok(mut db) = keyspace.data.lock_blocking() {
+                db.effects = kept_effects(wanted, keyspace.class);
+            }
+        }
+    }
+
+    pub(crate) fn set_journal(&self, journal: &Arc<Journal>) {
+        let _ = self.0.journal.set(journal.clone());
+        self.set_sink(Arc::new(journal.clone()));
+    }
+
+    /// Why no write may run now, if so; the text is the client's error.
+    pub(crate) fn admit(&self) -> Result<(), String> {
+        self.0.sink.get().map_or(Ok(()), |sink| sink.admit())
+    }
+
+    /// Hands the effects of one unit on.
+    pub(crate) fn append(&self, keyspace: u32, now_ms: u64, effects: &Effects) -> Seq {
+        self.0
+            .sink
+            .get()
+            .map_or_else(Seq::default, |sink| sink.append(keyspace, now_ms, effects))
+    }
+
+    /// The journal, if this engine keeps one.
+    pub fn journal(&self) -> Option<&Arc<Journal>> {
+        self.0.journal.get()
+    }
+
+    /// Whether a reply that depends on `seq` has to wait for
+    /// [`durable`](Engine::durable).
+    pub fn must_wait(&self, seq: Seq) -> bool {
+        self.journal().is_some_and(|journal| journal.must_wait(seq))
+    }
+
+    /// Waits until everything up to `seq` is durable; at once where nothing is.
+    pub async fn durable(&self, seq: Seq) -> Result<(), Lost> {
+        match self.journal() {
+            Some(journal) => journal.wait(seq).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a thread.
+    pub fn durable_blocking(&self, seq: Seq) -> Result<(), Lost> {
+        let outcome = self
+            .journal()
+            .and_then(|journal| journal.wait_blocking(seq, None));
+        outcome.unwrap_or(Ok(()))
+    }
+
+    /// Whether more is written than the disk takes, so that callers have to
+    /// wait before they take a lock.
+    pub(crate) fn backlog(&self) -> Option<&Arc<Journal>> {
+        self.journal().filter(|journal| journal.is_backlogged())
     }
 
     /// The keyspace of this name, made if there is none.
     pub fn keyspace(&self, name: &str) -> Arc<Keyspace> {
+        self.keyspace_of(name, Class::default())
+    }
+
+    /// The keyspace of this name, made with this class if there is none.
+    pub fn keyspace_of(&self, name: &str, class: Class) -> Arc<Keyspace> {
         let mut keyspaces = self.0.keyspaces.write();
         if let Some(found) = keyspaces.iter().find(|keyspace| keyspace.name == name) {
             return found.clone();
         }
-        let seed = self.0.seeds.lock().next();
-        let db = Db::new(seed, self.settings(), self.0.sink.wants_effects());
-        let keyspace = Arc::new(Keyspace::new(keyspaces.len() as u32, name.to_owned(), db));
+        let keyspace = self.make_keyspace(keyspaces.len() as u32, name, class);
+        if let Some(journal) = self.journal() {
+            journal.declare(self.now_micros() / 1000, keyspace.id, class, name);
+        }
         keyspaces.push(keyspace.clone());
         keyspace
+    }
+
+    fn make_keyspace(&self, id: u32, name: &str, class: Class) -> Arc<Keyspace> {
+        let seed = self.0.seeds.lock().next();
+        let wanted = self.0.sink.get().is_some_and(|sink| sink.wants_effects());
+        let effects = kept_effects(wanted, class);
+        let db = Db::new(seed, self.settings(), effects);
+        Arc::new(Keyspace::new(id, name.to_owned(), class, db))
     }
 
     /// Every keyspace.
@@ -247,6 +333,15 @@ impl Engine {
             wait = wait.min(next.unwrap_or(u64::MAX));
         }
         wait
+    }
+}
+
+/// What a keyspace of this class collects for a sink that wants effects or not.
+fn kept_effects(wanted: bool, class: Class) -> Effects {
+    if wanted && class.durability == Durability::Every {
+        Effects::default()
+    } else {
+        Effects::discarding()
     }
 }
 

@@ -48,8 +48,4 @@ impl Deadlines {
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|(deadline, _)| *deadline)
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
 }

@@ -19,7 +19,7 @@ impl EffectSink for Journal {
         true
     }
 
-    fn admit(&self) -> Result<(), &'static str> {
+    fn admit(&self) -> Result<(), String> {
         Ok(())
     }
 

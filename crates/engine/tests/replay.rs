@@ -28,7 +28,7 @@ impl EffectSink for Recording {
         true
     }
 
-    fn admit(&self) -> Result<(), &'static str> {
+    fn admit(&self) -> Result<(), String> {
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::spec::{Acl, Command, Flags, Run, find};
 use crate::effect::Seq;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::{Busy, Db, Guard, Keyspace, SlowEntry};
+use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
 use crate::session::{Dialect, Protocol, Role, Session};
 
@@ -47,6 +47,9 @@ impl Engine {
                 let Some(keyspace) = keyspace else {
                     return (no_auth(), Seq::default());
                 };
+                if let Some(journal) = self.backlog() {
+                    journal.drained_blocking();
+                }
                 match keyspace.data.lock_blocking() {
                     Ok(db) => Batch::new(self, keyspace, db),
                     Err(Busy) => return (busy(), Seq::default()),
@@ -67,8 +70,11 @@ impl Engine {
         }
     }
 
-    /// Takes the lock of `keyspace` if it is free.
+    /// Takes the lock of `keyspace` if it is free and the journal keeps up.
     pub fn try_batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Option<Batch<'a>> {
+        if self.backlog().is_some() {
+            return None;
+        }
         keyspace
             .data
             .try_lock()
@@ -77,6 +83,9 @@ impl Engine {
 
     /// Waits for the lock of `keyspace` without blocking the thread.
     pub async fn batch<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Result<Batch<'a>, Busy> {
+        if let Some(journal) = self.backlog() {
+            journal.drained().await;
+        }
         keyspace
             .data
             .lock()
@@ -93,6 +102,16 @@ impl Engine {
     pub fn refuse_busy(session: &mut Session, argv: &[&[u8]]) -> Reply {
         refused_whole(session, argv, busy())
     }
+
+    /// The reply for a caller whose write was not durable when the journal
+    /// failed.
+    pub fn lost_reply(&self) -> Reply {
+        let refusal = self.admit().err().unwrap_or_default();
+        Reply::error(format!(
+            "{refusal}. The outcome of this command is unknown: it is applied in memory and may \
+             not survive a restart"
+        ))
+    }
 }
 
 /// The keyspace lock, held for one command or a pipeline of them.
@@ -101,16 +120,20 @@ pub struct Batch<'a> {
     keyspace: &'a Arc<Keyspace>,
     db: Guard<'a, Db>,
     clock_us: u64,
+    /// Position of the last write before this.
+    began: Seq,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(engine: &'a Engine, keyspace: &'a Arc<Keyspace>, db: Guard<'a, Db>) -> Self {
         let clock_us = engine.now_micros();
+        let began = db.seq;
         let mut batch = Batch {
             engine,
             keyspace,
             db,
             clock_us,
+            began,
         };
         batch.set_time();
         batch
@@ -126,6 +149,11 @@ impl<'a> Batch<'a> {
     /// Position of the keyspace's last write.
     pub fn seq(&self) -> Seq {
         self.db.seq
+    }
+
+    /// Whether anything was written under it.
+    pub fn wrote(&self) -> bool {
+        self.db.seq != self.began
     }
 
     /// Microseconds since the epoch when the last command ended.
@@ -226,7 +254,7 @@ impl<'a> Batch<'a> {
     fn admit(&mut self, command: &Command) -> Option<Reply> {
         let flags = command.spec.flags;
         let refusal = if flags.has(Flags::WRITE) {
-            self.engine.0.sink.admit().err()
+            self.engine.admit().err()
         } else {
             None
         };
@@ -287,13 +315,11 @@ impl<'a> Batch<'a> {
         if db.effects.is_empty() {
             return;
         }
-        db.seq = self
-            .engine
-            .0
-            .sink
-            .append(self.keyspace.id, db.now_ms, &db.effects);
+        if self.keyspace.class.durability == Durability::Every {
+            db.seq = self.engine.append(self.keyspace.id, db.now_ms, &db.effects);
+            self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+        }
         db.effects.clear();
-        self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
     }
 
     /// How many elements the command is about to walk.
@@ -408,7 +434,7 @@ pub(crate) fn call_scripted(
         if read_only {
             return Reply::error("ERR Write commands are not allowed from read-only scripts.");
         }
-        if let Err(text) = ctx.engine.0.sink.admit() {
+        if let Err(text) = ctx.engine.admit() {
             return Reply::error(text);
         }
         if spec.flags.has(Flags::DENYOOM) && !allow_oom && crate::evict::is_full(ctx.db) {

@@ -125,7 +125,7 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
         needs = needs.and(command.spec.flags);
     }
     if needs.has(Flags::WRITE)
-        && let Err(text) = ctx.engine.0.sink.admit()
+        && let Err(text) = ctx.engine.admit()
     {
         return Err(format!("EXECABORT Transaction discarded because of: {text}").into());
     }

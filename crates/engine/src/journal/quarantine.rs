@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::scan::DRAFT;
+use super::scan::{DRAFT, QUARANTINE};
 use super::storage::Storage;
 
 /// Bytes that were set apart.
@@ -39,11 +39,7 @@ pub(super) fn copy(
 }
 
 /// Renames a whole file; durable once the folder is synced.
-pub(super) fn set_apart(
-    storage: &dyn Storage,
-    file: &str,
-    now_ms: u64,
-) -> io::Result<Quarantined> {
+pub(super) fn set_apart(storage: &dyn Storage, file: &str, now_ms: u64) -> io::Result<Quarantined> {
     let name = free_name(storage, file, now_ms)?;
     let bytes = storage.open(file)?.len()?;
     storage.rename(file, &name)?;
@@ -56,7 +52,7 @@ fn free_name(storage: &dyn Storage, file: &str, now_ms: u64) -> io::Result<Strin
     let taken = storage.list()?;
     let mut time = now_ms;
     loop {
-        let name = format!("{file}.quarantine.{time}");
+        let name = format!("{file}{QUARANTINE}{time}");
         if !taken.contains(&name) {
             return Ok(name);
         }

@@ -18,7 +18,7 @@ use std::io;
 use super::LogId;
 use super::frame::Frame;
 use super::quarantine::{self, Quarantined};
-use super::scan::{Folder, Segment, Stop, Unreadable};
+use super::scan::{Folder, Presence, Segment, Stop, Unreadable};
 use super::segment::segment_name;
 use super::snapshot::{self, Part, Section, snapshot_name};
 use super::storage::Storage;
@@ -225,16 +225,13 @@ fn watermark(storage: &dyn Storage, folder: &Folder) -> Result<Option<Watermark>
         expected: Seq(0),
         reason: reason.to_owned(),
     };
-    if folder.watermark {
-        return match Watermark::open(storage).map_err(in_file(WATERMARK))? {
+    match folder.presence() {
+        Presence::New => Ok(None),
+        Presence::Headless => Err(damaged("the file is missing")),
+        Presence::Log => match Watermark::open(storage).map_err(in_file(WATERMARK))? {
             Some(watermark) => Ok(Some(watermark)),
             None => Err(damaged("neither of its slots is valid")),
-        };
-    }
-    if folder.segments.is_empty() && folder.snapshots.is_empty() {
-        Ok(None)
-    } else {
-        Err(damaged("the file is missing"))
+        },
     }
 }
 
@@ -271,11 +268,7 @@ struct Tail {
 }
 
 impl Recovery<'_> {
-    fn run(
-        mut self,
-        folder: &Folder,
-        mut watermark: Watermark,
-    ) -> Result<Recovered, RecoverError> {
+    fn run(mut self, folder: &Folder, mut watermark: Watermark) -> Result<Recovered, RecoverError> {
         let vouched = self.durable;
         let (snapshot, skipped) = self.choose(folder)?;
         let Some(segments) = folder.segments_from(snapshot.unwrap_or_default()) else {
@@ -284,7 +277,7 @@ impl Recovery<'_> {
                     .segments
                     .first()
                     .map_or_else(String::new, |first| segment_name(*first)),
-                expected: Seq(snapshot.unwrap_or_default().0 + 1),
+                expected: Seq(snapshot.unwrap_or_default().0.saturating_add(1)),
                 skipped,
             });
         };
@@ -303,7 +296,7 @@ impl Recovery<'_> {
             return Err(RecoverError::Shortened {
                 file,
                 offset,
-                expected: Seq(last.0 + 1),
+                expected: Seq(last.0.saturating_add(1)),
                 durable: self.durable,
             });
         }
@@ -491,8 +484,8 @@ impl Recovery<'_> {
                     "these bytes are no valid frame, and that seq had been stored",
                 ));
             }
-            Stop::Invalid => match frames.witness() {
-                Some(at) => {
+            Stop::Invalid => match frames.witnesses().next() {
+                Some((at, _)) => {
                     let reason = format!(
                         "these bytes are no valid frame, and the frame at byte {at} \
                          was written when that seq had been stored"

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::cut::Cut;
 use super::record::{Expire, Record, StrRef};
-use super::undo::Undo;
+use super::undo::{Cleared, Undo};
 use super::unit::{Recorder, with_recorder};
 use super::watch::{WatchFlag, WatchTable};
 use crate::command::stat::CommandStats;
@@ -53,6 +54,8 @@ pub struct Db {
     pub(super) deadlines: Deadlines,
     pub(super) watch: WatchTable,
     pub(super) undo: Option<Vec<Undo>>,
+    /// The moment that is being written out, if any.
+    pub(super) cut: Option<Box<Cut>>,
     pub(super) used: usize,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
@@ -78,8 +81,15 @@ pub struct Db {
     pub(crate) peak: usize,
 }
 
-#[derive(Clone)]
-pub(super) struct HashKeys(pub(super) RandomState);
+#[derive(Debug, Clone)]
+pub(super) struct HashKeys(RandomState);
+
+impl HashKeys {
+    #[inline]
+    pub(super) fn of(&self, key: &[u8]) -> u64 {
+        self.0.hash_one(key)
+    }
+}
 
 impl Default for HashKeys {
     fn default() -> Self {
@@ -89,18 +99,15 @@ impl Default for HashKeys {
 }
 
 impl Db {
-    /// An empty database; `seed` decides hashing and every random choice.
-    pub fn new(seed: u64, settings: Arc<Settings>, log_effects: bool) -> Self {
+    /// An empty database; `seed` decides hashing and every random choice, `effects`
+    /// whether what units do is kept for the journal.
+    pub fn new(seed: u64, settings: Arc<Settings>, effects: Effects) -> Self {
         let mut random = Random::new(seed);
         let hasher =
             RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
         Db {
             hasher: HashKeys(hasher),
-            effects: if log_effects {
-                Effects::default()
-            } else {
-                Effects::discarding()
-            },
+            effects,
             settings,
             random,
             ..Db::default()
@@ -108,7 +115,7 @@ impl Db {
     }
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.0.hash_one(key)
+        self.hasher.of(key)
     }
 
     // ---- reading ----
@@ -279,6 +286,7 @@ impl Db {
     /// Sets the whole value.
     pub fn put(&mut self, key: &[u8], value: Value, expire: Expire) {
         let hash = self.hash(key);
+        self.preserve(hash);
         self.dirty += 1;
         self.watch.touch(key);
         let accessed = (self.now_ms / 1000) as u32;
@@ -327,6 +335,7 @@ impl Db {
     /// the new length. The caller has checked the type and the length.
     pub fn splice(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
         let hash = self.hash(key);
+        self.preserve(hash);
         let recording = self.undo.is_some();
         let accessed = (self.now_ms / 1000) as u32;
         let Some(record) = self.live_mut(hash, key) else {
@@ -425,6 +434,7 @@ impl Db {
         key: &[u8],
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R, CommandError> {
+        self.preserve(hash);
         let Some(record) = self.table.at_mut(slot) else {
             return Err(CommandError::NoSuchKey);
         };
@@ -517,6 +527,7 @@ impl Db {
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<u64>) -> bool {
         let hash = self.hash(key);
         let deadline = deadline.unwrap_or(NEVER);
+        self.preserve(hash);
         let Some(record) = self.live_mut(hash, key) else {
             return false;
         };
@@ -548,22 +559,24 @@ impl Db {
         let (table, now_ms, hasher) = (&self.table, self.now_ms, &self.hasher);
         self.watch.touch_where(|key| {
             table
-                .find(hasher.0.hash_one(key), |record| *record.key == *key)
+                .find(hasher.of(key), |record| *record.key == *key)
                 .is_some_and(|record| record.deadline > now_ms)
         });
         self.dirty += removed;
-        if let Some(undo) = &mut self.undo {
-            let keys: Vec<_> = self.table.iter().map(|record| record.key.clone()).collect();
-            undo.reserve(keys.len());
-            for key in keys {
-                let hash = self.hasher.0.hash_one(&*key);
-                self.unlink(hash, &key);
+        let cleared = Cleared {
+            table: std::mem::take(&mut self.table),
+            deadlines: std::mem::take(&mut self.deadlines),
+            used: std::mem::take(&mut self.used),
+            lent: false,
+        };
+        if self.undo.is_some() {
+            let lent = self.lend_table();
+            if let Some(undo) = &mut self.undo {
+                undo.push(Undo::Cleared(Box::new(Cleared { lent, ..cleared })));
             }
-            return;
+        } else {
+            self.give_table(cleared.table);
         }
-        self.table.clear();
-        self.deadlines.clear();
-        self.used = 0;
     }
 
     // ---- effects ----

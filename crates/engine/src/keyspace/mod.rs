@@ -6,6 +6,7 @@
 //! metrics) is kept beside it.
 
 mod class;
+mod cut;
 mod db;
 mod lock;
 mod record;
@@ -18,6 +19,7 @@ mod unit;
 mod watch;
 
 pub use class::{Class, Durability};
+pub use cut::{Rest, Walk};
 pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub use record::{Expire, Key, Record, StrRef};
@@ -37,6 +39,8 @@ pub struct Keyspace {
     pub id: u32,
     /// Its name.
     pub name: String,
+    /// What it promises.
+    pub class: Class,
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
     pub(crate) script: RunningScript,
@@ -80,10 +84,11 @@ impl RunningScript {
 }
 
 impl Keyspace {
-    pub(crate) fn new(id: u32, name: String, db: Db) -> Self {
+    pub(crate) fn new(id: u32, name: String, class: Class, db: Db) -> Self {
         Keyspace {
             id,
             name,
+            class,
             data: Lock::new(db),
             hub: Hub::default(),
             script: RunningScript::default(),

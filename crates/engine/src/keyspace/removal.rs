@@ -65,12 +65,28 @@ impl Db {
         self.unlink(hash, key);
     }
 
+    /// Puts a record in, over one with its key, as it was on a disk: no undo,
+    /// no effect, no watch, no count of changes. Answers whether there was one.
+    pub fn restore_record(&mut self, record: Box<Record>) -> bool {
+        let hash = self.hash(&record.key);
+        let replaced = self.detach(hash, &record.key).is_some();
+        self.link(hash, record);
+        replaced
+    }
+
+    /// The counterpart of [`Db::restore_record`]: takes the key out without a
+    /// trace. Answers whether there was one.
+    pub fn forget(&mut self, key: &[u8]) -> bool {
+        self.detach(self.hash(key), key).is_some()
+    }
+
     pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {
+        self.preserve(hash);
         self.used += record.bytes();
         self.deadlines.insert(record.deadline, hash);
         let hasher = &self.hasher;
         self.table
-            .insert_unique(hash, record, |record| hasher.0.hash_one(&*record.key));
+            .insert_unique(hash, record, |record| hasher.of(&record.key));
     }
 
     pub(super) fn unlink(&mut self, hash: u64, key: &[u8]) {
@@ -83,11 +99,12 @@ impl Db {
     }
 
     pub(super) fn detach(&mut self, hash: u64, key: &[u8]) -> Option<Box<Record>> {
+        self.preserve(hash);
         let hasher = &self.hasher;
         let record = self.table.remove(
             hash,
             |record| *record.key == *key,
-            |record| hasher.0.hash_one(&*record.key),
+            |record| hasher.of(&record.key),
         )?;
         self.used -= record.bytes();
         self.deadlines.remove(record.deadline, hash);

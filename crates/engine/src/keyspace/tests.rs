@@ -8,6 +8,7 @@ use crate::clock::ManualClock;
 use crate::command::spec::find;
 use crate::command::{Ctx, call};
 use crate::config::Settings;
+use crate::effect::Effects;
 use crate::keyspace::Db;
 use crate::random::Random;
 use crate::value::{Collection, Value};
@@ -131,7 +132,7 @@ fn rolled_back_units_leave_nothing() {
     });
     for seed in 0..300 {
         let mut random = Random::new(seed);
-        let mut db = Db::new(seed, Arc::new(Settings::default()), true);
+        let mut db = Db::new(seed, Arc::new(Settings::default()), Effects::default());
         db.now_ms = 1_700_000_000_000;
         let before_unit = random.below(200);
         run(&engine, before_unit, &mut random, &mut db);

@@ -7,6 +7,8 @@
 //! splice covered.
 
 use super::Record;
+use crate::expiry::Deadlines;
+use crate::value::Table;
 
 #[derive(Debug)]
 pub(super) enum Undo {
@@ -20,6 +22,8 @@ pub(super) enum Undo {
     Edited(Box<[u8]>),
     /// The record stood at `from`.
     Renamed { from: Box<[u8]>, to: Box<[u8]> },
+    /// The whole table was taken out.
+    Cleared(Box<Cleared>),
     /// The deadline was this.
     Deadline(Box<[u8]>, u64),
     /// The string was `length` long and had `old` at `offset`.
@@ -29,4 +33,14 @@ pub(super) enum Undo {
         old: Vec<u8>,
         length: usize,
     },
+}
+
+/// What FLUSHALL took.
+#[derive(Debug)]
+pub(super) struct Cleared {
+    pub(super) table: Table<Box<Record>>,
+    pub(super) deadlines: Deadlines,
+    pub(super) used: usize,
+    /// Whether a cut waits for this table.
+    pub(super) lent: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::db::Db;
 use super::record::Record;
-use super::undo::Undo;
+use super::undo::{Cleared, Undo};
 use crate::value::{Collection, Value};
 
 impl Db {
@@ -19,11 +19,15 @@ impl Db {
     /// Keeps what was done since [`Db::begin_undo`].
     pub(crate) fn commit(&mut self) {
         for undo in self.undo.take().into_iter().flatten() {
-            if let Undo::Edited(key) | Undo::Renamed { to: key, .. } = undo {
-                let hash = self.hash(&key);
-                if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
-                    with_recorder(&mut record.value, Recorder::Commit);
+            match undo {
+                Undo::Edited(key) | Undo::Renamed { to: key, .. } => {
+                    let hash = self.hash(&key);
+                    if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
+                        with_recorder(&mut record.value, Recorder::Commit);
+                    }
                 }
+                Undo::Cleared(cleared) if cleared.lent => self.give_table(cleared.table),
+                _ => {}
             }
         }
     }
@@ -42,6 +46,7 @@ impl Db {
                     let hash = self.hash(&record.key);
                     self.link(hash, record);
                 }
+                Undo::Cleared(cleared) => self.put_back(*cleared),
                 Undo::Renamed { from, to } => {
                     self.watch.touch(&from);
                     self.watch.touch(&to);
@@ -76,8 +81,25 @@ impl Db {
         }
     }
 
+    /// Takes FLUSHALL back: whatever came after it is taken back already.
+    fn put_back(&mut self, cleared: Cleared) {
+        debug_assert!(self.table.is_empty());
+        (self.table, self.deadlines) = (cleared.table, cleared.deadlines);
+        self.used = cleared.used;
+        let (table, hasher) = (&self.table, &self.hasher);
+        self.watch.touch_where(|key| {
+            table
+                .find(hasher.of(key), |record| *record.key == *key)
+                .is_some()
+        });
+        if cleared.lent {
+            self.table_is_back();
+        }
+    }
+
     fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
         let hash = self.hash(key);
+        self.preserve(hash);
         self.watch.touch(key);
         let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
             return;

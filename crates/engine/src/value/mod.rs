@@ -16,6 +16,7 @@ mod zset;
 
 pub use hash::{Hash, HashLimits};
 pub use set::{Member, Set, SetLimits};
+pub(crate) use table::position;
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
@@ -96,6 +97,13 @@ pub(crate) fn make_raw(text: &mut Vec<u8>) {
     if text.capacity() <= EMBEDDED {
         text.reserve(EMBEDDED + 1 - text.len());
     }
+}
+
+/// Whether no two of them are the same.
+fn all_differ<'a>(items: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut items: Vec<&[u8]> = items.collect();
+    items.sort_unstable();
+    items.array_windows().all(|[a, b]| a != b)
 }
 
 /// Elements of a value, or kibibytes of a string: how long a walk over it is.

@@ -43,7 +43,7 @@ pub type Each<'a> = &'a mut (dyn FnMut(&Reply) + Send + 'a);
 pub type EachWithin<'a> = &'a mut (dyn FnMut(&Reply) -> bool + Send + 'a);
 
 /// Runs commands for sessions. The [`Seq`] beside a reply is the last write
-/// that the reply may depend on.
+/// that the reply may depend on; it is as durable as the store promises.
 pub trait Commands: Send + Sync + 'static {
     /// A session for requests, without a principal yet.
     fn session(&self) -> Session;
@@ -58,13 +58,14 @@ pub trait Commands: Send + Sync + 'static {
         argv: &'a [&'a [u8]],
     ) -> Answer<'a, (Reply, Seq)>;
 
-    /// Commands one after the other; others may come in between.
+    /// Commands one after the other; others may come in between. A refusal
+    /// stands for all replies: what became of the commands is unknown.
     fn pipeline<'a>(
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
         each: Each<'a>,
-    ) -> Answer<'a, Seq>;
+    ) -> Answer<'a, (Result<(), Reply>, Seq)>;
 
     /// Commands as one atomic unit, or the refusal of all of them. When `each`
     /// has no room, the unit is undone.
@@ -100,16 +101,27 @@ impl Commands for Engine {
             return Answer::Ready((no_principal(), Seq::default()));
         };
         if let Some(mut batch) = self.try_batch(&keyspace) {
-            return Answer::Ready((batch.run(session, argv), batch.seq()));
+            let reply = batch.run(session, argv);
+            let done = Done::of(&batch);
+            drop(batch);
+            if !self.must_wait(done.seq) {
+                return Answer::Ready((reply, done.seq));
+            }
+            return Answer::Later(Box::pin(async move {
+                let reply = done.settle(self).await.err().unwrap_or(reply);
+                (reply, done.seq)
+            }));
         }
         if let Some(reply) = self.call_unlocked(session, argv) {
             return Answer::Ready((reply, keyspace.last_seq()));
         }
         Answer::Later(Box::pin(async move {
-            match self.batch(&keyspace).await {
-                Ok(mut batch) => (batch.run(session, argv), batch.seq()),
-                Err(Busy) => (Engine::busy_reply(), keyspace.last_seq()),
-            }
+            let (reply, done) = match self.batch(&keyspace).await {
+                Ok(mut batch) => (batch.run(session, argv), Done::of(&batch)),
+                Err(Busy) => return (Engine::busy_reply(), keyspace.last_seq()),
+            };
+            let reply = done.settle(self).await.err().unwrap_or(reply);
+            (reply, done.seq)
         }))
     }
 
@@ -118,22 +130,26 @@ impl Commands for Engine {
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
         each: Each<'a>,
-    ) -> Answer<'a, Seq> {
+    ) -> Answer<'a, (Result<(), Reply>, Seq)> {
         let Some(keyspace) = session.keyspace().cloned() else {
             commands.iter().for_each(|_| each(&no_principal()));
-            return Answer::Ready(Seq::default());
+            return Answer::Ready((Ok(()), Seq::default()));
         };
         let mut next = 0;
-        let mut seq = keyspace.last_seq();
+        let mut done = Done {
+            seq: keyspace.last_seq(),
+            wrote: false,
+        };
         if let Some(batch) = self.try_batch(&keyspace) {
-            seq = turn(batch, session, commands, &mut next, each);
+            done = turn(batch, session, commands, &mut next, each);
         }
-        if next == commands.len() {
-            return Answer::Ready(seq);
+        if next == commands.len() && !self.must_wait(done.seq) {
+            return Answer::Ready((Ok(()), done.seq));
         }
-        Answer::Later(Box::pin(rest_of_pipeline(
-            self, session, keyspace, commands, each, next,
-        )))
+        Answer::Later(Box::pin(async move {
+            rest_of_pipeline(self, session, keyspace, commands, each, next, &mut done).await;
+            (done.settle(self).await, done.seq)
+        }))
     }
 
     fn transaction<'a>(
@@ -147,13 +163,22 @@ impl Commands for Engine {
         };
         let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
         if let Some(mut batch) = self.try_batch(&keyspace) {
-            return Answer::Ready((batch.transaction(session, &unit, each), batch.seq()));
+            let outcome = batch.transaction(session, &unit, each);
+            let done = Done::of(&batch);
+            drop(batch);
+            if !self.must_wait(done.seq) {
+                return Answer::Ready((outcome, done.seq));
+            }
+            return Answer::Later(Box::pin(async move {
+                (done.settle(self).await.and(outcome), done.seq)
+            }));
         }
         Answer::Later(Box::pin(async move {
-            match self.batch(&keyspace).await {
-                Ok(mut batch) => (batch.transaction(session, &unit, each), batch.seq()),
-                Err(Busy) => (Err(Engine::busy_reply()), keyspace.last_seq()),
-            }
+            let (outcome, done) = match self.batch(&keyspace).await {
+                Ok(mut batch) => (batch.transaction(session, &unit, each), Done::of(&batch)),
+                Err(Busy) => return (Err(Engine::busy_reply()), keyspace.last_seq()),
+            };
+            (done.settle(self).await.and(outcome), done.seq)
         }))
     }
 
@@ -180,6 +205,31 @@ impl Commands for Engine {
     }
 }
 
+/// What ran under a lock that was given back.
+#[derive(Clone, Copy)]
+struct Done {
+    seq: Seq,
+    wrote: bool,
+}
+
+impl Done {
+    fn of(batch: &Batch<'_>) -> Self {
+        Done {
+            seq: batch.seq(),
+            wrote: batch.wrote(),
+        }
+    }
+
+    /// Waits until it is as durable as the policy wants; the error takes the
+    /// place of its replies.
+    async fn settle(self, engine: &Engine) -> Result<(), Reply> {
+        if engine.must_wait(self.seq) && engine.durable(self.seq).await.is_err() && self.wrote {
+            return Err(engine.lost_reply());
+        }
+        Ok(())
+    }
+}
+
 /// Runs commands from `next` on until the turn is over.
 fn turn(
     mut batch: Batch<'_>,
@@ -187,7 +237,7 @@ fn turn(
     commands: &rest::Batch<'_>,
     next: &mut usize,
     each: &mut (dyn FnMut(&Reply) + Send),
-) -> Seq {
+) -> Done {
     let start = batch.clock_micros();
     let last = *next + TURN_COMMANDS;
     while *next < last
@@ -197,7 +247,7 @@ fn turn(
         each(&batch.run(session, &argv));
         *next += 1;
     }
-    batch.seq()
+    Done::of(&batch)
 }
 
 async fn rest_of_pipeline(
@@ -207,15 +257,19 @@ async fn rest_of_pipeline(
     commands: &rest::Batch<'_>,
     each: Each<'_>,
     mut next: usize,
-) -> Seq {
-    let mut seq = keyspace.last_seq();
+    done: &mut Done,
+) {
+    let mut add = |turn: Done| {
+        done.seq = turn.seq;
+        done.wrote |= turn.wrote;
+    };
     while let Some(argv) = commands.argv(next) {
         if next > 0 {
             // Those who wait for the lock were woken; let them run.
             tokio::task::yield_now().await;
         }
         if let Some(batch) = engine.try_batch(&keyspace) {
-            seq = turn(batch, session, commands, &mut next, each);
+            add(turn(batch, session, commands, &mut next, each));
             continue;
         }
         // What needs no lock goes on while a script holds it.
@@ -225,13 +279,12 @@ async fn rest_of_pipeline(
             continue;
         }
         if let Ok(batch) = engine.batch(&keyspace).await {
-            seq = turn(batch, session, commands, &mut next, each);
+            add(turn(batch, session, commands, &mut next, each));
         } else {
             each(&Engine::busy_reply());
             next += 1;
         }
     }
-    seq
 }
 
 /// For a caller that asks without having authenticated; the gateway does not.

@@ -177,6 +177,17 @@ impl Outcome {
             seq: None,
         }
     }
+
+    /// The same, or the refusal of the whole batch in its place.
+    fn unless_refused(mut self, outcome: Result<(), Reply>, encoding: Encoding) -> Self {
+        if let Err(refusal) = outcome {
+            self.body.clear();
+            self.format = ResponseFormat::Json;
+            self.status = StatusCode::BAD_REQUEST;
+            write_reply(&refusal, encoding, &mut self.body);
+        }
+        self
+    }
 }
 
 /// What a path asks for.
@@ -346,17 +357,19 @@ impl<C: Commands> Gateway<C> {
     ) -> Result<Outcome, RestError> {
         let mut replies = Replies::new(style, batch.len(), self.limit);
         let mut each = |reply: &Reply| replies.push(reply);
-        let seq = self
+        let (outcome, seq) = self
             .commands
             .pipeline(session, batch, &mut each)
             .get()
             .await;
+        let body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
         Ok(Outcome {
             status: StatusCode::OK,
             format: style.format,
-            body: replies.finish().map_err(|bytes| self.too_long(bytes))?,
+            body,
             seq: Some(seq),
-        })
+        }
+        .unless_refused(outcome, style.encoding))
     }
 
     async fn transaction(
@@ -380,19 +393,14 @@ impl<C: Commands> Gateway<C> {
             .get()
             .await;
         // Comes first: where they did not fit, the outcome is a refusal too.
-        let mut body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
-        let mut status = StatusCode::OK;
-        if let Err(refusal) = outcome {
-            body.clear();
-            write_reply(&refusal, style.encoding, &mut body);
-            status = StatusCode::BAD_REQUEST;
-        }
+        let body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
         Ok(Outcome {
-            status,
+            status: StatusCode::OK,
             format: ResponseFormat::Json,
             body,
             seq: Some(seq),
-        })
+        }
+        .unless_refused(outcome, style.encoding))
     }
 
     fn subscribe(&self, caller: &Caller, route: &Route, parts: &Parts) -> Result<Events, Outcome> {

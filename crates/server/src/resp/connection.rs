@@ -142,6 +142,10 @@ impl<'e, S: Transport> Connection<'e, S> {
         if self.desk.out.is_empty() {
             return Ok(());
         }
+        if self.engine.must_wait(self.desk.seq) {
+            self.wait_until_durable().await?;
+        }
+        self.desk.wrote = false;
         self.ceiling = self.desk.out.len() + PUSH_MAX;
         poll_fn(|context| self.poll_flush(context)).await?;
         self.desk.out.clear();
@@ -150,6 +154,20 @@ impl<'e, S: Transport> Connection<'e, S> {
         }
         self.written = 0;
         Ok(())
+    }
+
+    /// Holds the output back until what it tells of is durable. If that fails,
+    /// nobody knows which of its writes will be there after a restart: instead
+    /// of their replies the client gets one error, and the connection ends.
+    async fn wait_until_durable(&mut self) -> io::Result<()> {
+        if self.engine.durable(self.desk.seq).await.is_ok() || !self.desk.wrote {
+            return Ok(());
+        }
+        self.desk.out.clear();
+        self.desk.answer(&self.engine.lost_reply());
+        self.stream.write_all(&self.desk.out).await?;
+        self.stream.shutdown().await?;
+        Err(io::Error::other("the journal failed"))
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

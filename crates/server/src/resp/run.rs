@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sangam_engine::keyspace::Keyspace;
 use sangam_engine::pubsub::Message;
 use sangam_engine::session::{self, Session};
-use sangam_engine::{Batch, Engine, Reply};
+use sangam_engine::{Batch, Engine, Reply, Seq};
 use sangam_wire::Argv;
 use sangam_wire::resp::{Decoded, Decoder, Protocol, encode};
 
@@ -39,6 +39,10 @@ pub(super) struct Desk {
     start: usize,
     pub(super) out: Vec<u8>,
     decoder: Decoder,
+    /// The last write that the output may depend on, and whether one of its
+    /// commands wrote.
+    pub(super) seq: Seq,
+    pub(super) wrote: bool,
 }
 
 impl Desk {
@@ -50,6 +54,8 @@ impl Desk {
             start: 0,
             out: Vec::with_capacity(1024),
             decoder: Decoder::new(),
+            seq: Seq::default(),
+            wrote: false,
         }
     }
 
@@ -76,69 +82,80 @@ impl Desk {
             start,
             out,
             decoder,
+            seq,
+            wrote,
         } = self;
         let mut began = batch.as_ref().map_or(0, Batch::clock_micros);
         let mut argv = Argv::new();
-        for _ in 0..TURN_COMMANDS {
-            let rest = input.get(*start..).unwrap_or_default();
-            let authenticated = session.principal().is_some();
-            let (consumed, quoted) = match decoder.decode(rest, authenticated, &mut argv) {
-                Ok(Decoded::Command { consumed }) => (consumed, Vec::new()),
-                Ok(Decoded::Quoted { consumed, args }) => (consumed, args),
-                Ok(Decoded::Incomplete { consumed, need }) => {
-                    *start += consumed;
-                    return Some(Pause::Starved(need));
-                }
-                Err(error) => {
-                    error.write_reply(out);
-                    return Some(Pause::Closing);
-                }
-            };
-            let words: Argv<'_>;
-            let argv = if quoted.is_empty() {
-                argv.as_slice()
-            } else {
-                words = quoted.iter().map(Vec::as_slice).collect();
-                words.as_slice()
-            };
-            let reply = match &mut batch {
-                Some(batch) if batch.serves(session) => batch.run(session, argv),
-                _ => {
-                    if !same(keyspace.as_ref(), session.keyspace()) {
-                        return None;
+        let pause = 'turn: {
+            for _ in 0..TURN_COMMANDS {
+                let rest = input.get(*start..).unwrap_or_default();
+                let authenticated = session.principal().is_some();
+                let (consumed, quoted) = match decoder.decode(rest, authenticated, &mut argv) {
+                    Ok(Decoded::Command { consumed }) => (consumed, Vec::new()),
+                    Ok(Decoded::Quoted { consumed, args }) => (consumed, args),
+                    Ok(Decoded::Incomplete { consumed, need }) => {
+                        *start += consumed;
+                        break 'turn Some(Pause::Starved(need));
                     }
-                    batch = keyspace
-                        .as_ref()
-                        .and_then(|keyspace| engine.try_batch(keyspace));
-                    match &mut batch {
-                        Some(batch) => {
-                            began = batch.clock_micros();
-                            batch.run(session, argv)
+                    Err(error) => {
+                        error.write_reply(out);
+                        break 'turn Some(Pause::Closing);
+                    }
+                };
+                let words: Argv<'_>;
+                let argv = if quoted.is_empty() {
+                    argv.as_slice()
+                } else {
+                    words = quoted.iter().map(Vec::as_slice).collect();
+                    words.as_slice()
+                };
+                let reply = match &mut batch {
+                    Some(batch) if batch.serves(session) => batch.run(session, argv),
+                    _ => {
+                        if !same(keyspace.as_ref(), session.keyspace()) {
+                            break 'turn None;
                         }
-                        None => match engine.call_unlocked(session, argv) {
-                            Some(reply) => reply,
-                            None => {
-                                return Some(keyspace.clone().map_or(Pause::Turn, Pause::Locked));
+                        batch = keyspace
+                            .as_ref()
+                            .and_then(|keyspace| engine.try_batch(keyspace));
+                        match &mut batch {
+                            Some(batch) => {
+                                began = batch.clock_micros();
+                                batch.run(session, argv)
                             }
-                        },
+                            None => match engine.call_unlocked(session, argv) {
+                                Some(reply) => reply,
+                                None => {
+                                    break 'turn Some(
+                                        keyspace.clone().map_or(Pause::Turn, Pause::Locked),
+                                    );
+                                }
+                            },
+                        }
                     }
+                };
+                *start += consumed;
+                encode(&reply, protocol(session), out);
+                if session.is_closing() {
+                    break 'turn Some(Pause::Closing);
                 }
-            };
-            *start += consumed;
-            encode(&reply, protocol(session), out);
-            if session.is_closing() {
-                return Some(Pause::Closing);
+                if out.len() > OUT_HIGH {
+                    break 'turn Some(Pause::Full);
+                }
+                if let Some(batch) = &batch
+                    && batch.clock_micros().saturating_sub(began) > TURN_MICROS
+                {
+                    break;
+                }
             }
-            if out.len() > OUT_HIGH {
-                return Some(Pause::Full);
-            }
-            if let Some(batch) = &batch
-                && batch.clock_micros().saturating_sub(began) > TURN_MICROS
-            {
-                break;
-            }
+            Some(Pause::Turn)
+        };
+        if let Some(batch) = &batch {
+            *seq = batch.seq();
+            *wrote |= batch.wrote();
         }
-        Some(Pause::Turn)
+        pause
     }
 
     /// Answers the command at the front with BUSY.
@@ -171,7 +188,7 @@ impl Desk {
         self.answer(&message.to_reply());
     }
 
-    fn answer(&mut self, reply: &Reply) {
+    pub(super) fn answer(&mut self, reply: &Reply) {
         encode(reply, protocol(&self.session), &mut self.out);
     }
 

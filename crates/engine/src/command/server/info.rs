@@ -197,7 +197,7 @@ fn persistence(lines: &mut Lines, ctx: &Ctx<'_>) {
     lines.add("async_loading", 0);
     lines.add("rdb_changes_since_last_save", ctx.db.dirty);
     lines.add("rdb_bgsave_in_progress", 0);
-    lines.add("aof_enabled", u8::from(ctx.engine.0.sink.wants_effects()));
+    lines.add("aof_enabled", u8::from(ctx.engine.journal().is_some()));
     lines.add("aof_rewrite_in_progress", 0);
 }
 

@@ -16,7 +16,7 @@ impl EffectSink for Lines {
         true
     }
 
-    fn admit(&self) -> Result<(), &'static str> {
+    fn admit(&self) -> Result<(), String> {
         Ok(())
     }
 

@@ -1,4 +1,19 @@
 //! Snapshots: the state of each keyspace at a cut (docs/journal.md).
+//!
+//! - [`record`]: a key with its value as bytes;
+//! - [`block`]: the parts of the file, the same for reading and writing;
+//! - [`encoded`], [`write`]: how one is made of keyspaces that live on;
+//! - [`read`]: whether a file is a whole snapshot, and what is in it.
+
+pub mod block;
+pub mod encoded;
+pub mod read;
+pub mod record;
+pub mod write;
+
+pub use encoded::Encoded;
+pub use read::{Damage, Part, Summary, load, verify};
+pub use write::{Made, Plan, Progress, SnapshotError, SnapshotWriter, make};
 
 use crate::effect::Seq;
 use crate::keyspace::Class;

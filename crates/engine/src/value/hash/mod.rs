@@ -10,7 +10,7 @@ mod pairs;
 mod tests;
 
 use super::table::{Iter, Keyed, Records, Undo, below, choose};
-use super::{Collection, Kind, Value};
+use super::{Collection, Kind, Value, all_differ};
 use pairs::{Pairs, PairsIter, length_size, push_length, split_element};
 
 /// Up to where a hash keeps the compact encoding.
@@ -169,6 +169,38 @@ impl Hash {
                 .map(split_element)
                 .collect(),
         }
+    }
+
+    /// A hash of these fields with their values, in the encoding that is asked
+    /// for, whatever the limits say; `None` where a field comes twice. One
+    /// allocation for the table or the buffer: `fields` is walked twice.
+    pub(crate) fn build<'a>(
+        compact: bool,
+        fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Option<Self> {
+        let form = if compact {
+            if !all_differ(fields.clone().map(|(field, _)| field)) {
+                return None;
+            }
+            Form::Packed(Pairs::build(fields))
+        } else {
+            let mut records = Box::new(Records::with_capacity(fields.len()));
+            for (field, value) in fields {
+                if !records.add(field, || record(field, value), None) {
+                    return None;
+                }
+            }
+            Form::Records(records)
+        };
+        Some(Hash {
+            form,
+            ..Hash::default()
+        })
+    }
+
+    /// Whether it has the compact encoding, `listpack`.
+    pub const fn is_compact(&self) -> bool {
+        matches!(self.form, Form::Packed(_))
     }
 
     /// What `OBJECT ENCODING` answers.

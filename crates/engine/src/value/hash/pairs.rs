@@ -93,6 +93,25 @@ impl Pairs {
             .map(|(_, value)| value)
     }
 
+    /// These pairs, whose fields differ.
+    pub(super) fn build<'a>(
+        pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Self {
+        let size = pairs
+            .clone()
+            .map(|(field, value)| element_size(field) + element_size(value))
+            .sum();
+        let mut built = Pairs {
+            bytes: Vec::with_capacity(size),
+            count: pairs.len(),
+        };
+        for (field, value) in pairs {
+            push_element(&mut built.bytes, field);
+            push_element(&mut built.bytes, value);
+        }
+        built
+    }
+
     fn find(&self, field: &[u8]) -> Option<Place> {
         let mut rest = self.bytes.as_slice();
         while !rest.is_empty() {

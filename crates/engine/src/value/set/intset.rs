@@ -54,7 +54,30 @@ fn take<I: Ord>(integers: &mut Vec<I>, integer: &I) -> bool {
     true
 }
 
+/// All of them in one exact allocation.
+fn narrowed<I: TryFrom<i64>>(integers: impl Iterator<Item = i64> + Clone) -> Vec<I> {
+    let mut narrow = Vec::with_capacity(integers.clone().count());
+    narrow.extend(integers.filter_map(|integer| I::try_from(integer).ok()));
+    narrow
+}
+
 impl IntSet {
+    /// These integers, which are ascending: the first and the last of them
+    /// tell the width.
+    pub(super) fn build(integers: impl Iterator<Item = i64> + Clone) -> Self {
+        let (first, last) = (integers.clone().next(), integers.clone().last());
+        let fits = |low: i64, high: i64| {
+            first.is_none_or(|first| first >= low) && last.is_none_or(|last| last <= high)
+        };
+        if fits(i64::from(i16::MIN), i64::from(i16::MAX)) {
+            IntSet::Two(narrowed(integers))
+        } else if fits(i64::from(i32::MIN), i64::from(i32::MAX)) {
+            IntSet::Four(narrowed(integers))
+        } else {
+            IntSet::Eight(narrowed(integers))
+        }
+    }
+
     pub(super) const fn len(&self) -> usize {
         match self {
             IntSet::Two(integers) => integers.len(),

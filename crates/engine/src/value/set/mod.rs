@@ -182,6 +182,43 @@ impl Set {
         }
     }
 
+    /// A set of these members, in the encoding that is asked for, whatever the
+    /// limits say; `None` where a member comes twice, or where the compact one
+    /// cannot hold them: that takes integers in ascending order.
+    pub(crate) fn build<'a>(
+        compact: bool,
+        members: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    ) -> Option<Self> {
+        let form = if compact {
+            let mut last = None;
+            for member in members.clone() {
+                let integer = parse(member)?;
+                if last.is_some_and(|last| last >= integer) {
+                    return None;
+                }
+                last = Some(integer);
+            }
+            Form::Integers(IntSet::build(members.filter_map(parse)))
+        } else {
+            let mut records = Box::new(Records::with_capacity(members.len()));
+            for member in members {
+                if !records.add(member, || member.into(), None) {
+                    return None;
+                }
+            }
+            Form::Records(records)
+        };
+        Some(Set {
+            form,
+            ..Set::default()
+        })
+    }
+
+    /// Whether it has the compact encoding, `intset`.
+    pub const fn is_compact(&self) -> bool {
+        matches!(self.form, Form::Integers(_))
+    }
+
     /// What `OBJECT ENCODING` answers.
     pub const fn encoding(&self) -> &'static str {
         match self.form {

@@ -67,7 +67,7 @@ pub(in crate::value) fn hash_bytes(bytes: &[u8]) -> u64 {
 
 /// Where an entry stands in the order that SCAN follows.
 #[inline]
-const fn position(hash: u64) -> u64 {
+pub(crate) const fn position(hash: u64) -> u64 {
     (hash >> POSITION_SHIFT) & ((1 << POSITION_BITS) - 1)
 }
 
@@ -77,6 +77,13 @@ struct Segment<T> {
     /// The first `depth` bits of the positions in it.
     prefix: u32,
     depth: u8,
+}
+
+impl<T> Segment<T> {
+    /// The position behind its last one.
+    const fn end(&self) -> u64 {
+        (self.prefix as u64 + 1) << (POSITION_BITS - self.depth as u32)
+    }
 }
 
 /// A hash table without rehash pauses and with a stable SCAN; see the module.

@@ -71,6 +71,14 @@ fn hash_of<K: Keyed>(record: &Box<[u8]>) -> u64 {
 }
 
 impl<K: Keyed> Records<K> {
+    /// No records yet, with room for `count`.
+    pub(in crate::value) fn with_capacity(count: usize) -> Self {
+        Records {
+            table: Table::with_capacity(count),
+            ..Records::default()
+        }
+    }
+
     pub(in crate::value) const fn len(&self) -> usize {
         self.table.len()
     }

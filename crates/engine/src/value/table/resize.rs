@@ -19,6 +19,9 @@ const SHRINK_INTERVAL: usize = 16;
 /// Tables up to this size are not worth shrinking.
 const SMALL_BUCKETS: usize = 16;
 
+/// Most bits of a position that the directory ever looks at.
+const MOST_DEPTH: u32 = 30;
+
 /// Entries that fit in so many buckets.
 const fn capacity_of(buckets: usize) -> usize {
     buckets / 8 * 7
@@ -34,7 +37,44 @@ fn half<T>(entries: usize) -> HashTable<T> {
     })
 }
 
+/// Entries a segment that is made ahead gets on average: hashes scatter, and
+/// few segments shall split all the same.
+const PLANNED_ENTRIES: usize = 400;
+
 impl<T> Table<T> {
+    /// An empty table with room for `count` entries, for who knows the count
+    /// ahead: filling it neither splits nor rehashes, but for a few segments
+    /// that get more than their share.
+    pub fn with_capacity(count: usize) -> Self {
+        let mut table = Table::new();
+        if count == 0 {
+            return table;
+        }
+        let wanted = count.div_ceil(PLANNED_ENTRIES).next_power_of_two();
+        if count <= SEGMENT_ENTRIES || wanted > 1 << MOST_DEPTH {
+            table.add_segment(0, 0, count.min(SEGMENT_ENTRIES));
+            return table;
+        }
+        let depth = wanted.trailing_zeros() as u8;
+        table.segments.reserve_exact(wanted);
+        for prefix in 0..wanted as u32 {
+            table.add_segment(prefix, depth, SEGMENT_ENTRIES);
+        }
+        table.directory = (0..wanted as u32).collect();
+        table.depth = depth;
+        table
+    }
+
+    fn add_segment(&mut self, prefix: u32, depth: u8, capacity: usize) {
+        let index = self.segments.len();
+        self.segments.push(Segment {
+            table: HashTable::new(),
+            prefix,
+            depth,
+        });
+        self.put(index, HashTable::with_capacity(capacity));
+    }
+
     /// The segment of this hash, with room for one more entry.
     #[inline]
     pub(super) fn segment_with_room(&mut self, hash: u64, hasher: &impl Fn(&T) -> u64) -> usize {
@@ -136,7 +176,7 @@ impl<T> Table<T> {
             .checked_ilog2()
             .unwrap_or(0)
             .saturating_sub(4)
-            .min(30)
+            .min(MOST_DEPTH)
     }
 
     fn double_directory(&mut self) {

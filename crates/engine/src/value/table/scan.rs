@@ -9,6 +9,22 @@
 use super::{POSITION_BITS, Segment, Table, position};
 
 impl<T> Table<T> {
+    /// The entries of the segment that `cursor` is in, and where the next one
+    /// begins; `None` behind the last. Some of them may stand before the
+    /// cursor, if segments merged since it was the begin of one.
+    pub(crate) fn segment_at(
+        &self,
+        cursor: u64,
+    ) -> Option<(impl ExactSizeIterator<Item = &T>, u64)> {
+        if cursor >= 1 << POSITION_BITS {
+            return None;
+        }
+        let segment = self
+            .segments
+            .get(self.segment_of(cursor << super::POSITION_SHIFT))?;
+        Some((segment.table.iter(), segment.end()))
+    }
+
     /// Visits about `count` entries (at least one if any is left, and more
     /// where positions collide) from `cursor` on, and returns the cursor to
     /// continue with: 0 when the walk is over, as it is where it starts. A
@@ -29,11 +45,7 @@ impl<T> Table<T> {
             let Some(segment) = self.segments.get(self.segment_of(hash)) else {
                 return 0;
             };
-            let Segment {
-                table,
-                prefix,
-                depth,
-            } = segment;
+            let Segment { table, .. } = segment;
             found.clear();
             found.extend(
                 table
@@ -55,7 +67,7 @@ impl<T> Table<T> {
                 visit(entry);
             }
             wanted -= found.len();
-            let end = (u64::from(*prefix) + 1) << (POSITION_BITS - u32::from(*depth));
+            let end = segment.end();
             if wanted == 0 && end < 1 << POSITION_BITS {
                 return end;
             }

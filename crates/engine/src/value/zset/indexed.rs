@@ -25,6 +25,14 @@ impl Indexed {
         }
     }
 
+    /// The same with room for `count` members in the dictionary.
+    pub(super) fn with_capacity(count: usize) -> Indexed {
+        Indexed {
+            dictionary: Table::with_capacity(count),
+            ..Indexed::new()
+        }
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.tree.len()
     }

@@ -19,7 +19,7 @@ mod tree;
 pub use bound::{Bound, LexBound};
 
 use super::table::{below, choose};
-use super::{Collection, Kind, Value};
+use super::{Collection, Kind, Value, all_differ};
 use indexed::{Entries, Indexed};
 use members::Member;
 use packed::{Inserted, Packed};
@@ -295,6 +295,46 @@ impl ZSet {
             Form::Packed(packed) => choose(packed.iter().collect(), count, rng),
             Form::Indexed(indexed) => indexed.random_distinct(count, rng),
         }
+    }
+
+    /// A sorted set of these members, which must come in order, in the encoding
+    /// that is asked for, whatever the limits say; `None` where they are out of
+    /// order, a member comes twice, or a score is no number.
+    pub(crate) fn build<'a>(
+        compact: bool,
+        entries: impl ExactSizeIterator<Item = (&'a [u8], f64)> + Clone,
+    ) -> Option<Self> {
+        let mut last: Option<(f64, &[u8])> = None;
+        for (member, score) in entries.clone() {
+            let entry = (score, member);
+            if score.is_nan() || last.is_some_and(|last| packed::compare(last, entry).is_ge()) {
+                return None;
+            }
+            last = Some(entry);
+        }
+        let form = if compact {
+            if !all_differ(entries.clone().map(|(member, _)| member)) {
+                return None;
+            }
+            Form::Packed(Packed::build(entries))
+        } else {
+            let mut indexed = Box::new(Indexed::with_capacity(entries.len()));
+            for (member, score) in entries {
+                if indexed.insert(member, score).is_some() {
+                    return None;
+                }
+            }
+            Form::Indexed(indexed)
+        };
+        Some(ZSet {
+            form,
+            ..ZSet::default()
+        })
+    }
+
+    /// Whether it has the compact encoding, `listpack`.
+    pub const fn is_compact(&self) -> bool {
+        matches!(self.form, Form::Packed(_))
     }
 
     /// What `OBJECT ENCODING` answers.

@@ -37,6 +37,22 @@ impl Packed {
         self.bytes.capacity()
     }
 
+    /// These entries, which are in order and whose members differ.
+    pub(super) fn build<'a>(entries: impl Iterator<Item = (&'a [u8], f64)> + Clone) -> Self {
+        let size = entries
+            .clone()
+            .map(|(member, _)| entry_size(member.len()))
+            .sum();
+        let mut built = Packed {
+            bytes: Vec::with_capacity(size),
+            len: 0,
+        };
+        for (member, score) in entries {
+            built.insert_at(built.bytes.len(), member, score);
+        }
+        built
+    }
+
     /// All entries in order.
     pub(super) fn iter(&self) -> Iter<'_> {
         Iter(&self.bytes)

@@ -1,0 +1,183 @@
+//! The log as it is written: the newest segment, its rotation, the watermark.
+//!
+//! Only the writer thread has one. Every method that fails leaves the journal
+//! poisoned by its caller; nothing here tries a sync twice.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::frame;
+use super::queue::Shared;
+use super::segment::{SEGMENT_HEADER, SPARE, SegmentHeader, segment_name};
+use super::spare::Spares;
+use super::storage::{Storage, StorageFile};
+use super::watermark::Watermark;
+use super::{Fsync, LogId};
+use crate::clock::Clock;
+use crate::effect::Seq;
+use crate::random::Random;
+
+pub(super) struct Log {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) spares: Arc<Spares>,
+    pub(super) id: LogId,
+    pub(super) random: Random,
+    pub(super) watermark: Watermark,
+    pub(super) segment_size: u64,
+    pub(super) segment: Option<Segment>,
+}
+
+/// The segment that is being written.
+pub(super) struct Segment {
+    file: Box<dyn StorageFile>,
+    first: Seq,
+    salt: u64,
+    size: u64,
+    /// Where the next frame goes.
+    offset: u64,
+}
+
+impl Log {
+    /// Seals and writes whole frames, in as few calls as segments allow.
+    pub(super) fn write(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let (mut start, mut end) = (0, 0);
+        while let Some(size) = bytes.get(end..).and_then(frame::size_at) {
+            let fits = self.segment.as_ref().is_some_and(|segment| {
+                segment.offset + (end - start + size) as u64 <= segment.size
+            });
+            if !fits {
+                self.put(bytes.get(start..end).unwrap_or_default())?;
+                start = end;
+                let first = bytes.get(end..).and_then(frame::seq_at).unwrap_or_default();
+                self.rotate(first, size as u64)?;
+            }
+            let salt = self.segment.as_ref().map_or(0, |segment| segment.salt);
+            let durable = self.shared.durable.reached();
+            let sealed = bytes
+                .get_mut(end..)
+                .and_then(|frame| frame::seal(frame, salt, durable));
+            end += sealed.unwrap_or(size);
+        }
+        self.put(bytes.get(start..end).unwrap_or_default())?;
+        self.shared
+            .log_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(segment) = self.segment.as_mut().filter(|_| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        // The room was taken ahead, but not every file system keeps its word;
+        // writing the same bytes at the same place again is harmless.
+        let mut was_full = false;
+        while let Err(error) = segment.file.write_all_at(segment.offset, bytes) {
+            was_full = true;
+            if !is_full(&error) || !self.spares.wait_for_room() {
+                return Err(error);
+            }
+        }
+        segment.offset += bytes.len() as u64;
+        if was_full {
+            self.spares.there_is_room();
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was written durable; `last` is its last seq.
+    pub(super) fn sync(&mut self, last: Seq) -> io::Result<()> {
+        if let Some(segment) = &mut self.segment {
+            let started = quanta::Instant::now();
+            segment.file.sync()?;
+            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+            if started.elapsed().as_secs() > 0 {
+                self.shared.slow_syncs.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // Who waits is let go before the watermark is written: it promises
+        // nothing, it only helps to notice what got lost.
+        self.shared.durable.advance(last);
+        self.watermark.write(last)
+    }
+
+    /// Ends the segment and begins the one whose first frame, of `need` bytes,
+    /// has the seq `first`.
+    pub(super) fn rotate(&mut self, first: Seq, need: u64) -> io::Result<()> {
+        let last = Seq(first.0.saturating_sub(1));
+        if let Some(segment) = &mut self.segment {
+            segment.file.set_len(segment.offset)?;
+        }
+        self.sync(last)?;
+        self.watermark.sync()?;
+        let size = self.segment_size.max(SEGMENT_HEADER as u64 + need);
+        let mut file = self.take_spare(size)?;
+        let header = SegmentHeader {
+            log: self.id,
+            first,
+            made_ms: self.clock.now_micros() / 1000,
+            salt: self.random.next(),
+        };
+        file.write_all_at(0, &header.to_bytes())?;
+        file.sync()?;
+        self.storage.rename(SPARE, &segment_name(first))?;
+        self.storage.sync_folder()?;
+        self.segment = Some(Segment {
+            file,
+            first,
+            salt: header.salt,
+            size,
+            offset: SEGMENT_HEADER as u64,
+        });
+        self.shared.rotated.advance(first);
+        self.spares.refill(self.shared.policy() == Fsync::Always);
+        Ok(())
+    }
+
+    /// Begins a new segment at `first`, unless the newest begins there.
+    pub(super) fn rotate_at(&mut self, first: Seq) -> io::Result<()> {
+        let begins_there = self
+            .segment
+            .as_ref()
+            .is_some_and(|segment| segment.first == first);
+        if begins_there {
+            self.shared.rotated.advance(first);
+            return Ok(());
+        }
+        self.rotate(first, 0)
+    }
+
+    fn take_spare(&mut self, size: u64) -> io::Result<Box<dyn StorageFile>> {
+        if size == self.segment_size
+            && let Some(file) = self.spares.take()
+        {
+            return Ok(file);
+        }
+        loop {
+            match self.storage.create(SPARE, size, false) {
+                Err(error) if is_full(&error) && self.spares.wait_for_room() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Cuts the segment to what is in it and makes all of it durable.
+    pub(super) fn close(&mut self, last: Seq) -> io::Result<()> {
+        if let Some(segment) = &mut self.segment {
+            segment.file.set_len(segment.offset)?;
+        }
+        self.sync(last)?;
+        self.watermark.sync()
+    }
+}
+
+/// Whether an error means that there is no room, which may come back.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
