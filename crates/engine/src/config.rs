@@ -5,6 +5,7 @@
 //! settings and renews it when the version moves, so reading one is free.
 
 use crate::error::CommandError;
+use crate::journal::Fsync;
 use crate::value::{HashLimits, SetLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
@@ -32,6 +33,15 @@ pub struct Settings {
     pub script_memory: usize,
     /// Bytes of one string.
     pub proto_max_bulk_len: usize,
+    /// Whether there is a journal; not to be chosen here.
+    pub appendonly: bool,
+    /// When the journal is synced.
+    pub fsync: Fsync,
+    /// Growth of the log, in per cent of the last snapshot, after which the next
+    /// is made; 0 for only when asked.
+    pub rewrite_percentage: u64,
+    /// Bytes of the log below which no snapshot is made unasked.
+    pub rewrite_min_size: u64,
 }
 
 /// What happens when `maxmemory` is reached.
@@ -57,6 +67,10 @@ impl Default for Settings {
             busy_reply_threshold: 5_000,
             script_memory: 256 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
+            appendonly: false,
+            fsync: Fsync::default(),
+            rewrite_percentage: 100,
+            rewrite_min_size: 64 << 20,
         }
     }
 }
@@ -92,8 +106,9 @@ macro_rules! memory {
             name: $name,
             get: |settings| settings.$field.to_string(),
             set: |settings, text| {
-                settings.$field =
-                    parse_memory(text).ok_or("argument must be a memory value".to_owned())?;
+                settings.$field = parse_memory(text)
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .ok_or("argument must be a memory value".to_owned())?;
                 Ok(())
             },
         }
@@ -112,7 +127,23 @@ macro_rules! fixed {
 
 /// Every setting, in the order of their names.
 pub const PARAMETERS: &[Parameter] = &[
-    fixed!("appendonly", "no"),
+    Parameter {
+        name: "appendfsync",
+        get: |settings| settings.fsync.name().to_owned(),
+        set: |settings, text| {
+            settings.fsync = Fsync::of(text).ok_or(
+                "argument(s) must be one of the following: everysec, always, no".to_owned(),
+            )?;
+            Ok(())
+        },
+    },
+    Parameter {
+        name: "appendonly",
+        get: |settings| if settings.appendonly { "yes" } else { "no" }.to_owned(),
+        set: |_, _| Err("can't set immutable config".to_owned()),
+    },
+    memory!("auto-aof-rewrite-min-size", rewrite_min_size),
+    number!("auto-aof-rewrite-percentage", rewrite_percentage, u64),
     number!("busy-reply-threshold", busy_reply_threshold, u64),
     fixed!("databases", "1"),
     number!("hash-max-listpack-entries", hash.max_entries, usize),

@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::effect::{EffectSink, Effects, MemorySink, Seq};
 use crate::journal::{Journal, Lost};
 use crate::keyspace::{Class, Db, Durability, Keyspace};
+use crate::persist::{self, Saves};
 use crate::random::Random;
 use crate::session::{Client, Dialect, Principal, Role, Session};
 
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) run_id: String,
     pub(crate) on_long_unit: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) connections: AtomicU64,
+    pub(crate) saves: Saves,
     pub(crate) port: u16,
 }
 
@@ -113,6 +115,7 @@ impl Engine {
             run_id,
             on_long_unit: options.on_long_unit,
             connections: AtomicU64::new(0),
+            saves: Saves::new(started_us),
             port: options.port,
         }))
     }
@@ -124,12 +127,23 @@ impl Engine {
         for keyspace in self.keyspaces() {
             if let Ok(mut db) = keyspace.data.lock_blocking() {
                 db.effects = kept_effects(wanted, keyspace.class);
+                if wanted && keyspace.class.durability == Durability::Latest {
+                    db.note_changes();
+                }
             }
         }
     }
 
-    pub(crate) fn set_journal(&self, journal: &Arc<Journal>) {
+    pub(crate) fn begin_journal(&self, journal: &Arc<Journal>) {
         let _ = self.0.journal.set(journal.clone());
+        let mut settings = self.0.settings.write();
+        *settings = Arc::new(Settings {
+            appendonly: true,
+            fsync: journal.fsync(),
+            ..(**settings).clone()
+        });
+        drop(settings);
+        self.0.settings_version.fetch_add(1, Ordering::Release);
         self.set_sink(Arc::new(journal.clone()));
     }
 
@@ -198,11 +212,42 @@ impl Engine {
         keyspace
     }
 
+    /// The keyspace that a journal says exists, as it says.
+    pub(crate) fn restore_keyspace(
+        &self,
+        id: u32,
+        class: Class,
+        name: &str,
+    ) -> Result<Arc<Keyspace>, String> {
+        let mut keyspaces = self.0.keyspaces.write();
+        if let Some(found) = keyspaces.get(id as usize) {
+            if found.name == name && found.class == class {
+                return Ok(found.clone());
+            }
+            return Err(format!(
+                "keyspace {id} is declared twice, as {} and {name}",
+                found.name
+            ));
+        }
+        if keyspaces.len() != id as usize {
+            return Err(format!(
+                "keyspace {id} comes before keyspace {}",
+                keyspaces.len()
+            ));
+        }
+        let keyspace = self.make_keyspace(id, name, class);
+        keyspaces.push(keyspace.clone());
+        Ok(keyspace)
+    }
+
     fn make_keyspace(&self, id: u32, name: &str, class: Class) -> Arc<Keyspace> {
-        let seed = self.0.seeds.lock().next();
+        let seed = self.next_seed();
         let wanted = self.0.sink.get().is_some_and(|sink| sink.wants_effects());
         let effects = kept_effects(wanted, class);
-        let db = Db::new(seed, self.settings(), effects);
+        let mut db = Db::new(seed, self.settings(), effects);
+        if wanted && class.durability == Durability::Latest {
+            db.note_changes();
+        }
         Arc::new(Keyspace::new(id, name.to_owned(), class, db))
     }
 
@@ -237,8 +282,13 @@ impl Engine {
 
     /// Full access to `default` without a token: for in-process callers.
     pub fn owner(&self) -> Principal {
+        self.owner_of(&self.keyspace("default"))
+    }
+
+    /// Full access to a keyspace without a token.
+    pub fn owner_of(&self, keyspace: &Arc<Keyspace>) -> Principal {
         Principal {
-            keyspace: self.keyspace("default"),
+            keyspace: keyspace.clone(),
             role: Role::Full,
         }
     }
@@ -247,6 +297,12 @@ impl Engine {
     pub fn session(&self) -> Session {
         let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
         Session::new(client, Dialect::Redis, Some(self.owner()))
+    }
+
+    /// A session that repeats what was done; unlisted, of no keyspace yet.
+    pub(crate) fn replaying_session() -> Session {
+        let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
+        Session::new(client, Dialect::Redis, None)
     }
 
     /// A session of the REST gateway: Upstash's dialect, unlisted; the gateway
@@ -301,6 +357,12 @@ impl Engine {
         let mut settings = self.0.settings.write();
         let mut next = (**settings).clone();
         change(&mut next)?;
+        if let Some(journal) = self
+            .journal()
+            .filter(|journal| journal.fsync() != next.fsync)
+        {
+            journal.set_fsync(next.fsync);
+        }
         *settings = Arc::new(next);
         self.0.settings_version.fetch_add(1, Ordering::Release);
         Ok(())
@@ -313,6 +375,11 @@ impl Engine {
         }
     }
 
+    /// A random number.
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.0.seeds.lock().next()
+    }
+
     pub(crate) fn settings_version(&self) -> u64 {
         self.0.settings_version.load(Ordering::Acquire)
     }
@@ -320,8 +387,13 @@ impl Engine {
     /// Removes keys whose time has come, a bounded number of each keyspace
     /// whose lock is free. Answers the milliseconds until the next deadline,
     /// 0 if there is more to do now.
+    ///
+    /// The same visit commits the latest values of keyspaces that keep no
+    /// history, and begins a snapshot when one is due.
     pub fn tick(&self) -> u64 {
         const KEYS_A_TICK: usize = 400;
+        persist::commit_latest(self);
+        self.save_if_due();
         let mut wait = u64::MAX;
         for keyspace in self.keyspaces() {
             let Some(db) = keyspace.data.try_lock() else {

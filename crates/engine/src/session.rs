@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ahash::AHashSet;
 use parking_lot::Mutex;
 
 use crate::command::spec::Command;
+use crate::effect::Seq;
 use crate::keyspace::{Keyspace, WatchFlag};
 use crate::pubsub::{Mailbox, Topic};
 
@@ -130,6 +132,17 @@ pub(crate) struct Transaction {
     pub(crate) aborted: bool,
 }
 
+/// What a session waits for before it gets its reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Blocked {
+    /// It gets it once everything up to here is durable,
+    pub(crate) seq: Seq,
+    /// unless it asked for what cannot come.
+    pub(crate) forever: bool,
+    /// How long it waits; without limit if not said.
+    pub patience: Option<Duration>,
+}
+
 /// What one caller carries; see the module.
 #[derive(Debug)]
 pub struct Session {
@@ -147,6 +160,8 @@ pub struct Session {
     pub(crate) closing: bool,
     /// Whether the command runs inside a script.
     pub(crate) scripted: bool,
+    /// Set by a command whose reply has to wait.
+    pub(crate) blocked: Option<Blocked>,
 }
 
 impl Session {
@@ -163,6 +178,7 @@ impl Session {
             patterns: AHashSet::new(),
             closing: false,
             scripted: false,
+            blocked: None,
         }
     }
 
@@ -190,6 +206,12 @@ impl Session {
     /// Whether QUIT was asked.
     pub fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// What the last command waits for, if it does; its reply is then
+    /// [`Engine::blocked_reply`](crate::Engine::blocked_reply).
+    pub fn take_blocked(&mut self) -> Option<Blocked> {
+        self.blocked.take()
     }
 
     /// Whether MULTI is open.

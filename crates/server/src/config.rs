@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sangam_engine::config::{Settings, parse_memory};
+use sangam_engine::journal::Fsync;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub read_token: Option<String>,
     /// TLS on both listeners.
     pub tls: Option<TlsFiles>,
+    /// When what was written is synced to the disk.
+    pub fsync: Fsync,
     /// The engine's settings to start with.
     pub settings: Settings,
     /// Bytes of a REST request, and of a REST response.
@@ -143,6 +146,7 @@ struct FileSettings {
     read_token: Option<Spanned<String>>,
     tls_cert: Option<Spanned<String>>,
     tls_key: Option<Spanned<String>>,
+    fsync: Option<Spanned<String>>,
     maxmemory: Option<Spanned<Amount>>,
     maxmemory_policy: Option<Spanned<String>>,
     max_request_size: Option<Spanned<Amount>>,
@@ -235,6 +239,7 @@ impl Config {
             token: Some(token.to_owned()),
             read_token: None,
             tls: None,
+            fsync: Fsync::default(),
             settings: Settings::default(),
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
@@ -282,6 +287,7 @@ impl Config {
             args.tls_key.as_ref(),
             file.tls_key,
         );
+        let fsync = reader.pick("fsync", "SANGAM_FSYNC", args.fsync.as_ref(), file.fsync);
         let maxmemory = reader.pick(
             "maxmemory",
             "SANGAM_MAXMEMORY",
@@ -334,6 +340,18 @@ impl Config {
                     ))
                 })?;
         }
+        let fsync = match fsync {
+            None => Fsync::default(),
+            Some(setting) => match Fsync::of(setting.text.trim()) {
+                Some(fsync) => fsync,
+                None => {
+                    return Err(setting.refuse(format!(
+                        "{:?} is neither always, everysec nor no",
+                        setting.text
+                    )));
+                }
+            },
+        };
         let max_request_size = match request_size {
             None => MAX_REQUEST_SIZE,
             Some(setting) => match setting.bytes()? {
@@ -362,6 +380,7 @@ impl Config {
             token,
             read_token,
             tls,
+            fsync,
             settings,
             max_request_size,
             timing: Timing::default(),

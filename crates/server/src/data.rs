@@ -121,6 +121,11 @@ impl DataFolder {
         &self.path
     }
 
+    /// Where the engine keeps its data.
+    pub fn engine_path(&self) -> PathBuf {
+        self.path.join("engine")
+    }
+
     /// Where the token is kept.
     pub fn token_path(&self) -> PathBuf {
         self.path.join("token")

@@ -8,9 +8,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sangam_engine::journal::storage::DiskStorage;
+use sangam_engine::journal::{Fsync, JournalOptions};
+use sangam_engine::persist::{OpenError, Opened};
 use sangam_engine::session::Role;
 use sangam_engine::{Engine, Options};
 use tokio::net::{TcpListener, lookup_host};
@@ -29,6 +33,8 @@ use crate::{handoff, listener};
 
 /// The keyspace that the server's tokens open.
 const KEYSPACE: &str = "default";
+/// How often a long load says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Longest sleep of the timer: a key set with an earlier deadline than the
 /// timer knew of goes at most this late (readers never see it).
 const TICK_MAX: Duration = Duration::from_millis(100);
@@ -74,6 +80,14 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// What is in the data folder.
+    #[error("cannot open {}: {error}", folder.display())]
+    Open {
+        /// The engine's folder.
+        folder: PathBuf,
+        /// Why.
+        error: Box<OpenError>,
+    },
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -124,12 +138,16 @@ impl Server {
         }
 
         let resp_address = resp.as_ref().map(|(_, address)| *address);
-        let engine = Engine::new(Options {
+        let options = Options {
             settings: config.settings.clone(),
             port: resp_address.map_or(0, |address| address.port()),
             on_long_unit: Some(Box::new(handoff::free_this_worker)),
             ..Options::default()
-        });
+        };
+        let engine = match &folder {
+            None => Engine::new(options),
+            Some(folder) => load(folder, options, config.fsync).await?,
+        };
         engine.grant(&token, KEYSPACE, Role::Full);
         if let Some(read_token) = &config.read_token {
             engine.grant(read_token, KEYSPACE, Role::ReadOnly);
@@ -223,6 +241,8 @@ impl Running {
         {
             tracing::warn!("{} connections did not end in time", self.tasks.len());
         }
+        let engine = self.engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
     }
 
     fn listen<D: listener::Door>(
@@ -251,6 +271,53 @@ impl Drop for Running {
         if let Some(threads) = self.resp_threads.take() {
             threads.shutdown_background();
         }
+    }
+}
+
+/// The engine with what the folder holds.
+async fn load(folder: &DataFolder, options: Options, fsync: Fsync) -> Result<Engine, StartError> {
+    let path = folder.engine_path();
+    let failed = |error: OpenError| StartError::Open {
+        folder: folder.engine_path(),
+        error: Box::new(error),
+    };
+    let journal = JournalOptions {
+        fsync,
+        ..JournalOptions::default()
+    };
+    let work = move || {
+        let storage = DiskStorage::open(&path)?;
+        let mut told = std::time::Instant::now();
+        Engine::open(options, Arc::new(storage), journal, &mut |done, total| {
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = std::time::Instant::now();
+                tracing::info!("loading: {} of {} MB", done >> 20, total >> 20);
+            }
+        })
+    };
+    let (engine, opened) = match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(failed)?,
+        Err(error) => return Err(failed(io::Error::other(error).into())),
+    };
+    tell(&opened);
+    Ok(engine)
+}
+
+/// What an operator should know of a start.
+fn tell(opened: &Opened) {
+    for (file, reason) in &opened.skipped {
+        tracing::warn!("{file} is not a whole snapshot and was not used: {reason}");
+    }
+    if let Some((file, bytes)) = &opened.quarantined {
+        tracing::warn!("the log had a torn tail: {bytes} bytes were set apart in {file}");
+    }
+    if !opened.new {
+        tracing::info!(
+            snapshot = opened.snapshot.map(|cut| cut.0),
+            units = opened.frames,
+            last = opened.last.0,
+            "data is loaded"
+        );
     }
 }
 

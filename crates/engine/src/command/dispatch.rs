@@ -8,14 +8,16 @@
 //! Cost around a command: a table lookup, a clock reading, two counters; no
 //! allocation but the reply.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Ctx;
 use super::spec::{Acl, Command, Flags, Run, find};
-use crate::effect::Seq;
+use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::journal::frame::Frame;
 use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
 use crate::session::{Dialect, Protocol, Role, Session};
@@ -57,7 +59,12 @@ impl Engine {
             }
         };
         let reply = batch.run(session, argv);
-        (reply, batch.seq())
+        let seq = batch.seq();
+        drop(batch);
+        match session.take_blocked() {
+            None => (reply, seq),
+            Some(blocked) => (self.unblock_thread(&blocked), seq),
+        }
     }
 
     /// The answer, where the command needs no lock or is refused; `None` where
@@ -214,6 +221,34 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Runs the commands of a frame again, at the frame's time, and logs nothing.
+    pub(crate) fn replay(
+        &mut self,
+        session: &mut Session,
+        frame: &Frame<'_>,
+    ) -> Result<(), String> {
+        self.db.now_ms = frame.now_ms;
+        self.db.now_us = frame.now_ms * 1000;
+        let commands = effect::decode(frame.payload).ok_or("the payload is not commands")?;
+        for argv in commands {
+            let command = argv
+                .first()
+                .and_then(|name| find(name))
+                .and_then(|command| resolve(command, &argv).ok())
+                .filter(|command| command.spec.accepts(argv.len()))
+                .ok_or_else(|| format!("no such command: {}", Abridged(&argv)))?;
+            let reply = self.with_ctx(session, |ctx| call(ctx, command, &argv));
+            if let Reply::Error(text) = reply {
+                let text = String::from_utf8_lossy(&text);
+                return Err(format!("{} answered {text}", Abridged(&argv)));
+            }
+        }
+        self.db.effects.clear();
+        self.db.seq = frame.seq;
+        self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
+        Ok(())
+    }
+
     /// Removes keys that are due; answers the milliseconds to the next
     /// deadline.
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
@@ -352,6 +387,20 @@ impl<'a> Batch<'a> {
             name: session.client.name.lock().clone(),
         });
         log.entries.truncate(limit);
+    }
+}
+
+/// A request for an error's text.
+struct Abridged<'a>(&'a [&'a [u8]]);
+
+impl fmt::Display for Abridged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = abridge(self.0);
+        let words: Vec<_> = words
+            .iter()
+            .map(|word| String::from_utf8_lossy(word))
+            .collect();
+        f.write_str(&words.join(" "))
     }
 }
 

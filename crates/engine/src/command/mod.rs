@@ -7,6 +7,7 @@ pub mod stat;
 
 mod bitfield;
 mod bitmap;
+mod blocked;
 mod client;
 mod connection;
 mod expire;
@@ -14,6 +15,7 @@ mod generic;
 mod hash;
 mod introspect;
 mod object;
+mod persistence;
 mod pubsub;
 mod scan;
 mod script;
@@ -67,6 +69,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,
+    persistence::COMMANDS,
     hash::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,

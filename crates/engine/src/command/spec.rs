@@ -88,6 +88,10 @@ bits! {
         NOSCRIPT = "noscript",
         /// Allowed while loading.
         LOADING = "loading",
+        /// Not while data is loaded.
+        NO_ASYNC_LOADING = "no_async_loading",
+        /// May make its caller wait.
+        BLOCKING = "blocking",
         /// Allowed on a stale replica.
         STALE = "stale",
         /// Constant or logarithmic time.

@@ -271,15 +271,15 @@ impl Survey {
         let log = self.log.unwrap_or(LogId([0; 16]));
         let verified = snapshot::verify(&*file, log)
             .map_err(|damage| Problem::new(damage.offset, damage.reason))
-            .and_then(|summary| match summary.cut == cut {
-                true => Ok(summary),
-                false => Err(Problem::new(
-                    0,
-                    format!("it says that its cut is {}", summary.cut.0),
-                )),
+            .and_then(|summary| {
+                if summary.cut == cut {
+                    return Ok(());
+                }
+                let reason = format!("it says that its cut is {}", summary.cut.0);
+                Err(Problem::new(0, reason))
             });
         let is_newest = self.snapshots.iter().all(|(_, found)| found.is_err());
-        let found = verified.and_then(|_| {
+        let found = verified.and_then(|()| {
             snapshot::load(&*file, &mut |_| Ok(())).map_err(|damage| {
                 self.unloadable |= is_newest;
                 Problem::new(damage.offset, damage.reason)
@@ -367,7 +367,7 @@ impl Survey {
             }
             Presence::Headless => plan.verdict = Verdict::Damaged,
             Presence::Log if self.watermark.is_none() || self.unloadable => {
-                plan.verdict = Verdict::Damaged
+                plan.verdict = Verdict::Damaged;
             }
             Presence::Log => {}
         }

@@ -7,13 +7,13 @@
 //! - [`storage`]: files, real or failing on purpose;
 //! - [`frame`], [`segment`], [`watermark`]: the log's parts as bytes;
 //! - [`snapshot`]: the state at a cut;
+//! - `queue`: where callers leave frames; `writer`: the thread that takes them;
+//!   `log`: the segment it writes to; `spare`: the one allocated ahead;
+//!   `waiters`: who waits for a sync;
 //! - [`scan`]: a segment's frames, and what stands where they stop;
 //! - [`recover`]: from the files to the state, at start;
 //! - [`check`]: what is wrong with the files, and its repair;
-//! - [`backup`]: a copy while it runs, and the way back;
-//! - `queue`: where callers leave frames; `writer`: the thread that takes them;
-//!   `log`: the segment it writes to; `spare`: the one allocated ahead;
-//!   `waiters`: who waits for a sync.
+//! - [`backup`]: a copy while it runs, and the way back.
 //!
 //! Cost to a caller: one lock and one copy of its effects.
 
@@ -57,12 +57,12 @@ use writer::Writer;
 pub use queue::Health;
 pub use waiters::Lost;
 
+/// Stands in a folder while a backup is restored into it.
+pub const RESTORING: &str = "restoring";
+
 /// Names the files that belong together: random, made with the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId(pub [u8; 16]);
-
-/// Stands in a folder while a backup is restored into it.
-pub(crate) const RESTORING: &str = "restoring";
 
 /// When the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,7 +113,7 @@ impl Default for JournalOptions {
 }
 
 /// Where a journal goes on.
-pub(crate) struct Start {
+pub(crate) struct Begin {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
@@ -122,6 +122,8 @@ pub(crate) struct Start {
     pub(crate) last: Seq,
     /// Bytes of frames since the last snapshot.
     pub(crate) log_bytes: u64,
+    /// Bytes of that.
+    pub(crate) snapshot_bytes: u64,
 }
 
 /// The running journal. Dropping it writes and syncs what is queued.
@@ -130,25 +132,27 @@ pub struct Journal {
     spares: Arc<Spares>,
     storage: Arc<dyn Storage>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Bytes of the last snapshot, for the decision to make the next.
-    pub(crate) snapshot_bytes: AtomicU64,
+    id: LogId,
+    /// Bytes of the last snapshot.
+    snapshot_bytes: AtomicU64,
 }
 
 impl Journal {
     /// Begins a segment behind what is there, and starts the threads.
-    pub(crate) fn start(start: Start, options: JournalOptions) -> io::Result<Self> {
+    pub(crate) fn start(start: Begin, options: JournalOptions) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(start.last, options.fsync, start.log_bytes));
         let spares = Arc::new(Spares::new(
             start.storage.clone(),
             shared.clone(),
             options.segment_size,
         ));
+        let id = start.watermark.log();
         let mut log = Log {
             storage: start.storage.clone(),
             clock: start.clock,
             shared: shared.clone(),
             spares: spares.clone(),
-            id: start.watermark.log(),
+            id,
             random: start.random,
             watermark: start.watermark,
             segment_size: options.segment_size,
@@ -168,7 +172,8 @@ impl Journal {
             spares,
             storage: start.storage,
             threads: Mutex::new(threads),
-            snapshot_bytes: AtomicU64::new(0),
+            id,
+            snapshot_bytes: AtomicU64::new(start.snapshot_bytes),
         })
     }
 
@@ -209,6 +214,17 @@ impl Journal {
         self.shared.durable.wait_blocking(seq, patience)
     }
 
+    /// Makes everything up to `seq` durable, whatever the policy.
+    pub(crate) fn sync_blocking(&self, seq: Seq) -> io::Result<()> {
+        if self.durable() < seq {
+            self.request_sync();
+        }
+        match self.wait_blocking(seq, None) {
+            Some(Err(lost)) => Err(io::Error::other(lost)),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes what was written so far durable soon, whatever the policy.
     pub fn request_sync(&self) {
         self.shared.request_sync();
@@ -242,8 +258,13 @@ impl Journal {
     }
 
     /// Removes what a snapshot with this lowest cut, durable now and of so many
-    /// bytes, stands for.
-    pub(crate) fn discard_before(&self, cut: Seq, snapshot_bytes: u64) -> io::Result<()> {
+    /// bytes, stands for: `log_bytes` of the log.
+    pub(crate) fn discard_before(
+        &self,
+        cut: Seq,
+        snapshot_bytes: u64,
+        log_bytes: u64,
+    ) -> io::Result<()> {
         let names = self.storage.list()?;
         let mut segments: Vec<Seq> = names
             .iter()
@@ -265,13 +286,30 @@ impl Journal {
         }
         self.storage.sync_folder()?;
         self.snapshot_bytes.store(snapshot_bytes, Ordering::Relaxed);
-        self.shared.log_bytes.store(0, Ordering::Relaxed);
+        self.shared
+            .log_bytes
+            .fetch_sub(log_bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.lock().bytes.len()
     }
 
     /// Bytes of frames since the last snapshot.
     pub fn log_bytes(&self) -> u64 {
         self.shared.log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the last snapshot, which decide when the next is due.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The name of its files' log.
+    pub fn id(&self) -> LogId {
+        self.id
     }
 
     /// Where its files are.

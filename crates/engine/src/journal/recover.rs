@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::LogId;
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::quarantine::{self, Quarantined};
 use super::scan::{Folder, Presence, Segment, Stop, Unreadable};
 use super::segment::segment_name;
@@ -72,6 +72,10 @@ pub struct Recovered {
     pub snapshot: Option<Seq>,
     /// Frames handed over.
     pub frames: u64,
+    /// Bytes of the frames in the log.
+    pub log_bytes: u64,
+    /// Bytes of the snapshot that was loaded.
+    pub snapshot_bytes: u64,
     /// Bytes of a torn tail.
     pub quarantined: Option<Quarantined>,
     /// Snapshots that were not used, and why.
@@ -168,10 +172,14 @@ pub enum RecoverError {
 }
 
 fn list(skipped: &[(String, String)]) -> String {
-    skipped
-        .iter()
-        .map(|(file, reason)| format!("; {file}: {reason}"))
-        .collect()
+    let mut text = String::new();
+    for (file, reason) in skipped {
+        text.push_str("; ");
+        text.push_str(file);
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    text
 }
 
 /// Hands the state that `storage` tells to `into`, and readies the folder for
@@ -198,6 +206,8 @@ pub fn recover(
             new: true,
             snapshot: None,
             frames: 0,
+            log_bytes: 0,
+            snapshot_bytes: 0,
             quarantined: None,
             skipped: Vec::new(),
         });
@@ -213,6 +223,8 @@ pub fn recover(
         done: 0,
         total: 0,
         frames: 0,
+        log_bytes: 0,
+        snapshot_bytes: 0,
     }
     .run(&folder, watermark)
 }
@@ -254,6 +266,8 @@ struct Recovery<'a> {
     done: u64,
     total: u64,
     frames: u64,
+    log_bytes: u64,
+    snapshot_bytes: u64,
 }
 
 /// The end of the log.
@@ -317,6 +331,8 @@ impl Recovery<'_> {
             new: false,
             snapshot,
             frames: self.frames,
+            log_bytes: self.log_bytes,
+            snapshot_bytes: self.snapshot_bytes,
             quarantined,
             skipped,
         })
@@ -381,6 +397,7 @@ impl Recovery<'_> {
         })?;
         self.cut = cut;
         self.done += summary.bytes;
+        self.snapshot_bytes = summary.bytes;
         self.into.progress(self.done, self.total);
         Ok(())
     }
@@ -452,6 +469,7 @@ impl Recovery<'_> {
             if frame.seq > vouched && unsure.is_none() {
                 unsure = Some(offset);
             }
+            self.log_bytes += frame::frame_size(frame.payload.len()) as u64;
             let seen = self.sections.get(&frame.keyspace).copied();
             if frame.seq > self.cut && seen.is_none_or(|cut| frame.seq > cut) {
                 self.into

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use super::cut::Cut;
-use super::record::{Expire, Record, StrRef};
+use super::record::{Expire, Key, Record, StrRef};
 use super::undo::{Cleared, Undo};
 use super::unit::{Recorder, with_recorder};
-use super::watch::{WatchFlag, WatchTable};
+use super::watch::{Changed, WatchFlag, WatchTable};
 use crate::command::stat::CommandStats;
 use crate::config::Settings;
 use crate::effect::{Effects, Seq};
@@ -586,6 +586,33 @@ impl Db {
     pub fn effect(&mut self, argv: &[&[u8]]) {
         self.explicit_effects = true;
         self.effects.push(argv);
+    }
+
+    // ---- the journal's other needs ----
+
+    /// From now on what changes is noted for [`Db::take_changed`].
+    pub(crate) fn note_changes(&mut self) {
+        self.watch.changed.get_or_insert_default();
+    }
+
+    /// What changed since the last call, if that is noted.
+    pub(crate) fn take_changed(&mut self) -> Option<Changed> {
+        self.watch.changed.as_deref_mut().map(std::mem::take)
+    }
+
+    /// Notes keys again that were taken and not dealt with.
+    pub(crate) fn note_changed(&mut self, keys: impl Iterator<Item = Key>) {
+        if let Some(changed) = &mut self.watch.changed {
+            changed.keys.extend(keys);
+        }
+    }
+
+    /// Begins all counts anew, after data was restored.
+    pub(crate) fn forget_counts(&mut self) {
+        self.stats = DbStats::default();
+        self.commands = CommandStats::default();
+        self.dirty = 0;
+        self.peak = self.used_memory();
     }
 
     // ---- watching ----

@@ -1,4 +1,5 @@
-//! WATCH: who must not execute once a key was touched.
+//! Who has to know that a key was touched: sessions that WATCH it, and the
+//! commit tick of a keyspace that keeps the latest values only.
 //!
 //! A session shares one flag for all the keys that it watches; a change to a
 //! key raises the flags of its watchers. Sessions may vanish without a word:
@@ -7,7 +8,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
+
+use super::record::Key;
 
 /// Raised when a watched key changed.
 #[derive(Debug, Default)]
@@ -24,6 +27,16 @@ impl WatchFlag {
 pub(super) struct WatchTable {
     keys: AHashMap<Box<[u8]>, Vec<Weak<WatchFlag>>>,
     prune_at: usize,
+    /// Kept only for keyspaces of that class.
+    pub(super) changed: Option<Box<Changed>>,
+}
+
+/// What was touched since the last commit tick.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    pub(crate) keys: AHashSet<Key>,
+    /// Everything was removed before `keys` changed.
+    pub(crate) cleared: bool,
 }
 
 impl WatchTable {
@@ -41,6 +54,9 @@ impl WatchTable {
     }
 
     pub(super) fn touch(&mut self, key: &[u8]) {
+        if let Some(changed) = &mut self.changed {
+            changed.keys.insert(key.into());
+        }
         if self.keys.is_empty() {
             return;
         }
@@ -57,6 +73,10 @@ impl WatchTable {
 
     /// FLUSHALL: everything that exists is touched.
     pub(super) fn touch_where(&mut self, exists: impl Fn(&[u8]) -> bool) {
+        if let Some(changed) = &mut self.changed {
+            changed.keys.clear();
+            changed.cleared = true;
+        }
         self.keys.retain(|key, flags| {
             if !exists(key) {
                 return true;

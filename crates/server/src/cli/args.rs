@@ -53,6 +53,10 @@ pub struct ServeArgs {
     /// Private key (PEM) of that certificate.
     #[arg(long, env = "SANGAM_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<String>,
+    /// When writes are synced to the disk: always (before the reply), everysec or no
+    /// [default: everysec].
+    #[arg(long, env = "SANGAM_FSYNC", value_name = "POLICY")]
+    pub fsync: Option<String>,
     /// File with settings [default: sangam.toml if it is there].
     #[arg(long, env = "SANGAM_CONFIG", value_name = "FILE")]
     pub config: Option<String>,

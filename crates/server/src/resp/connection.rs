@@ -6,8 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sangam_engine::Engine;
 use sangam_engine::keyspace::{Busy, Keyspace};
+use sangam_engine::session::Blocked;
+use sangam_engine::{Engine, Reply};
 use sangam_wire::resp::limits::QUERY_BUFFER_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -93,6 +94,11 @@ impl<'e, S: Transport> Connection<'e, S> {
                 Pause::Turn => {
                     self.flush().await?;
                     tokio::task::yield_now().await;
+                }
+                Pause::Blocked(blocked) => {
+                    self.flush().await?;
+                    let reply = later(self.engine, &blocked).await;
+                    self.desk.answer(&reply);
                 }
                 Pause::Locked(_) => tokio::task::yield_now().await,
                 Pause::Closing => return Ok(None),
@@ -212,6 +218,18 @@ async fn wait_for_lock(engine: &Engine, keyspace: &Arc<Keyspace>, desk: &mut Des
         Ok(batch) => desk.run(engine, Some(batch)),
         Err(Busy) => desk.refuse_busy(),
     }
+}
+
+/// Waits for a reply that comes later.
+pub(crate) async fn later(engine: &Engine, blocked: &Blocked) -> Reply {
+    let wait = engine.unblocked(blocked);
+    match blocked.patience {
+        Some(patience) => {
+            let _ = tokio::time::timeout(patience, wait).await;
+        }
+        None => wait.await,
+    }
+    engine.blocked_reply(blocked)
 }
 
 fn too_slow() -> io::Error {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sangam_engine::keyspace::Keyspace;
 use sangam_engine::pubsub::Message;
-use sangam_engine::session::{self, Session};
+use sangam_engine::session::{self, Blocked, Session};
 use sangam_engine::{Batch, Engine, Reply, Seq};
 use sangam_wire::Argv;
 use sangam_wire::resp::{Decoded, Decoder, Protocol, encode};
@@ -24,6 +24,8 @@ pub(super) enum Pause {
     Full,
     /// Others are to have the lock first.
     Turn,
+    /// The session waits for its reply.
+    Blocked(Blocked),
     /// The connection is to end.
     Closing,
 }
@@ -136,6 +138,9 @@ impl Desk {
                     }
                 };
                 *start += consumed;
+                if let Some(blocked) = session.take_blocked() {
+                    break 'turn Some(Pause::Blocked(blocked));
+                }
                 encode(&reply, protocol(session), out);
                 if session.is_closing() {
                     break 'turn Some(Pause::Closing);

@@ -11,6 +11,7 @@ use super::super::connection::REDIS_VERSION;
 use super::super::spec::{Outcome, command_by_id};
 use super::super::stat::CommandStats;
 use crate::config::{EvictionPolicy, PARAMETERS};
+use crate::journal::Health;
 use crate::reply::Reply;
 
 /// One section: its name, whether plain INFO shows it, its lines.
@@ -193,12 +194,55 @@ fn memory(lines: &mut Lines, ctx: &Ctx<'_>) {
 }
 
 fn persistence(lines: &mut Lines, ctx: &Ctx<'_>) {
+    let saves = ctx.engine.saves();
+    let running = u8::from(saves.is_running());
+    let last = saves.last();
+    let status = |good: bool| if good { "ok" } else { "err" };
+    let saved = status(!matches!(last, Some(Err(_))));
+    let seconds = match &last {
+        Some(Ok(saved)) => (saved.took_us / 1_000_000) as i64,
+        _ => -1,
+    };
     lines.add("loading", 0);
     lines.add("async_loading", 0);
     lines.add("rdb_changes_since_last_save", ctx.db.dirty);
-    lines.add("rdb_bgsave_in_progress", 0);
-    lines.add("aof_enabled", u8::from(ctx.engine.journal().is_some()));
-    lines.add("aof_rewrite_in_progress", 0);
+    lines.add("rdb_bgsave_in_progress", running);
+    lines.add("rdb_last_save_time", saves.last_good_us() / 1_000_000);
+    lines.add("rdb_last_bgsave_status", saved);
+    lines.add("rdb_last_bgsave_time_sec", seconds);
+    lines.add("rdb_current_bgsave_time_sec", -1);
+    if let Some(Ok(saved)) = &last {
+        lines.add("sangam_snapshot_keys", saved.made.records);
+        lines.add("sangam_snapshot_longest_hold_us", saved.longest_hold_us);
+    }
+    let journal = ctx.engine.journal();
+    lines.add("aof_enabled", u8::from(journal.is_some()));
+    lines.add("aof_rewrite_in_progress", running);
+    lines.add("aof_rewrite_scheduled", 0);
+    lines.add("aof_last_rewrite_time_sec", seconds);
+    lines.add("aof_current_rewrite_time_sec", -1);
+    lines.add("aof_last_bgrewrite_status", saved);
+    let good = journal.is_none_or(|journal| journal.health() == Health::Good);
+    lines.add("aof_last_write_status", status(good));
+    if let Some(journal) = journal {
+        let (syncs, slow) = journal.syncs();
+        let base = journal.snapshot_bytes();
+        lines.add("aof_current_size", base + journal.log_bytes());
+        lines.add("aof_base_size", base);
+        lines.add("aof_pending_rewrite", 0);
+        lines.add("aof_buffer_length", journal.queued_bytes());
+        lines.add(
+            "aof_pending_bio_fsync",
+            u8::from(journal.durable() < journal.last()),
+        );
+        lines.add("aof_delayed_fsync", slow);
+        lines.add("sangam_fsyncs", syncs);
+        lines.add("sangam_last_seq", journal.last().0);
+        lines.add("sangam_durable_seq", journal.durable().0);
+        if let Health::Poisoned(reason) = journal.health() {
+            lines.add("sangam_journal_error", reason);
+        }
+    }
 }
 
 /// All counts of the keyspace, those kept beside its lock among them.

@@ -1,0 +1,12 @@
+//! What an engine does with a journal: it is filled from it, it makes snapshots,
+//! and it commits the latest values of keyspaces that keep no history.
+
+mod commit;
+mod open;
+mod restore;
+mod save;
+
+pub(crate) use commit::commit_latest;
+pub use open::{OpenError, Opened};
+pub use restore::Progress;
+pub use save::{SaveError, Saved, Saves};

@@ -1,0 +1,124 @@
+//! An engine filled from what recovery finds.
+//!
+//! Records go straight into their keyspace. Frames run through the same
+//! dispatch as any command, at their own time, with their effects thrown away:
+//! the state is what it was, since order, data and time are.
+
+use std::sync::Arc;
+
+use crate::command::Batch;
+use crate::engine::Engine;
+use crate::journal::frame::{Frame, FrameKind};
+use crate::journal::recover::Restore;
+use crate::journal::snapshot::{Section, record};
+use crate::keyspace::{Class, Keyspace, Record};
+use crate::session::Session;
+
+/// Fills an engine that nobody else uses yet.
+pub(crate) struct Restorer<'e> {
+    engine: &'e Engine,
+    session: Session,
+    /// The one of the last record or frame.
+    current: Option<Arc<Keyspace>>,
+    progress: Progress<'e>,
+}
+
+/// Hears how many bytes are done, of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+impl<'e> Restorer<'e> {
+    pub(crate) fn new(engine: &'e Engine, progress: Progress<'e>) -> Self {
+        Restorer {
+            engine,
+            session: Engine::replaying_session(),
+            current: None,
+            progress,
+        }
+    }
+
+    /// Forgets the counts that replaying made, and sees to the rest of what a
+    /// start has to do.
+    pub(crate) fn finish(self) {
+        for keyspace in self.engine.keyspaces() {
+            if let Ok(mut db) = keyspace.data.lock_blocking() {
+                db.forget_counts();
+            }
+        }
+    }
+
+    fn declare(&self, id: u32, class: Class, name: &str) -> Result<Arc<Keyspace>, String> {
+        self.engine.restore_keyspace(id, class, name)
+    }
+
+    fn keyspace(&mut self, id: u32) -> Result<Arc<Keyspace>, String> {
+        if let Some(current) = self.current.as_ref().filter(|current| current.id == id) {
+            return Ok(current.clone());
+        }
+        let found = self
+            .engine
+            .keyspaces()
+            .into_iter()
+            .find(|keyspace| keyspace.id == id)
+            .ok_or_else(|| format!("keyspace {id} was never declared"))?;
+        self.current = Some(found.clone());
+        Ok(found)
+    }
+}
+
+impl Restore for Restorer<'_> {
+    fn section(&mut self, section: Section<'_>) -> Result<(), String> {
+        let keyspace = self.declare(section.keyspace, section.class, section.name)?;
+        self.current = Some(keyspace);
+        Ok(())
+    }
+
+    fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
+        let keyspace = self.keyspace(keyspace)?;
+        let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        db.restore_record(record);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), String> {
+        if frame.kind == FrameKind::Keyspace {
+            let (class, name) = frame.payload.split_first().ok_or("an empty declaration")?;
+            let class = Class::from_byte(*class).ok_or("an unknown class of keyspace")?;
+            let name = std::str::from_utf8(name).map_err(|error| error.to_string())?;
+            return self.declare(frame.keyspace, class, name).map(drop);
+        }
+        let keyspace = self.keyspace(frame.keyspace)?;
+        if frame.kind == FrameKind::Values {
+            return restore_values(&keyspace, frame.payload);
+        }
+        let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        self.session
+            .set_principal(Some(self.engine.owner_of(&keyspace)));
+        Batch::new(self.engine, &keyspace, db).replay(&mut self.session, &frame)
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        (self.progress)(done, total);
+    }
+}
+
+fn restore_values(keyspace: &Keyspace, mut payload: &[u8]) -> Result<(), String> {
+    let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+    while let Some((there, rest)) = payload.split_first() {
+        payload = rest;
+        if *there == 0 {
+            let (length, rest) = payload.split_first_chunk().ok_or("a key ends early")?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (key, rest) = rest.split_at_checked(length).ok_or("a key ends early")?;
+            payload = rest;
+            db.forget(key);
+        } else {
+            let record = record::decode(&mut payload).map_err(|error| error.to_string())?;
+            db.restore_record(record);
+        }
+    }
+    Ok(())
+}
+
+fn in_use() -> String {
+    "the engine is in use while it is being filled".to_owned()
+}
