@@ -4,6 +4,7 @@
 //! [`finish`], under its keyspace's lock; the writer thread seals it (lag and
 //! crc) in place, so that nothing is copied twice.
 
+use super::snapshot::record;
 use crate::effect::{self, Seq};
 use crate::keyspace::Class;
 
@@ -67,7 +68,7 @@ impl<'a> Frame<'a> {
         match self.kind {
             FrameKind::Effects => effect::decode(self.payload).is_some(),
             FrameKind::Keyspace => self.keyspace_payload().is_some(),
-            FrameKind::Values => true,
+            FrameKind::Values => are_values(self.payload),
         }
     }
 
@@ -76,6 +77,28 @@ impl<'a> Frame<'a> {
         let (class, name) = self.payload.split_first()?;
         Some((Class::from_byte(*class)?, std::str::from_utf8(name).ok()?))
     }
+}
+
+/// Whether these are values: records, and keys that went.
+fn are_values(mut bytes: &[u8]) -> bool {
+    while let Some((there, rest)) = bytes.split_first() {
+        bytes = rest;
+        let whole = match there {
+            0 => take_key(&mut bytes).is_some(),
+            1 => record::skip(&mut bytes).is_ok(),
+            _ => false,
+        };
+        if !whole {
+            return false;
+        }
+    }
+    true
+}
+
+fn take_key(bytes: &mut &[u8]) -> Option<()> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    *bytes = rest.get(u32::from_le_bytes(*length) as usize..)?;
+    Some(())
 }
 
 /// Bytes that a payload of this length takes in a segment.

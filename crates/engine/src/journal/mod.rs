@@ -11,15 +11,20 @@
 //!   `log`: the segment it writes to; `spare`: the one allocated ahead;
 //!   `waiters`: who waits for a sync;
 //! - [`scan`]: a segment's frames, and what stands where they stop;
-//! - [`recover`]: from the files to the state, at start.
+//! - [`recover`]: from the files to the state, at start;
+//! - [`check`]: what is wrong with the files, and its repair;
+//! - [`backup`]: a copy while it runs, and the way back.
 //!
 //! Cost to a caller: one lock and one copy of its effects.
 
+pub mod backup;
+pub mod check;
 pub mod frame;
 mod log;
 mod quarantine;
 mod queue;
 pub mod recover;
+mod repair;
 pub mod scan;
 pub mod segment;
 pub mod snapshot;
@@ -56,7 +61,7 @@ pub use waiters::Lost;
 pub const RESTORING: &str = "restoring";
 
 /// Names the files that belong together: random, made with the folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId(pub [u8; 16]);
 
 /// When the log is synced.

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::scan::DRAFT;
+use super::scan::{DRAFT, QUARANTINE};
 use super::storage::Storage;
 
 /// Bytes that were set apart.
@@ -52,7 +52,7 @@ fn free_name(storage: &dyn Storage, file: &str, now_ms: u64) -> io::Result<Strin
     let taken = storage.list()?;
     let mut time = now_ms;
     loop {
-        let name = format!("{file}.quarantine.{time}");
+        let name = format!("{file}{QUARANTINE}{time}");
         if !taken.contains(&name) {
             return Ok(name);
         }

@@ -18,7 +18,7 @@ use std::io;
 use super::LogId;
 use super::frame::{self, Frame};
 use super::quarantine::{self, Quarantined};
-use super::scan::{Folder, Segment, Stop, Unreadable};
+use super::scan::{Folder, Presence, Segment, Stop, Unreadable};
 use super::segment::segment_name;
 use super::snapshot::{self, Part, Section, snapshot_name};
 use super::storage::Storage;
@@ -172,10 +172,14 @@ pub enum RecoverError {
 }
 
 fn list(skipped: &[(String, String)]) -> String {
-    skipped
-        .iter()
-        .map(|(file, reason)| format!("; {file}: {reason}"))
-        .collect()
+    let mut text = String::new();
+    for (file, reason) in skipped {
+        text.push_str("; ");
+        text.push_str(file);
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    text
 }
 
 /// Hands the state that `storage` tells to `into`, and readies the folder for
@@ -233,16 +237,13 @@ fn watermark(storage: &dyn Storage, folder: &Folder) -> Result<Option<Watermark>
         expected: Seq(0),
         reason: reason.to_owned(),
     };
-    if folder.watermark {
-        return match Watermark::open(storage).map_err(in_file(WATERMARK))? {
+    match folder.presence() {
+        Presence::New => Ok(None),
+        Presence::Headless => Err(damaged("the file is missing")),
+        Presence::Log => match Watermark::open(storage).map_err(in_file(WATERMARK))? {
             Some(watermark) => Ok(Some(watermark)),
             None => Err(damaged("neither of its slots is valid")),
-        };
-    }
-    if folder.segments.is_empty() && folder.snapshots.is_empty() {
-        Ok(None)
-    } else {
-        Err(damaged("the file is missing"))
+        },
     }
 }
 
@@ -290,7 +291,7 @@ impl Recovery<'_> {
                     .segments
                     .first()
                     .map_or_else(String::new, |first| segment_name(*first)),
-                expected: Seq(snapshot.unwrap_or_default().0 + 1),
+                expected: Seq(snapshot.unwrap_or_default().0.saturating_add(1)),
                 skipped,
             });
         };
@@ -309,7 +310,7 @@ impl Recovery<'_> {
             return Err(RecoverError::Shortened {
                 file,
                 offset,
-                expected: Seq(last.0 + 1),
+                expected: Seq(last.0.saturating_add(1)),
                 durable: self.durable,
             });
         }
@@ -501,8 +502,8 @@ impl Recovery<'_> {
                     "these bytes are no valid frame, and that seq had been stored",
                 ));
             }
-            Stop::Invalid => match frames.witness() {
-                Some(at) => {
+            Stop::Invalid => match frames.witnesses().next() {
+                Some((at, _)) => {
                     let reason = format!(
                         "these bytes are no valid frame, and the frame at byte {at} \
                          was written when that seq had been stored"

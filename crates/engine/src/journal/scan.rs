@@ -17,6 +17,10 @@ use crate::effect::Seq;
 /// What the name of a file that is being made ends with.
 pub(super) const DRAFT: &str = ".tmp";
 
+/// What stands between the name of a file and the time at which bytes of it
+/// were set apart.
+pub(super) const QUARANTINE: &str = ".quarantine.";
+
 /// What a folder holds, by the names of its files.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Folder {
@@ -32,6 +36,17 @@ pub(super) struct Folder {
     pub(super) drafts: Vec<String>,
     /// Everything else, quarantined bytes among it.
     pub(super) others: Vec<String>,
+}
+
+/// What of the journal a folder has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Nothing, and there never was.
+    New,
+    /// Parts without a watermark, which is made before them.
+    Headless,
+    /// A log.
+    Log,
 }
 
 impl Folder {
@@ -59,10 +74,32 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether nothing is there but the mark of a restore.
+    pub(super) fn is_cleared(&self) -> bool {
+        *self
+            == Folder {
+                restoring: true,
+                ..Folder::default()
+            }
+    }
+
+    pub(super) fn presence(&self) -> Presence {
+        let quarantined = self.others.iter().any(|name| name.contains(QUARANTINE));
+        if self.watermark {
+            Presence::Log
+        } else if quarantined || !self.segments.is_empty() || !self.snapshots.is_empty() {
+            Presence::Headless
+        } else {
+            Presence::New
+        }
+    }
+
     /// The segments from which a state that contains everything up to `cut` can
     /// go on; `None` where the log begins too late.
     pub(super) fn segments_from(&self, cut: Seq) -> Option<&[Seq]> {
-        let before = self.segments.partition_point(|first| first.0 <= cut.0 + 1);
+        let before = self
+            .segments
+            .partition_point(|first| first.0 <= cut.0.saturating_add(1));
         match before.checked_sub(1) {
             Some(start) => self.segments.get(start..),
             None if self.segments.is_empty() => Some(&[]),
@@ -95,7 +132,7 @@ impl Segment {
             .ok_or_else(|| Unreadable::Header("the file ends inside its header".to_owned()))?;
         let header = SegmentHeader::check(header)
             .map_err(|refusal| Unreadable::Header(refusal.to_string()))?;
-        if header.first != first {
+        if header.first != first || first == Seq(0) {
             return Err(Unreadable::Header(format!(
                 "the header says that the segment begins with seq {}",
                 header.first.0
@@ -200,29 +237,28 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// A valid frame behind the stop which shows that the seq expected there
-    /// was durable when that frame was written: its byte in the segment.
+    /// Valid frames behind the stop which show that the seq expected there was
+    /// durable when they were written: the byte of each in the segment, and up
+    /// to where the log was durable.
     ///
     /// Cost: linear in the bytes, whatever they are, but for a logarithm on each
     /// place that looks like the header of a long frame.
-    pub fn witness(&self) -> Option<usize> {
-        let rest = self.remainder();
-        let highest = self.expected + (rest.len() / FRAME_HEADER) as u64;
+    pub fn witnesses(&self) -> impl Iterator<Item = (usize, Seq)> {
+        let (rest, expected) = (self.remainder(), self.expected);
+        let highest = expected.saturating_add((rest.len() / FRAME_HEADER) as u64);
+        let (all, start, salt) = (self.rest(), self.at, self.salt);
         let mut sums = None;
         (FRAME_ALIGN..rest.len())
             .step_by(FRAME_ALIGN)
-            .find(|at| {
-                frame::claim(self.bytes.get(self.at + at..).unwrap_or_default()).is_some_and(
-                    |claim| {
-                        claim.durable.0 >= self.expected
-                            && claim.seq.0 <= highest
-                            && sums
-                                .get_or_insert_with(|| Sums::new(self.rest()))
-                                .holds(self.salt, &claim, *at)
-                    },
-                )
+            .filter_map(move |at| {
+                let claim = frame::claim(all.get(at..)?)?;
+                let plausible = claim.durable.0 >= expected && claim.seq.0 <= highest;
+                let holds = plausible
+                    && sums
+                        .get_or_insert_with(|| Sums::new(all))
+                        .holds(salt, &claim, at);
+                holds.then_some((start + at, claim.durable))
             })
-            .map(|at| self.at + at)
     }
 }
 
@@ -238,7 +274,7 @@ impl<'a> Iterator for Frames<'a> {
         let at = self.at;
         // The padding of a segment's last frame may be cut.
         self.at = (at + size).min(self.bytes.len());
-        self.expected += 1;
+        self.expected = self.expected.saturating_add(1);
         Some((at, frame))
     }
 }
@@ -336,7 +372,8 @@ mod tests {
             assert_eq!(frames.by_ref().count(), 1);
             assert_eq!(frames.stop(), Stop::Invalid);
             let third = second + frame::frame_size(lengths[1]);
-            assert_eq!(frames.witness(), Some(third), "{lengths:?}");
+            let (at, _) = frames.witnesses().next().unwrap();
+            assert_eq!(at, third, "{lengths:?}");
 
             // Damaged as well, it says nothing.
             let last = bytes.len() - 8;
@@ -344,7 +381,7 @@ mod tests {
             bytes.resize(last, 0);
             let mut frames = Frames::new(&bytes, &HEADER);
             frames.by_ref().count();
-            assert_eq!(frames.witness(), None, "{lengths:?}");
+            assert_eq!(frames.witnesses().next(), None, "{lengths:?}");
         }
     }
 

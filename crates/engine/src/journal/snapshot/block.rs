@@ -176,7 +176,7 @@ impl<'a> Section<'a> {
 }
 
 /// A payload of nothing but this many numbers.
-pub(super) fn numbers<const N: usize>(payload: &[u8]) -> Option<[u64; N]> {
+pub(in crate::journal) fn numbers<const N: usize>(payload: &[u8]) -> Option<[u64; N]> {
     let (numbers, []) = payload.as_chunks() else {
         return None;
     };

@@ -21,6 +21,8 @@ use crate::keyspace::Record;
 pub struct Summary {
     /// Every unit up to here is in it; no section's cut is below it.
     pub cut: Seq,
+    /// The highest cut of a section; the log was synced that far.
+    pub highest: Seq,
     /// Records of all sections.
     pub records: u64,
     /// Sections, one for each keyspace.
@@ -129,6 +131,7 @@ fn read(
     }
     Ok(Summary {
         cut: blocks.header.cut,
+        highest: order.highest.max(blocks.header.cut),
         records: order.records,
         sections: order.keyspaces.len() as u64,
         bytes: blocks.size,
@@ -141,6 +144,7 @@ struct Order {
     /// The open section: its keyspace, and its records so far.
     open: Option<(u32, u64)>,
     keyspaces: HashSet<u32>,
+    highest: Seq,
     records: u64,
     ended: bool,
 }
@@ -162,6 +166,7 @@ impl Order {
                 if !self.keyspaces.insert(section.keyspace) {
                     return Err("a keyspace comes twice".to_owned());
                 }
+                self.highest = self.highest.max(section.cut);
                 self.open = Some((section.keyspace, 0));
                 reader.section(section)
             }
