@@ -250,3 +250,6 @@ impl Cut {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
