@@ -137,6 +137,7 @@ fn what_was_written_comes_back() {
         summary,
         Summary {
             cut: Seq(9),
+            highest: Seq(12),
             records: 2,
             sections: 2,
             bytes: made.bytes
