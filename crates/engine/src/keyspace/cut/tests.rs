@@ -37,6 +37,7 @@ fn state(db: &Db) -> State {
         .collect()
 }
 
+#[allow(clippy::vec_box, reason = "records come in boxes")]
 fn decoded(mut encoded: Encoded) -> Vec<Box<Record>> {
     encoded.close();
     let mut records = Vec::new();
