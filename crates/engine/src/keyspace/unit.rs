@@ -102,8 +102,8 @@ impl Db {
     }
 
     fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
+        // No cut begins inside a unit: what the unit changed is preserved.
         let hash = self.hash(key);
-        self.preserve(hash);
         self.watch.touch(key);
         let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
             return;

@@ -159,6 +159,9 @@ fn walk(commands: &Commands, random: &mut Random, db: &mut Db) -> (Encoded, usiz
     let mut pieces = 0;
     let impatience = 1 + random.below(40);
     loop {
+        for _ in 0..random.below(4) {
+            commands.unit(random, db);
+        }
         pieces += 1;
         let mut dice = random.fork();
         let walk = db.walk_cut(&mut out, &mut || dice.below(impatience) == 0);
@@ -169,9 +172,6 @@ fn walk(commands: &Commands, random: &mut Random, db: &mut Db) -> (Encoded, usiz
                 while !rest.walk(&mut out, &mut || true) {}
                 return (out, pieces);
             }
-        }
-        for _ in 0..random.below(4) {
-            commands.unit(random, db);
         }
     }
 }
