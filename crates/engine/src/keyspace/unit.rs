@@ -96,14 +96,19 @@ impl Db {
                 .find(hasher.of(key), |record| *record.key == *key)
                 .is_some()
         });
+        if let Some(changed) = &mut self.watch.changed {
+            // It was noted that everything is gone: it is all there again.
+            let keys = self.table.iter().map(|record| record.key.clone());
+            changed.keys.extend(keys);
+        }
         if cleared.lent {
             self.table_is_back();
         }
     }
 
     fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
+        // No cut begins inside a unit: what the unit changed is preserved.
         let hash = self.hash(key);
-        self.preserve(hash);
         self.watch.touch(key);
         let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
             return;
