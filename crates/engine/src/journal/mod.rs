@@ -347,6 +347,8 @@ impl Journal {
         for thread in self.threads.lock().drain(..) {
             let _ = thread.join();
         }
+        // Made anew at the next start; not worth its bytes until then.
+        let _ = self.storage.remove(segment::SPARE);
     }
 }
 

@@ -1,8 +1,9 @@
 //! The writer thread: takes what was queued, writes it, syncs it, says so.
 //!
 //! Under `always` it goes on as soon as there is a frame; what comes while it
-//! syncs is the next group. Otherwise frames gather for [`WRITE_TICK`], and a
-//! sync follows a second after the last. It sleeps while there is nothing to do.
+//! syncs is the next group. Otherwise it writes a frame at once if it has not
+//! written for [`WRITE_TICK`], and what comes meanwhile when that is over; a sync
+//! follows a second after the last. It sleeps while there is nothing to do.
 
 use std::io;
 use std::time::Duration;
@@ -20,6 +21,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     log: Log,
     buffer: Vec<u8>,
+    /// When frames were last given to the system.
+    written_at: Instant,
     synced_at: Instant,
 }
 
@@ -36,6 +39,7 @@ impl Writer {
         Writer {
             log,
             buffer: Vec::new(),
+            written_at: Instant::now(),
             synced_at: Instant::now(),
         }
     }
@@ -68,6 +72,7 @@ impl Writer {
         let shared = self.log.shared.clone();
         if !self.buffer.is_empty() {
             self.log.write(&mut self.buffer)?;
+            self.written_at = Instant::now();
         }
         shared.written.advance(orders.last);
         if orders.rotate {
@@ -93,7 +98,6 @@ impl Writer {
     /// Sleeps until there is something to do, and takes it.
     fn wait(&mut self) -> Orders {
         let shared = self.log.shared.clone();
-        let mut tick: Option<Instant> = None;
         let mut queue = shared.lock();
         loop {
             if queue.stop || queue.sync || queue.rotate || queue.is_large() {
@@ -107,8 +111,7 @@ impl Writer {
                 }
                 (Fsync::EverySecond, true) => None,
                 (Fsync::EverySecond | Fsync::No, false) => {
-                    let began = *tick.get_or_insert_with(Instant::now);
-                    Some(WRITE_TICK.saturating_sub(began.elapsed()))
+                    Some(WRITE_TICK.saturating_sub(self.written_at.elapsed()))
                 }
             };
             queue.parked = queue.bytes.is_empty();

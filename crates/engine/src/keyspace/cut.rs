@@ -118,6 +118,11 @@ impl Db {
         Some(self.end(cut))
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
     fn end(&self, mut cut: Box<Cut>) -> Rest {
         Rest {
             table: cut.taken.take().unwrap_or_default(),
@@ -250,3 +255,6 @@ impl Cut {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

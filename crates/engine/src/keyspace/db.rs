@@ -374,6 +374,7 @@ impl Db {
                     offset,
                     old,
                     length: old_length,
+                    raw: text.capacity() > EMBEDDED,
                 });
             }
             if end > old_length {

@@ -13,7 +13,7 @@ mod record;
 mod removal;
 mod slow;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod undo;
 mod unit;
 mod watch;

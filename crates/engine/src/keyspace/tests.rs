@@ -9,57 +9,57 @@ use crate::command::spec::find;
 use crate::command::{Ctx, call};
 use crate::config::Settings;
 use crate::effect::Effects;
-use crate::keyspace::Db;
+use crate::keyspace::{Db, Record};
 use crate::random::Random;
-use crate::value::{Collection, Value};
+use crate::value::{Collection, EMBEDDED, Value};
 use crate::{Engine, Options};
 
+/// Everything of a record but the time of its last access.
+pub(crate) fn describe(record: &Record) -> String {
+    let body = match &record.value {
+        Value::Hash(hash) => format!("{} {}", hash.encoding(), {
+            let mut pairs: Vec<String> = hash.iter().map(|(f, v)| format!("{f:?}={v:?}")).collect();
+            if hash.encoding() == "hashtable" {
+                pairs.sort();
+            }
+            pairs.join(",")
+        }),
+        Value::Set(set) => format!("{} {}", set.encoding(), {
+            let mut members: Vec<String> = set
+                .iter()
+                .map(|member| format!("{:?}", member.as_ref()))
+                .collect();
+            members.sort();
+            members.join(",")
+        }),
+        Value::ZSet(zset) => format!("{} {:?}", zset.encoding(), {
+            zset.iter_range(0, Collection::len(&**zset), false)
+                .map(|(member, score)| (member.to_vec(), score))
+                .collect::<Vec<_>>()
+        }),
+        Value::Str(text) => format!("raw: {} {text:?}", text.capacity() > EMBEDDED),
+        Value::Int(number) => number.to_string(),
+    };
+    format!("{:?} {} {body}", record.key, record.deadline)
+}
+
 fn dump(db: &Db) -> String {
-    let mut lines: Vec<String> = db
-        .iter()
-        .map(|record| {
-            let body = match &record.value {
-                Value::Hash(hash) => format!("{} {}", hash.encoding(), {
-                    let mut pairs: Vec<String> =
-                        hash.iter().map(|(f, v)| format!("{f:?}={v:?}")).collect();
-                    if hash.encoding() == "hashtable" {
-                        pairs.sort();
-                    }
-                    pairs.join(",")
-                }),
-                Value::Set(set) => format!("{} {}", set.encoding(), {
-                    let mut members: Vec<String> = set
-                        .iter()
-                        .map(|member| format!("{:?}", member.as_ref()))
-                        .collect();
-                    members.sort();
-                    members.join(",")
-                }),
-                Value::ZSet(zset) => format!("{} {:?}", zset.encoding(), {
-                    zset.iter_range(0, Collection::len(&**zset), false)
-                        .map(|(member, score)| (member.to_vec(), score))
-                        .collect::<Vec<_>>()
-                }),
-                other => format!("{other:?}"),
-            };
-            format!("{:?} {} {body}", record.key, record.deadline)
-        })
-        .collect();
+    let mut lines: Vec<String> = db.iter().map(describe).collect();
     lines.sort();
     let mut text = lines.join("\n");
     let _ = write!(text, "\n{} keys, {} expiring", db.len(), db.expiring());
     text
 }
 
-fn books_balance(db: &Db) {
-    let records: usize = db.iter().map(super::Record::bytes).sum();
+pub(super) fn books_balance(db: &Db) {
+    let records: usize = db.table.iter().map(|record| record.bytes()).sum();
     assert_eq!(db.used, records, "bytes in the books and in the records");
 }
 
-/// A random command on few keys, few fields and values on both sides of the
+/// A random command on so many keys, few fields and values on both sides of the
 /// encodings' limits.
-fn random_command(random: &mut Random) -> Vec<Vec<u8>> {
-    let key = |random: &mut Random| format!("k{}", random.below(6));
+pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
+    let key = |random: &mut Random| format!("k{}", random.below(keys));
     let item = |random: &mut Random| match random.below(8) {
         0 => "x".repeat(100),
         1..4 => random.below(300).to_string(),
@@ -105,11 +105,12 @@ fn random_command(random: &mut Random) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn run(engine: &Engine, count: usize, random: &mut Random, db: &mut Db) {
+/// Runs random commands.
+pub(super) fn run(engine: &Engine, count: usize, keys: usize, random: &mut Random, db: &mut Db) {
     let keyspace = engine.keyspace("default");
     let mut session = engine.session();
     for _ in 0..count {
-        let argv = random_command(random);
+        let argv = random_command(random, keys);
         let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
         let command = find(argv[0]).unwrap();
         let mut ctx = Ctx {
@@ -135,13 +136,13 @@ fn rolled_back_units_leave_nothing() {
         let mut db = Db::new(seed, Arc::new(Settings::default()), Effects::default());
         db.now_ms = 1_700_000_000_000;
         let before_unit = random.below(200);
-        run(&engine, before_unit, &mut random, &mut db);
+        run(&engine, before_unit, 6, &mut random, &mut db);
         books_balance(&db);
         let before = dump(&db);
         let deadlines = db.next_deadline();
         db.begin_undo();
         let in_unit = random.below(60);
-        run(&engine, in_unit, &mut random, &mut db);
+        run(&engine, in_unit, 6, &mut random, &mut db);
         books_balance(&db);
         db.rollback();
         books_balance(&db);
@@ -150,7 +151,7 @@ fn rolled_back_units_leave_nothing() {
 
         // And one that is kept leaves no recorder running.
         db.begin_undo();
-        run(&engine, in_unit, &mut random, &mut db);
+        run(&engine, in_unit, 6, &mut random, &mut db);
         db.commit();
         books_balance(&db);
         for record in db.iter() {

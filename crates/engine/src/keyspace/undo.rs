@@ -32,6 +32,8 @@ pub(super) enum Undo {
         offset: usize,
         old: Vec<u8>,
         length: usize,
+        /// Whether it had outgrown the compact encoding.
+        raw: bool,
     },
 }
 

@@ -69,12 +69,16 @@ impl Db {
                     offset,
                     old,
                     length,
+                    raw,
                 } => self.restore(&key, |record| {
                     if let Value::Str(text) = &mut record.value {
                         if let Some(target) = text.get_mut(offset..offset + old.len()) {
                             target.copy_from_slice(&old);
                         }
                         text.truncate(length);
+                        if !raw {
+                            text.shrink_to_fit();
+                        }
                     }
                 }),
             }

@@ -19,9 +19,9 @@ const SPARES: usize = 32;
 
 /// Records of a block, behind room for its header.
 #[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) bytes: Vec<u8>,
-    pub(super) records: u64,
+pub(crate) struct Gathered {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: u64,
 }
 
 impl Gathered {
@@ -69,7 +69,7 @@ impl Encoded {
             self.close();
             let mut alone = Gathered::with_capacity(bound);
             alone.push(record);
-            self.bytes += alone.bytes.len();
+            self.bytes += alone.bytes.len() - BLOCK_HEADER;
             self.closed.push(alone);
             return;
         }
@@ -109,17 +109,20 @@ impl Encoded {
     }
 
     /// Closes the open block, so that it is written with the others.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.closed.extend(self.open.take());
     }
 
     /// The closed blocks, to be written and given back to [`Encoded::recycle`].
-    pub(super) fn take_closed(&mut self) -> Vec<Gathered> {
-        self.bytes = self.open.as_ref().map_or(0, |open| open.bytes.len());
+    pub(crate) fn take_closed(&mut self) -> Vec<Gathered> {
+        self.bytes = self
+            .open
+            .as_ref()
+            .map_or(0, |open| open.bytes.len() - BLOCK_HEADER);
         std::mem::take(&mut self.closed)
     }
 
-    pub(super) fn recycle(&mut self, mut written: Gathered) {
+    pub(crate) fn recycle(&mut self, mut written: Gathered) {
         if self.spares.len() < SPARES && written.bytes.capacity() < 2 * CLOSE_AT {
             written.clear();
             self.spares.push(written);

@@ -9,6 +9,8 @@ pub mod block;
 pub mod encoded;
 pub mod read;
 pub mod record;
+#[cfg(test)]
+mod tests;
 pub mod write;
 
 pub use encoded::Encoded;

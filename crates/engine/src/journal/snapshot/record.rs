@@ -311,3 +311,6 @@ fn take_text<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     *bytes = rest;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,7 +200,8 @@ pub struct Plan<'a> {
     /// becomes the snapshot's cut: units of a keyspace that came later than the
     /// list are behind it.
     pub floor: Seq,
-    /// All keyspaces; those that are not journaled are left out.
+    /// All keyspaces; of those that are not journaled only number, class and
+    /// name are kept.
     pub keyspaces: &'a [Arc<Keyspace>],
     /// Time now, milliseconds since the epoch.
     pub begun_ms: u64,
@@ -244,15 +245,19 @@ pub fn make(
     let mut highest = plan.floor;
     let mut so_far = Progress::default();
     for keyspace in plan.keyspaces {
-        if keyspace.class.durability != Durability::None {
-            let (mut walking, cut) = Walking::begin(plan, keyspace)?;
-            highest = highest.max(cut);
-            writer.section(&Section {
-                keyspace: keyspace.id,
-                class: keyspace.class,
-                cut,
-                name: &keyspace.name,
-            })?;
+        let mut section = Section {
+            keyspace: keyspace.id,
+            class: keyspace.class,
+            cut: plan.floor,
+            name: &keyspace.name,
+        };
+        if keyspace.class.durability == Durability::None {
+            writer.section(&section)?;
+        } else {
+            let mut walking = Walking::begin(plan, keyspace)?;
+            section.cut = walking.cut;
+            highest = highest.max(walking.cut);
+            writer.section(&section)?;
             let mut over = false;
             while !over {
                 over = walking.step(&mut encoded)?;
@@ -261,8 +266,8 @@ pub fn make(
                 so_far.longest_hold_us = so_far.longest_hold_us.max(walking.longest_hold_us);
                 progress(so_far);
             }
-            writer.end_section(&mut encoded)?;
         }
+        writer.end_section(&mut encoded)?;
         so_far.keyspaces += 1;
     }
     let made = writer.finish(|| Ok((plan.sync_log)(highest)?))?;
@@ -273,26 +278,27 @@ pub fn make(
 struct Walking<'a> {
     plan: &'a Plan<'a>,
     keyspace: &'a Keyspace,
+    cut: Seq,
     /// `None` while the keyspace has the cut.
     rest: Option<Rest>,
     longest_hold_us: u64,
 }
 
 impl<'a> Walking<'a> {
-    fn begin(plan: &'a Plan<'a>, keyspace: &'a Keyspace) -> Result<(Self, Seq), SnapshotError> {
+    fn begin(plan: &'a Plan<'a>, keyspace: &'a Keyspace) -> Result<Self, SnapshotError> {
         let mut db = lock(plan, keyspace)?;
         let Some(last) = db.begin_cut() else {
             return Err(SnapshotError::InProgress(keyspace.name.clone()));
         };
         drop(db);
-        let walking = Walking {
+        Ok(Walking {
             plan,
             keyspace,
+            // Every unit of an idle keyspace is below the floor as well.
+            cut: last.max(plan.floor),
             rest: None,
             longest_hold_us: 0,
-        };
-        // Every unit of an idle keyspace is below the floor as well.
-        Ok((walking, last.max(plan.floor)))
+        })
     }
 
     /// Encodes a piece; whether it was the last.

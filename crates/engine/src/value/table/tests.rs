@@ -459,3 +459,33 @@ fn a_segment_takes_its_fill_before_it_splits() {
     assert_eq!(copy.len(), SEGMENT_ENTRIES + 1);
     assert!(copy.find(mix(5), |entry| entry.0 == 5).is_some());
 }
+
+#[test]
+fn room_made_ahead_is_room_for_all() {
+    for count in [0, 1, 14, 448, 449, 5000, 100_000] {
+        let mut table = Spread(mix, Table::with_capacity(count));
+        table.check();
+        let (segments, bytes) = (table.1.segments.len(), table.1.heap_bytes());
+        assert!(bytes <= 48 * count + 16 * 1024, "{count}: {bytes}");
+        for key in 0..count as u64 {
+            assert_eq!(table.insert(key, key), None);
+        }
+        table.check();
+        let split = table.1.segments.len() - segments;
+        assert!(split * 20 <= segments, "{split} of {segments} split");
+        let mut ends = Vec::new();
+        let mut cursor = 0;
+        let mut seen = 0;
+        while let Some((entries, end)) = table.1.segment_at(cursor) {
+            seen += entries.len();
+            assert!(end > cursor);
+            cursor = end;
+            ends.push(end);
+        }
+        assert_eq!((seen, ends.len()), (count, table.1.segments.len()));
+        for key in 0..count as u64 {
+            assert_eq!(table.remove(key), Some(key));
+        }
+        table.check();
+    }
+}
