@@ -18,6 +18,7 @@ mod cjson;
 mod cmsgpack;
 mod convert;
 mod library;
+mod native;
 mod number;
 mod raise;
 mod sandbox;

@@ -16,14 +16,13 @@ use std::sync::atomic::Ordering;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use mlua::{
-    Either, Function, HookTriggers, IntoLua, Lua, LuaString, Table, Value, Variadic, VmState,
-};
+use mlua::{Function, HookTriggers, Lua, RegistryKey, Value, VmState};
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 
-use super::convert::Fields;
+use super::convert;
 use super::library::{self, Shared};
+use super::native::Stack;
 use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
@@ -92,7 +91,7 @@ pub(crate) struct Script {
     sha: [u8; 40],
     flags: Option<Flags>,
     body: Box<[u8]>,
-    function: Function,
+    function: RegistryKey,
 }
 
 impl Script {
@@ -107,36 +106,14 @@ impl Script {
     }
 }
 
-/// Arguments of the common short calls, which cost least.
-const FEW: usize = 4;
-
-/// Arguments that travel on Lua's stack; more go by way of tables.
-const MAX_ON_STACK: usize = 64;
-
-/// What `sandbox.lua` answers to a run: see [`Sandbox`].
-type Answer = (Value, Value, Variadic<Value>);
-
-/// A string that goes straight onto Lua's stack, as only valid UTF-8 may, or by
-/// way of a handle.
-type Text<'a> = Either<&'a str, LuaString>;
-
-/// The last argument of a run: nil, and from then on the memory limit holds.
-struct Limited(usize);
-
-impl IntoLua for Limited {
-    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
-        lua.set_memory_limit(self.0).map(|_| Value::Nil)
-    }
-}
-
 /// See the module.
 pub(crate) struct Vm<H: Host> {
     random: Random,
     lua: Lua,
+    stack: Stack,
     shared: Arc<Mutex<Shared<H>>>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
     sandbox: Sandbox,
-    fields: Fields,
     loadstring: Function,
     limits: Limits,
 }
@@ -154,10 +131,7 @@ impl<H: Host> Vm<H> {
     /// A VM without scripts. Fails only when memory does.
     pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::new(Mutex::new(Shared {
-            memory: limits.memory,
-            ..Shared::default()
-        }));
+        let shared = Arc::<Mutex<Shared<H>>>::default();
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
@@ -170,7 +144,7 @@ impl<H: Host> Vm<H> {
         )?;
         Ok(Vm {
             random,
-            fields: Fields::new(&lua)?,
+            stack: Stack::new(&lua).ok_or(mlua::Error::StackError)?,
             lua,
             shared,
             scripts: HashMap::with_hasher(RandomState::new()),
@@ -199,7 +173,7 @@ impl<H: Host> Vm<H> {
         Ok(script)
     }
 
-    fn compile(&self, code: &[u8]) -> Result<Function, Reply> {
+    fn compile(&self, code: &[u8]) -> Result<RegistryKey, Reply> {
         let failed = |text: &[u8]| {
             let mut full = b"ERR Error compiling script (new function): ".to_vec();
             full.extend_from_slice(text);
@@ -215,7 +189,10 @@ impl<H: Host> Vm<H> {
                     .call::<(Value, Value)>((code, "@user_script"))
             });
         match compiled {
-            Ok((Value::Function(function), _)) => Ok(function),
+            Ok((Value::Function(function), _)) => self
+                .lua
+                .create_registry_value(function)
+                .map_err(|_| failed(b"not enough memory")),
             Ok((_, Value::String(text))) => Err(failed(&text.as_bytes())),
             Ok(_) | Err(_) => Err(failed(b"not enough memory")),
         }
@@ -243,72 +220,30 @@ impl<H: Host> Vm<H> {
         host: &mut H,
     ) -> Reply {
         let loan = Loan::new(&self.shared, host, options);
-        let outcome = self.execute(script, keys, argv);
-        let resp3 = loan.end();
-        let (kind, first, more) = match outcome {
-            Ok(values) => values,
-            Err(error) => return self.failure(script, &Value::Error(Box::new(error))),
-        };
-        let reply = |value: &Value| self.fields.to_reply(&self.lua, value, resp3);
-        match kind {
-            Value::Boolean(true) => reply(&first),
-            Value::Integer(_) => {
-                let items = std::iter::once(&first).chain(more.iter());
-                Reply::Array(
-                    items
-                        .take_while(|value| !value.is_nil())
-                        .map(reply)
-                        .collect(),
-                )
-            }
-            _ => self.failure(script, &first),
+        let Sandbox { globals, handler } = &self.sandbox;
+        let outcome = self.stack.run(
+            handler,
+            self.limits.memory,
+            |lua| {
+                let globals = lua.kept(globals);
+                for (name, items) in [("KEYS", keys), ("ARGV", argv)] {
+                    let table = lua.table(items.len(), 0);
+                    for (index, item) in items.iter().enumerate() {
+                        lua.string(item);
+                        lua.set_item(table, index + 1);
+                    }
+                    lua.set_field(globals, name);
+                }
+                lua.kept(&script.function);
+            },
+            |lua, value| convert::to_reply(lua, value, self.shared.lock().resp3),
+        );
+        drop(loan);
+        match outcome {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(raised)) => self.failure(script, &raised),
+            Err(error) => self.failure(script, &Value::Error(Box::new(error))),
         }
-    }
-
-    /// Hands the arguments over and runs. The memory limit holds while Lua runs
-    /// only: below a limit, whatever else allocates would need a protected call.
-    fn execute(&self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<Answer> {
-        let sandbox = &self.sandbox;
-        let function = &script.function;
-        let count = keys.len() + argv.len();
-        let limit = Limited(self.limits.memory);
-        let outcome = if count <= FEW {
-            let mut all = keys.iter().chain(argv).map(|bytes| self.text(bytes));
-            let mut next = || all.next().transpose();
-            let (a, b, c, d) = (next()?, next()?, next()?, next()?);
-            sandbox
-                .run_few
-                .call((function, keys.len(), count, a, b, c, d, limit))
-        } else if count > MAX_ON_STACK {
-            let (keys, argv) = (self.strings(keys)?, self.strings(argv)?);
-            sandbox.run_with_tables.call((function, keys, argv, limit))
-        } else {
-            let all = keys
-                .iter()
-                .chain(argv)
-                .map(|bytes| self.text(bytes).map(Either::Left));
-            let all = all.chain(std::iter::once(Ok(Either::Right(limit))));
-            let all: Variadic<Either<Text<'_>, Limited>> = all.collect::<mlua::Result<_>>()?;
-            sandbox.run.call((function, keys.len(), count, all))
-        };
-        self.lua.set_memory_limit(0)?;
-        outcome
-    }
-
-    /// What puts these bytes on Lua's stack at the least cost.
-    fn text<'a>(&self, bytes: &'a [u8]) -> mlua::Result<Text<'a>> {
-        Ok(match std::str::from_utf8(bytes) {
-            Ok(text) => Either::Left(text),
-            Err(_) => Either::Right(self.lua.create_string(bytes)?),
-        })
-    }
-
-    fn strings(&self, items: &[&[u8]]) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(items.len(), 0)?;
-        for (index, item) in items.iter().enumerate() {
-            table.raw_set(index + 1, self.lua.create_string(item)?)?;
-        }
-        Ok(table)
     }
 
     /// The reply of a run that raised `value`, which the handler has made a table
@@ -402,11 +337,6 @@ impl<'a, H: Host> Loan<'a, H> {
     fn new(shared: &'a Mutex<Shared<H>>, host: &'a mut H, options: RunOptions) -> Self {
         shared.lock().begin(host, options);
         Loan { shared, host }
-    }
-
-    /// Ends the loan; answers the protocol that the script chose.
-    fn end(self) -> bool {
-        self.shared.lock().resp3
     }
 }
 
