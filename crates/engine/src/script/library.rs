@@ -8,15 +8,16 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::convert;
-use super::native::{self, Frame, Outcome, Seen};
+use super::native::{self, Frame, Lent, Outcome, Seen};
 use super::number::format_g;
 use super::raise::Raise;
-use super::vm::{self, Host, RunOptions};
+use super::vm::{self, RunOptions};
+use crate::reply::Reply;
 
 /// What a run shares with the functions it calls.
 #[derive(Default)]
-pub(crate) struct Shared<H> {
-    pub(crate) host: H,
+pub(crate) struct Shared {
+    pub(crate) host: Lent,
     pub(crate) options: RunOptions,
     /// The protocol of `redis.setresp`.
     pub(crate) resp3: bool,
@@ -89,11 +90,14 @@ fn with_command<R>(
 }
 
 /// `redis.call` and, unless errors are to be raised, `redis.pcall`.
-fn call<H: Host>(shared: &Mutex<Shared<H>>, frame: &mut Frame, raises: bool) -> Outcome {
+fn call(shared: &Mutex<Shared>, frame: &mut Frame, raises: bool) -> Outcome {
     let mut run = shared.lock();
     let resp3 = run.resp3;
     let truncate = run.options.truncate_numbers;
-    let answer = with_command(frame, truncate, |argv| run.host.call(argv, resp3));
+    let answer = with_command(frame, truncate, |argv| match run.host.host() {
+        Some(host) => host.call(argv, resp3),
+        None => Reply::Null,
+    });
     drop(run);
     match answer {
         Ok(reply) => match convert::scalar(&reply, resp3) {
@@ -156,7 +160,7 @@ fn number(lua: &Lua, value: Option<&Value>) -> Option<f64> {
     }
 }
 
-fn log<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Result<()> {
+fn log(lua: &Lua, shared: &Mutex<Shared>, values: &[Value]) -> Result<()> {
     if values.len() < 2 {
         return Err(refuse("redis.log() requires two arguments or more."));
     }
@@ -178,7 +182,9 @@ fn log<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Resul
             line.extend_from_slice(&text.as_bytes());
         }
     }
-    shared.lock().host.log(level as u8, &line);
+    if let Some(host) = shared.lock().host.host() {
+        host.log(level as u8, &line);
+    }
     Ok(())
 }
 
@@ -197,7 +203,7 @@ fn sha1hex(lua: &Lua, values: &[Value]) -> Result<Value> {
     lua.create_string(hex).map(Value::String)
 }
 
-fn setresp<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Result<()> {
+fn setresp(lua: &Lua, shared: &Mutex<Shared>, values: &[Value]) -> Result<()> {
     let [value] = values else {
         return Err(refuse("redis.setresp() requires one argument."));
     };
@@ -221,8 +227,10 @@ fn set_repl(lua: &Lua, values: &[Value]) -> Result<()> {
     }
 }
 
-fn acl_check<H: Host>(shared: &Mutex<Shared<H>>, frame: &mut Frame) -> Outcome {
-    let allowed = with_command(frame, false, |argv| shared.lock().host.allowed(argv));
+fn acl_check(shared: &Mutex<Shared>, frame: &mut Frame) -> Outcome {
+    let allowed = with_command(frame, false, |argv| {
+        shared.lock().host.host()?.allowed(argv)
+    });
     let refusal = match allowed {
         Ok(Some(allowed)) => return frame.scalar(Seen::Boolean(allowed)),
         Ok(None) => "Invalid command passed to redis.acl_check_cmd()",
@@ -232,7 +240,7 @@ fn acl_check<H: Host>(shared: &Mutex<Shared<H>>, frame: &mut Frame) -> Outcome {
 }
 
 /// The table, whose functions act on the host in `shared`.
-pub(crate) fn redis<H: Host>(lua: &Lua, shared: &Arc<Mutex<Shared<H>>>) -> Result<Table> {
+pub(crate) fn redis(lua: &Lua, shared: &Arc<Mutex<Shared>>) -> Result<Table> {
     let table = lua.create_table()?;
     for (name, raises) in [("call", true), ("pcall", false)] {
         let shared = Arc::clone(shared);

@@ -34,6 +34,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use mlua::{Function, Lua, RegistryKey, Result, Value, ffi};
+use parking_lot::Mutex;
+
+use super::vm::Host;
 
 thread_local! {
     /// The panic of a native function of the run on this thread.
@@ -153,7 +156,8 @@ impl Frame {
             Lua::get_or_init_from_ptr(state)
         };
         let limit = lifted(lua);
-        let mut writer = Writer { state };
+        // SAFETY: the limit is lifted until the end of this function.
+        let mut writer = unsafe { Writer::new(state) };
         write(&mut writer);
         let limit = limit.0;
         if limit > 0 && lua.used_memory() > limit {
@@ -185,19 +189,40 @@ impl Drop for Lifted<'_> {
 /// Pushes values; exists only while no memory limit holds.
 pub(crate) struct Writer {
     state: *mut ffi::lua_State,
+    /// Values that fit for certain; what is taken off again makes more room.
+    room: c_int,
 }
 
+/// Values for which room is made at once.
+const ROOM: c_int = 32;
+
 impl Writer {
+    /// # Safety
+    ///
+    /// `state` must be valid and without a memory limit as long as the writer is.
+    unsafe fn new(state: *mut ffi::lua_State) -> Self {
+        Writer { state, room: 0 }
+    }
+
     /// Whether a value with some fields fits; asked once for each level of what
     /// is built.
     pub(crate) fn has_room(&mut self) -> bool {
+        self.room >= 8 || self.make_room(ROOM) || self.make_room(8)
+    }
+
+    fn make_room(&mut self, slots: c_int) -> bool {
         // SAFETY: a writer's state is valid, here and below.
-        unsafe { reserve(self.state, 8) }
+        let made = unsafe { reserve(self.state, slots) };
+        if made {
+            self.room = slots;
+        }
+        made
     }
 
     fn one_more(&mut self) {
-        // SAFETY: as above.
-        assert!(unsafe { reserve(self.state, 1) }, "Lua's stack is full");
+        let fits = self.room > 0 || self.make_room(ROOM) || self.make_room(1);
+        assert!(fits, "Lua's stack is full");
+        self.room -= 1;
     }
 
     fn top(&self) -> Slot {
@@ -277,10 +302,11 @@ impl Writer {
         if !self.has_above(table, 2) {
             return;
         }
-        // SAFETY: the key stays where it is while it is looked at.
-        let is_key = match unsafe { seen(self.state, Slot(self.top().0 - 1)) } {
-            Seen::Nil => false,
-            Seen::Number(number) => !number.is_nan(),
+        let key = self.top().0 - 1;
+        // SAFETY: as above; a number is read, not converted.
+        let is_key = match unsafe { ffi::lua_type(self.state, key) } {
+            ffi::LUA_TNIL => false,
+            ffi::LUA_TNUMBER => !unsafe { ffi::lua_tonumber(self.state, key) }.is_nan(),
             _ => true,
         };
         // SAFETY: it is a table with two values above it, the first a key.
@@ -450,7 +476,8 @@ impl Stack {
         let (lua, state) = (&self.lua, self.main.as_ptr());
         // SAFETY: the main state lives as long as its Lua, which stands beside it.
         let _base = Base(state, unsafe { ffi::lua_gettop(state) });
-        let mut writer = Writer { state };
+        // SAFETY: no limit holds outside of the call below.
+        let mut writer = unsafe { Writer::new(state) };
         let Slot(handler) = writer.kept(handler);
         prepare(&mut writer);
         if !writer.has_room() || writer.top().0 <= handler {
@@ -492,6 +519,45 @@ impl Drop for Base {
         // SAFETY: made by `Stack::run`, whose state is valid until it returns.
         unsafe { ffi::lua_settop(self.0, self.1) }
     }
+}
+
+/// What a run lends its functions: a host that lives no longer than the run.
+#[derive(Default)]
+pub(crate) struct Lent(Option<NonNull<dyn Host>>);
+
+// SAFETY: hosts are `Send`, and the pointer is all that there is.
+unsafe impl Send for Lent {}
+
+impl Lent {
+    /// The host, while one is lent.
+    pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
+        // SAFETY: `lend` keeps the host borrowed until it takes the pointer away,
+        // and the borrow of the one place that holds it makes this one exclusive.
+        self.0.as_mut().map(|host| unsafe { host.as_mut() as _ })
+    }
+}
+
+/// Lends `host` by way of `place` while `work` is done.
+pub(crate) fn lend<S, R>(
+    place: &Mutex<S>,
+    of: impl Fn(&mut S) -> &mut Lent,
+    host: &mut dyn Host,
+    work: impl FnOnce() -> R,
+) -> R {
+    struct Back<'a, S, F: Fn(&mut S) -> &mut Lent>(&'a Mutex<S>, F, Lent);
+    impl<S, F: Fn(&mut S) -> &mut Lent> Drop for Back<'_, S, F> {
+        fn drop(&mut self) {
+            (self.1)(&mut self.0.lock()).0 = self.2.0.take();
+        }
+    }
+    // SAFETY: the pointer forgets the lifetimes of the host and of what it borrows;
+    // `Back` takes it away before they end, also when a panic passes.
+    let host = unsafe {
+        std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host>>(NonNull::from(host))
+    };
+    let before = of(&mut place.lock()).0.replace(host);
+    let _back = Back(place, of, Lent(before));
+    work()
 }
 
 /// A Lua function that runs `body` on its arguments.

@@ -20,6 +20,8 @@ const OWN_SOURCE: &str = "=sandbox";
 pub(crate) struct Sandbox {
     /// The table behind the globals, which takes `KEYS` and `ARGV`.
     pub(crate) globals: RegistryKey,
+    /// The names `KEYS` and `ARGV`.
+    pub(crate) names: [RegistryKey; 2],
     /// Gives an error its position: [`on_error`].
     pub(crate) handler: RegistryKey,
 }
@@ -99,6 +101,10 @@ pub(crate) fn build(
     lua.set_globals(environment)?;
     Ok(Sandbox {
         globals: lua.create_registry_value(globals)?,
+        names: [
+            lua.create_registry_value("KEYS")?,
+            lua.create_registry_value("ARGV")?,
+        ],
         handler: lua.create_registry_value(handler)?,
     })
 }

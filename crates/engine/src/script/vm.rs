@@ -1,9 +1,7 @@
 //! The Lua VM of one keyspace: compiles scripts, keeps them by SHA-1, runs them.
 //!
 //! A VM lives as long as its keyspace and runs one script at a time. For each
-//! run the caller lends it a [`Host`], on which `redis.call` executes; the loan
-//! is two swaps of the host's value, so that a small host (a box, an `Arc`) makes
-//! it free. Globals are read-only and `KEYS`, `ARGV` and the random generator are
+//! run the caller lends it a [`Host`], on which `redis.call` executes. Globals are read-only and `KEYS`, `ARGV` and the random generator are
 //! set anew, so that no run sees another.
 //!
 //! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
@@ -22,14 +20,14 @@ use sha1::{Digest, Sha1};
 
 use super::convert;
 use super::library::{self, Shared};
-use super::native::Stack;
+use super::native::{self, Reader, Stack, Writer};
 use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
 use crate::reply::Reply;
 
 /// What scripts may ask of the engine during a run.
-pub(crate) trait Host: Default + Send + 'static {
+pub(crate) trait Host: Send {
     /// Executes one command; an error reply is raised or returned as the script
     /// asked. `resp3` is the protocol that the script chose.
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply;
@@ -107,18 +105,18 @@ impl Script {
 }
 
 /// See the module.
-pub(crate) struct Vm<H: Host> {
+pub(crate) struct Vm {
     random: Random,
     lua: Lua,
     stack: Stack,
-    shared: Arc<Mutex<Shared<H>>>,
+    shared: Arc<Mutex<Shared>>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
     sandbox: Sandbox,
     loadstring: Function,
     limits: Limits,
 }
 
-impl<H: Host> std::fmt::Debug for Vm<H> {
+impl std::fmt::Debug for Vm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vm")
             .field("scripts", &self.scripts.len())
@@ -127,11 +125,11 @@ impl<H: Host> std::fmt::Debug for Vm<H> {
     }
 }
 
-impl<H: Host> Vm<H> {
+impl Vm {
     /// A VM without scripts. Fails only when memory does.
     pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::<Mutex<Shared<H>>>::default();
+        let shared = Arc::<Mutex<Shared>>::default();
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
@@ -217,28 +215,36 @@ impl<H: Host> Vm<H> {
         keys: &[&[u8]],
         argv: &[&[u8]],
         options: RunOptions,
-        host: &mut H,
+        host: &mut dyn Host,
     ) -> Reply {
-        let loan = Loan::new(&self.shared, host, options);
-        let Sandbox { globals, handler } = &self.sandbox;
-        let outcome = self.stack.run(
+        let shared = &self.shared;
+        shared.lock().begin(options);
+        let Sandbox {
+            globals,
+            names,
             handler,
-            self.limits.memory,
-            |lua| {
-                let globals = lua.kept(globals);
-                for (name, items) in [("KEYS", keys), ("ARGV", argv)] {
-                    let table = lua.table(items.len(), 0);
-                    for (index, item) in items.iter().enumerate() {
-                        lua.string(item);
-                        lua.set_item(table, index + 1);
-                    }
-                    lua.set_field(globals, name);
+        } = &self.sandbox;
+        let prepare = |lua: &mut Writer| {
+            let globals = lua.kept(globals);
+            for (name, items) in names.iter().zip([keys, argv]) {
+                lua.kept(name);
+                let table = lua.table(items.len(), 0);
+                for (index, item) in items.iter().enumerate() {
+                    lua.string(item);
+                    lua.set_item(table, index + 1);
                 }
-                lua.kept(&script.function);
-            },
-            |lua, value| convert::to_reply(lua, value, self.shared.lock().resp3),
+                lua.set_pair(globals);
+            }
+            lua.kept(&script.function);
+        };
+        let read = |lua: &mut Reader, value| convert::to_reply(lua, value, shared.lock().resp3);
+        let limit = self.limits.memory;
+        let outcome = native::lend(
+            shared,
+            |shared| &mut shared.host,
+            host,
+            || self.stack.run(handler, limit, prepare, read),
         );
-        drop(loan);
         match outcome {
             Ok(Ok(reply)) => reply,
             Ok(Err(raised)) => self.failure(script, &raised),
@@ -326,26 +332,6 @@ impl<H: Host> Vm<H> {
     }
 }
 
-/// A host inside the VM for the time of a run; goes back even when a panic ends
-/// the run.
-struct Loan<'a, H: Host> {
-    shared: &'a Mutex<Shared<H>>,
-    host: &'a mut H,
-}
-
-impl<'a, H: Host> Loan<'a, H> {
-    fn new(shared: &'a Mutex<Shared<H>>, host: &'a mut H, options: RunOptions) -> Self {
-        shared.lock().begin(host, options);
-        Loan { shared, host }
-    }
-}
-
-impl<H: Host> Drop for Loan<'_, H> {
-    fn drop(&mut self) {
-        std::mem::swap(&mut self.shared.lock().host, self.host);
-    }
-}
-
 /// SHA-1 in lower-case hexadecimal.
 pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -356,16 +342,16 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     hex
 }
 
-impl<H: Host> Shared<H> {
-    fn begin(&mut self, host: &mut H, options: RunOptions) {
-        std::mem::swap(&mut self.host, host);
+impl Shared {
+    fn begin(&mut self, options: RunOptions) {
         self.options = options;
         self.resp3 = false;
         self.killed.store(false, Ordering::Relaxed);
     }
 
     fn tick(&mut self) -> mlua::Result<()> {
-        if self.killed.load(Ordering::Relaxed) || self.host.tick() == Tick::Kill {
+        let tick = self.host.host().map(Host::tick);
+        if self.killed.load(Ordering::Relaxed) || tick == Some(Tick::Kill) {
             self.killed.store(true, Ordering::Relaxed);
             return Err(raise::killed());
         }

@@ -51,7 +51,7 @@ impl Host for Toy {
     }
 }
 
-fn vm() -> Vm<Toy> {
+fn vm() -> Vm {
     Vm::new(
         Limits {
             memory: 32 << 20,
@@ -62,7 +62,7 @@ fn vm() -> Vm<Toy> {
     .unwrap()
 }
 
-fn run(vm: &mut Vm<Toy>, host: &mut Toy, script: &str) -> Reply {
+fn run(vm: &mut Vm, host: &mut Toy, script: &str) -> Reply {
     match vm.load(script.as_bytes()) {
         Ok(script) => vm.run(
             &script,
