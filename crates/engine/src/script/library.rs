@@ -1,28 +1,29 @@
 //! The table `redis` of scripts.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::convert;
 use super::native::{self, Frame, Lent, Outcome, Seen};
 use super::number::format_g;
 use super::raise::Raise;
-use super::vm::{self, RunOptions};
+use super::vm;
 use crate::reply::Reply;
 
-/// What a run shares with the functions it calls.
+/// What a run shares with the functions it calls, all on its own thread: nothing
+/// here needs an order.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) host: Lent,
-    pub(crate) options: RunOptions,
+    /// [`RunOptions::truncate_numbers`](super::vm::RunOptions).
+    pub(crate) truncate_numbers: AtomicBool,
     /// The protocol of `redis.setresp`.
-    pub(crate) resp3: bool,
+    pub(crate) resp3: AtomicBool,
     /// Once set, every tick ends the run.
-    pub(crate) killed: Arc<AtomicBool>,
+    pub(crate) killed: AtomicBool,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.
@@ -90,15 +91,13 @@ fn with_command<R>(
 }
 
 /// `redis.call` and, unless errors are to be raised, `redis.pcall`.
-fn call(shared: &Mutex<Shared>, frame: &mut Frame, raises: bool) -> Outcome {
-    let mut run = shared.lock();
-    let resp3 = run.resp3;
-    let truncate = run.options.truncate_numbers;
-    let answer = with_command(frame, truncate, |argv| match run.host.host() {
-        Some(host) => host.call(argv, resp3),
-        None => Reply::Null,
+fn call(shared: &Shared, frame: &mut Frame, raises: bool) -> Outcome {
+    let resp3 = shared.resp3.load(Ordering::Relaxed);
+    let truncate = shared.truncate_numbers.load(Ordering::Relaxed);
+    let answer = with_command(frame, truncate, |argv| {
+        let answer = shared.host.host(|host| host.call(argv, resp3));
+        answer.unwrap_or(Reply::Null)
     });
-    drop(run);
     match answer {
         Ok(reply) => match convert::scalar(&reply, resp3) {
             Some(value) => frame.scalar(value),
@@ -160,7 +159,7 @@ fn number(lua: &Lua, value: Option<&Value>) -> Option<f64> {
     }
 }
 
-fn log(lua: &Lua, shared: &Mutex<Shared>, values: &[Value]) -> Result<()> {
+fn log(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<()> {
     if values.len() < 2 {
         return Err(refuse("redis.log() requires two arguments or more."));
     }
@@ -182,9 +181,7 @@ fn log(lua: &Lua, shared: &Mutex<Shared>, values: &[Value]) -> Result<()> {
             line.extend_from_slice(&text.as_bytes());
         }
     }
-    if let Some(host) = shared.lock().host.host() {
-        host.log(level as u8, &line);
-    }
+    shared.host.host(|host| host.log(level as u8, &line));
     Ok(())
 }
 
@@ -203,12 +200,12 @@ fn sha1hex(lua: &Lua, values: &[Value]) -> Result<Value> {
     lua.create_string(hex).map(Value::String)
 }
 
-fn setresp(lua: &Lua, shared: &Mutex<Shared>, values: &[Value]) -> Result<()> {
+fn setresp(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<()> {
     let [value] = values else {
         return Err(refuse("redis.setresp() requires one argument."));
     };
     match number(lua, Some(value)).unwrap_or(0.0) as i64 {
-        protocol @ (2 | 3) => shared.lock().resp3 = protocol == 3,
+        protocol @ (2 | 3) => shared.resp3.store(protocol == 3, Ordering::Relaxed),
         _ => return Err(refuse("RESP version must be 2 or 3.")),
     }
     Ok(())
@@ -227,9 +224,9 @@ fn set_repl(lua: &Lua, values: &[Value]) -> Result<()> {
     }
 }
 
-fn acl_check(shared: &Mutex<Shared>, frame: &mut Frame) -> Outcome {
+fn acl_check(shared: &Shared, frame: &mut Frame) -> Outcome {
     let allowed = with_command(frame, false, |argv| {
-        shared.lock().host.host()?.allowed(argv)
+        shared.host.host(|host| host.allowed(argv)).flatten()
     });
     let refusal = match allowed {
         Ok(Some(allowed)) => return frame.scalar(Seen::Boolean(allowed)),
@@ -240,7 +237,7 @@ fn acl_check(shared: &Mutex<Shared>, frame: &mut Frame) -> Outcome {
 }
 
 /// The table, whose functions act on the host in `shared`.
-pub(crate) fn redis(lua: &Lua, shared: &Arc<Mutex<Shared>>) -> Result<Table> {
+pub(crate) fn redis(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
     let table = lua.create_table()?;
     for (name, raises) in [("call", true), ("pcall", false)] {
         let shared = Arc::clone(shared);

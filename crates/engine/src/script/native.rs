@@ -17,10 +17,9 @@
 //! - **`lua_error` is called by [`trampoline`] alone**, when its frame owns
 //!   nothing any more.
 //!
-//! A panic does not cross C: [`trampoline`] keeps it, and [`Stack::run`] lets it
-//! go on once Lua has returned. Access is exclusive: a VM's handles to Lua stay
-//! inside the VM, whose methods take `&mut self`, or are used by callbacks of the
-//! run that it waits for.
+//! A panic does not cross C: [`trampoline`] keeps it, and [`run`] lets it go on
+//! once Lua has returned. Access is exclusive: a run holds the lock of its Lua from
+//! beginning to end, and whatever else calls a function of it does too.
 #![allow(
     unsafe_code,
     reason = "the safe bindings cost a short script most of its time"
@@ -30,13 +29,11 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::NonNull;
 use std::sync::Arc;
-
-use mlua::{Function, Lua, RegistryKey, Result, Value, ffi};
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::vm::Host;
+use mlua::{Function, Lua, RegistryKey, Result, Value, ffi};
 
 thread_local! {
     /// The panic of a native function of the run on this thread.
@@ -433,48 +430,24 @@ impl Reader {
     }
 }
 
-/// A Lua with its main stack, while it runs nothing.
-pub(crate) struct Stack {
-    lua: Lua,
-    main: NonNull<ffi::lua_State>,
-}
-
-// SAFETY: the pointer belongs to the `Lua` beside it, which is `Send` (feature
-// `send`), and is used by methods that take `&mut self`.
-unsafe impl Send for Stack {}
-
-impl Stack {
-    /// The main stack of `lua`; none inside a coroutine.
-    pub(crate) fn new(lua: &Lua) -> Option<Self> {
-        let main = NonNull::new(lua.exec_raw_lua(|raw| raw.state()))?;
-        // SAFETY: the state is valid; what is pushed goes again.
-        let is_main = unsafe {
-            let is_main = reserve(main.as_ptr(), 1) && ffi::lua_pushthread(main.as_ptr()) == 1;
-            ffi::lua_pop(main.as_ptr(), 1);
-            is_main
-        };
-        is_main.then(|| Stack {
-            lua: lua.clone(),
-            main,
-        })
-    }
-
-    /// Runs the function that `prepare` leaves on top, under a memory limit, and
-    /// reads the value that it answers. What it raised goes through the error
-    /// handler, and is the error here.
-    ///
-    /// # Panics
-    ///
-    /// When a native function of the run did.
-    pub(crate) fn run<R>(
-        &mut self,
-        handler: &RegistryKey,
-        limit: usize,
-        prepare: impl FnOnce(&mut Writer),
-        read: impl FnOnce(&mut Reader, Slot) -> R,
-    ) -> Result<std::result::Result<R, Value>> {
-        let (lua, state) = (&self.lua, self.main.as_ptr());
-        // SAFETY: the main state lives as long as its Lua, which stands beside it.
+/// Runs the function that `prepare` leaves on top, under a memory limit and with
+/// `host` lent to its functions, and reads the value that it answers. What it
+/// raised goes through the error handler, and is the error here.
+///
+/// # Panics
+///
+/// When a native function of the run did.
+pub(crate) fn run<R>(
+    lua: &Lua,
+    handler: &RegistryKey,
+    limit: usize,
+    (lent, host): (&Lent, &mut dyn Host),
+    prepare: impl FnOnce(&mut Writer),
+    read: impl FnOnce(&mut Reader, Slot) -> R,
+) -> Result<std::result::Result<R, Value>> {
+    lua.exec_raw_lua(|raw| {
+        let state = raw.state();
+        // SAFETY: the state is valid while its Lua is locked, which it is here.
         let _base = Base(state, unsafe { ffi::lua_gettop(state) });
         // SAFETY: no limit holds outside of the call below.
         let mut writer = unsafe { Writer::new(state) };
@@ -483,11 +456,10 @@ impl Stack {
         if !writer.has_room() || writer.top().0 <= handler {
             return Err(mlua::Error::StackError);
         }
-        // The limit holds during the call alone.
         lua.set_memory_limit(limit)?;
         // SAFETY: above the handler there is a value to call, and room. The call is
         // protected: what it raises ends here. Callbacks catch their panics.
-        let status = unsafe { ffi::lua_pcall(state, 0, 1, handler) };
+        let status = lent.during(host, || unsafe { ffi::lua_pcall(state, 0, 1, handler) });
         lua.set_memory_limit(0)?;
         if let Some(panic) = PANIC.take() {
             resume_unwind(panic);
@@ -508,7 +480,7 @@ impl Stack {
             })
         };
         error.map(Err)
-    }
+    })
 }
 
 /// Gives the stack back as it was, also when a panic passes.
@@ -516,48 +488,48 @@ struct Base(*mut ffi::lua_State, c_int);
 
 impl Drop for Base {
     fn drop(&mut self) {
-        // SAFETY: made by `Stack::run`, whose state is valid until it returns.
+        // SAFETY: made by `run`, whose state is valid until it returns.
         unsafe { ffi::lua_settop(self.0, self.1) }
     }
 }
 
-/// What a run lends its functions: a host that lives no longer than the run.
+/// What a run lends the functions of its Lua: a host that lives no longer than
+/// the run. Of those functions one runs at a time, under the lock of that Lua.
 #[derive(Default)]
-pub(crate) struct Lent(Option<NonNull<dyn Host>>);
-
-// SAFETY: hosts are `Send`, and the pointer is all that there is.
-unsafe impl Send for Lent {}
+pub(crate) struct Lent(AtomicPtr<&'static mut dyn Host>);
 
 impl Lent {
-    /// The host, while one is lent.
-    pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
-        // SAFETY: `lend` keeps the host borrowed until it takes the pointer away,
-        // and the borrow of the one place that holds it makes this one exclusive.
-        self.0.as_mut().map(|host| unsafe { host.as_mut() as _ })
+    /// Lends `host` while `work` is done, which is one run.
+    fn during<R>(&self, mut host: &mut dyn Host, work: impl FnOnce() -> R) -> R {
+        // The pointer forgets the lifetimes of the host and of what it borrows;
+        // `Back` takes it away before they end, also when a panic passes.
+        let lent = (&raw mut host).cast();
+        let _back = Back(self, self.0.load(Ordering::Relaxed));
+        self.0.store(lent, Ordering::Relaxed);
+        work()
+    }
+
+    /// Gives a function of that Lua the host; none outside of a run, and none to
+    /// what the host itself calls.
+    pub(crate) fn host<R>(&self, work: impl FnOnce(&mut dyn Host) -> R) -> Option<R> {
+        let lent = self.0.load(Ordering::Relaxed);
+        // SAFETY: `during` keeps the host borrowed until it takes the pointer away,
+        // and waits for the function that asks, on the same thread. Nobody else
+        // has the host: the pointer is gone while `work` is done.
+        let host = unsafe { lent.as_mut() }?;
+        self.0.store(std::ptr::null_mut(), Ordering::Relaxed);
+        let _back = Back(self, lent);
+        Some(work(&mut **host))
     }
 }
 
-/// Lends `host` by way of `place` while `work` is done.
-pub(crate) fn lend<S, R>(
-    place: &Mutex<S>,
-    of: impl Fn(&mut S) -> &mut Lent,
-    host: &mut dyn Host,
-    work: impl FnOnce() -> R,
-) -> R {
-    struct Back<'a, S, F: Fn(&mut S) -> &mut Lent>(&'a Mutex<S>, F, Lent);
-    impl<S, F: Fn(&mut S) -> &mut Lent> Drop for Back<'_, S, F> {
-        fn drop(&mut self) {
-            (self.1)(&mut self.0.lock()).0 = self.2.0.take();
-        }
+/// Puts a pointer back, also when a panic passes.
+struct Back<'a>(&'a Lent, *mut &'static mut dyn Host);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(self.1, Ordering::Relaxed);
     }
-    // SAFETY: the pointer forgets the lifetimes of the host and of what it borrows;
-    // `Back` takes it away before they end, also when a panic passes.
-    let host = unsafe {
-        std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host>>(NonNull::from(host))
-    };
-    let before = of(&mut place.lock()).0.replace(host);
-    let _back = Back(place, of, Lent(before));
-    work()
 }
 
 /// A Lua function that runs `body` on its arguments.

@@ -6,10 +6,11 @@
 //! system, the process, bytecode or the debug library is in the environment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::{Lua, LuaOptions, RegistryKey, Result, StdLib, Table, Value, Variadic};
 
+use super::library::Shared;
 use super::raise::{self, Arguments};
 use super::{bit, cjson, cmsgpack, struct_pack};
 
@@ -35,20 +36,21 @@ pub(crate) fn lua() -> Result<Lua> {
 }
 
 /// Makes `lua` a sandbox with `redis` as its table of that name; `limit` is the
-/// memory that one string may fill, `killed` is set once a run must end.
+/// memory that one string may fill.
 pub(crate) fn build(
     lua: &Lua,
     redis: Table,
     limit: usize,
-    killed: Arc<AtomicBool>,
+    shared: &Arc<Shared>,
     random: &Random,
 ) -> Result<Sandbox> {
     let host = lua.create_table()?;
     // Where an error is caught for good: no kill goes past it.
+    let own = Arc::clone(shared);
     host.raw_set(
         "caught",
         lua.create_function(move |lua, value: Value| {
-            if killed.load(Ordering::Relaxed) {
+            if own.killed.load(Ordering::Relaxed) {
                 Err(raise::killed())
             } else {
                 raise::shown(lua, value)

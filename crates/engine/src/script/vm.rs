@@ -15,12 +15,11 @@ use std::sync::atomic::Ordering;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use mlua::{Function, HookTriggers, Lua, RegistryKey, Value, VmState};
-use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 
 use super::convert;
 use super::library::{self, Shared};
-use super::native::{self, Reader, Stack, Writer};
+use super::native::{self, Reader, Writer};
 use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
@@ -108,8 +107,7 @@ impl Script {
 pub(crate) struct Vm {
     random: Random,
     lua: Lua,
-    stack: Stack,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Shared>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
     sandbox: Sandbox,
     loadstring: Function,
@@ -129,20 +127,18 @@ impl Vm {
     /// A VM without scripts. Fails only when memory does.
     pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::<Mutex<Shared>>::default();
+        let shared = Arc::<Shared>::default();
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
-        let killed = Arc::clone(&shared.lock().killed);
-        let sandbox = sandbox::build(&lua, redis, limits.memory, killed, &random)?;
+        let sandbox = sandbox::build(&lua, redis, limits.memory, &shared, &random)?;
         let watched = Arc::clone(&shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
-            move |_, _| watched.lock().tick().map(|()| VmState::Continue),
+            move |_, _| watched.tick().map(|()| VmState::Continue),
         )?;
         Ok(Vm {
             random,
-            stack: Stack::new(&lua).ok_or(mlua::Error::StackError)?,
             lua,
             shared,
             scripts: HashMap::with_hasher(RandomState::new()),
@@ -218,7 +214,7 @@ impl Vm {
         host: &mut dyn Host,
     ) -> Reply {
         let shared = &self.shared;
-        shared.lock().begin(options);
+        shared.begin(options);
         let Sandbox {
             globals,
             names,
@@ -237,14 +233,12 @@ impl Vm {
             }
             lua.kept(&script.function);
         };
-        let read = |lua: &mut Reader, value| convert::to_reply(lua, value, shared.lock().resp3);
+        let read = |lua: &mut Reader, value| {
+            convert::to_reply(lua, value, shared.resp3.load(Ordering::Relaxed))
+        };
         let limit = self.limits.memory;
-        let outcome = native::lend(
-            shared,
-            |shared| &mut shared.host,
-            host,
-            || self.stack.run(handler, limit, prepare, read),
-        );
+        let lent = (&shared.host, host);
+        let outcome = native::run(&self.lua, handler, limit, lent, prepare, read);
         match outcome {
             Ok(Ok(reply)) => reply,
             Ok(Err(raised)) => self.failure(script, &raised),
@@ -343,14 +337,15 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
 }
 
 impl Shared {
-    fn begin(&mut self, options: RunOptions) {
-        self.options = options;
-        self.resp3 = false;
+    fn begin(&self, options: RunOptions) {
+        let truncate = options.truncate_numbers;
+        self.truncate_numbers.store(truncate, Ordering::Relaxed);
+        self.resp3.store(false, Ordering::Relaxed);
         self.killed.store(false, Ordering::Relaxed);
     }
 
-    fn tick(&mut self) -> mlua::Result<()> {
-        let tick = self.host.host().map(Host::tick);
+    fn tick(&self) -> mlua::Result<()> {
+        let tick = self.host.host(|host| host.tick());
         if self.killed.load(Ordering::Relaxed) || tick == Some(Tick::Kill) {
             self.killed.store(true, Ordering::Relaxed);
             return Err(raise::killed());
