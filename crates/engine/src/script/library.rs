@@ -79,6 +79,13 @@ fn with_command<R>(
     if frame.count() == 0 {
         return Err("Please specify at least one argument for this redis lib call");
     }
+    let texts = frame.arguments().map(|value| match value {
+        Seen::String(text) => Some(text),
+        _ => None,
+    });
+    if let Some(argv) = texts.collect::<Option<SmallVec<[&[u8]; 8]>>>() {
+        return Ok(each(&argv));
+    }
     let mut arguments: SmallVec<[Argument<'_>; 6]> = SmallVec::new();
     for value in frame.arguments() {
         match Argument::new(value, truncate) {

@@ -100,8 +100,17 @@ impl Scripts {
         self.vm.load(body)
     }
 
-    pub(crate) fn find(&self, sha: &[u8]) -> Option<Arc<Script>> {
-        self.vm.script(sha)
+    pub(crate) fn exists(&self, sha: &[u8]) -> bool {
+        self.vm.exists(sha)
+    }
+
+    /// The cached script with this SHA-1, to run it; [`Scripts::ran`] takes it back.
+    pub(crate) fn take_script(&mut self, sha: &[u8]) -> Option<Arc<Script>> {
+        self.vm.take(sha)
+    }
+
+    pub(crate) fn ran(&mut self, script: Arc<Script>) {
+        self.vm.ran(script);
     }
 
     pub(crate) fn len(&self) -> usize {

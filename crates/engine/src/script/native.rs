@@ -186,6 +186,8 @@ impl Drop for Lifted<'_> {
 /// Pushes values; exists only while no memory limit holds.
 pub(crate) struct Writer {
     state: *mut ffi::lua_State,
+    /// Where the last value stands; nothing but the writer moves it.
+    top: c_int,
     /// Values that fit for certain; what is taken off again makes more room.
     room: c_int,
 }
@@ -198,7 +200,12 @@ impl Writer {
     ///
     /// `state` must be valid and without a memory limit as long as the writer is.
     unsafe fn new(state: *mut ffi::lua_State) -> Self {
-        Writer { state, room: 0 }
+        Writer {
+            state,
+            // SAFETY: that is what the caller promises.
+            top: unsafe { ffi::lua_gettop(state) },
+            room: 0,
+        }
     }
 
     /// Whether a value with some fields fits; asked once for each level of what
@@ -220,11 +227,7 @@ impl Writer {
         let fits = self.room > 0 || self.make_room(ROOM) || self.make_room(1);
         assert!(fits, "Lua's stack is full");
         self.room -= 1;
-    }
-
-    fn top(&self) -> Slot {
-        // SAFETY: as above.
-        Slot(unsafe { ffi::lua_gettop(self.state) })
+        self.top += 1;
     }
 
     /// Pushes a copy; what cannot be copied from outside becomes nil.
@@ -250,7 +253,7 @@ impl Writer {
         self.one_more();
         // SAFETY: there is room, and no memory limit.
         unsafe { ffi::lua_createtable(self.state, hint(items), hint(fields)) }
-        self.top()
+        Slot(self.top)
     }
 
     /// Pushes what is kept in the registry.
@@ -259,20 +262,25 @@ impl Writer {
         // SAFETY: there is room; a key of another Lua would give another value,
         // nothing worse.
         unsafe { ffi::lua_rawgeti_(self.state, ffi::LUA_REGISTRYINDEX, key.id()) }
-        self.top()
+        Slot(self.top)
     }
 
-    /// Whether `values` stand above the table in this slot.
-    fn has_above(&self, Slot(table): Slot, values: c_int) -> bool {
+    /// Takes the uppermost `values` for the table in this slot; false, and nothing
+    /// is taken, where there is no such table under them.
+    fn take(&mut self, Slot(table): Slot, values: c_int) -> bool {
+        let above = self.top >= table + values;
         // SAFETY: as above.
-        let kind = unsafe { ffi::lua_type(self.state, table) };
-        kind == ffi::LUA_TTABLE && self.top().0 >= table + values
+        let fits = above && unsafe { ffi::lua_type(self.state, table) == ffi::LUA_TTABLE };
+        debug_assert!(fits);
+        if fits {
+            self.top -= values;
+        }
+        fits
     }
 
     /// Takes the value on top as the table's item `index`, from 1.
     pub(crate) fn set_item(&mut self, table: Slot, index: usize) {
-        debug_assert!(self.has_above(table, 1));
-        if self.has_above(table, 1) {
+        if self.take(table, 1) {
             // SAFETY: it is a table with a value above it, and no memory limit
             // fails its growth.
             unsafe { ffi::lua_rawseti_(self.state, table.0, index as c_int) }
@@ -282,8 +290,7 @@ impl Writer {
     /// Takes the value on top as the table's field `name`.
     pub(crate) fn set_field(&mut self, table: Slot, name: &str) {
         self.string(name.as_bytes());
-        debug_assert!(self.has_above(table, 2));
-        if self.has_above(table, 2) {
+        if self.take(table, 2) {
             // SAFETY: as above, and a string is a key.
             unsafe {
                 ffi::lua_insert(self.state, -2);
@@ -295,19 +302,17 @@ impl Writer {
     /// Takes the two values on top as a key and its value; a key that Lua does
     /// not take is left out.
     pub(crate) fn set_pair(&mut self, table: Slot) {
-        debug_assert!(self.has_above(table, 2));
-        if !self.has_above(table, 2) {
+        if !self.take(table, 2) {
             return;
         }
-        let key = self.top().0 - 1;
-        // SAFETY: as above; a number is read, not converted.
-        let is_key = match unsafe { ffi::lua_type(self.state, key) } {
-            ffi::LUA_TNIL => false,
-            ffi::LUA_TNUMBER => !unsafe { ffi::lua_tonumber(self.state, key) }.is_nan(),
-            _ => true,
-        };
-        // SAFETY: it is a table with two values above it, the first a key.
+        // SAFETY: it is a table with two values above it, of which the first is set
+        // only if it can be a key. Its number is read, not converted.
         unsafe {
+            let is_key = match ffi::lua_type(self.state, -2) {
+                ffi::LUA_TNIL => false,
+                ffi::LUA_TNUMBER => !ffi::lua_tonumber(self.state, -2).is_nan(),
+                _ => true,
+            };
             if is_key {
                 ffi::lua_rawset(self.state, table.0);
             } else {
@@ -453,7 +458,7 @@ pub(crate) fn run<R>(
         let mut writer = unsafe { Writer::new(state) };
         let Slot(handler) = writer.kept(handler);
         prepare(&mut writer);
-        if !writer.has_room() || writer.top().0 <= handler {
+        if !writer.has_room() || writer.top <= handler {
             return Err(mlua::Error::StackError);
         }
         lua.set_memory_limit(limit)?;

@@ -109,6 +109,8 @@ pub(crate) struct Vm {
     lua: Lua,
     shared: Arc<Shared>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
+    /// The script that ran last, ready to run again.
+    last: Option<Arc<Script>>,
     sandbox: Sandbox,
     loadstring: Function,
     limits: Limits,
@@ -142,6 +144,7 @@ impl Vm {
             lua,
             shared,
             scripts: HashMap::with_hasher(RandomState::new()),
+            last: None,
             sandbox,
             loadstring,
             limits,
@@ -197,6 +200,19 @@ impl Vm {
         let mut sha: [u8; 40] = sha.try_into().ok()?;
         sha.make_ascii_lowercase();
         self.scripts.get(&sha).map(Arc::clone)
+    }
+
+    /// The same for a run, which [`Vm::ran`] ends: the script that ran last is at
+    /// hand without a search and without counting another reference.
+    pub(crate) fn take(&mut self, sha: &[u8]) -> Option<Arc<Script>> {
+        self.last
+            .take_if(|last| last.sha == sha)
+            .or_else(|| self.script(sha))
+    }
+
+    /// Keeps the script that ran at hand.
+    pub(crate) fn ran(&mut self, script: Arc<Script>) {
+        self.last = Some(script);
     }
 
     /// Whether a script with this SHA-1 is cached.
