@@ -8,17 +8,18 @@ use crate::value::{Collection, Value};
 impl Db {
     /// Starts to record how to undo what follows.
     pub(crate) fn begin_undo(&mut self) {
-        self.undo.get_or_insert_default();
+        self.undo.begin();
     }
 
     /// Whether an undoable unit is running.
     pub(crate) fn is_recording(&self) -> bool {
-        self.undo.is_some()
+        self.undo.is_recording()
     }
 
     /// Keeps what was done since [`Db::begin_undo`].
     pub(crate) fn commit(&mut self) {
-        for undo in self.undo.take().into_iter().flatten() {
+        let mut steps = self.undo.end();
+        for undo in steps.drain(..) {
             match undo {
                 Undo::Edited(key) | Undo::Renamed { to: key, .. } => {
                     let hash = self.hash(&key);
@@ -30,11 +31,12 @@ impl Db {
                 _ => {}
             }
         }
+        self.undo.reuse(steps);
     }
 
     /// Restores what was there at [`Db::begin_undo`].
     pub(crate) fn rollback(&mut self) {
-        for undo in self.undo.take().into_iter().flatten().rev() {
+        for undo in self.undo.end().into_iter().rev() {
             match undo {
                 Undo::Created(key) => {
                     let hash = self.hash(&key);
