@@ -112,6 +112,7 @@ impl Desk {
                     words = quoted.iter().map(Vec::as_slice).collect();
                     words.as_slice()
                 };
+                let listening = (session.subscriptions(), protocol(session));
                 let reply = match &mut batch {
                     Some(batch) if batch.serves(session) => batch.run(session, argv),
                     _ => {
@@ -141,6 +142,7 @@ impl Desk {
                 if let Some(blocked) = session.take_blocked() {
                     break 'turn Some(Pause::Blocked(blocked));
                 }
+                deliver_before(session, listening, out);
                 encode(&reply, protocol(session), out);
                 if session.is_closing() {
                     break 'turn Some(Pause::Closing);
@@ -214,6 +216,22 @@ impl Desk {
             self.input = Vec::with_capacity(READ_SIZE);
             self.start = 0;
         }
+    }
+}
+
+/// Puts the messages of subscriptions that a command found before those of its
+/// reply, as they came: a client that reads that it is no longer subscribed
+/// gets none after that, and RESP2 could not tell one from a reply. A command
+/// that subscribes leaves them where they are, since messages to its own
+/// channels may be among them. `listening` is the number of subscriptions
+/// before the command, and the protocol then.
+fn deliver_before(session: &Session, listening: (usize, Protocol), out: &mut Vec<u8>) {
+    let (subscriptions, protocol) = listening;
+    if subscriptions == 0 || session.subscriptions() > subscriptions {
+        return;
+    }
+    while let Some(message) = session.client().mailbox.try_next() {
+        encode(&message.to_reply(), protocol, out);
     }
 }
 

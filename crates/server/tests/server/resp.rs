@@ -177,6 +177,33 @@ async fn pushes_arrive_while_commands_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_come_before_the_word_that_ends_them() {
+    let server = start().await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.0.write_all(b"HELLO 3\r\n").await.unwrap();
+    let mut hello = vec![0; 4096];
+    let length = resp.0.read(&mut hello).await.unwrap();
+    assert!(hello[..length].starts_with(b"%7\r\n"));
+    let message = ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n";
+    let subscribed = ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+    resp.check(
+        b"SUBSCRIBE a\r\nPUBLISH a m\r\nUNSUBSCRIBE a\r\nPING\r\n",
+        format!(
+            "{subscribed}{message}:1\r\n>3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+PONG\r\n"
+        )
+        .as_bytes(),
+    )
+    .await;
+    // RESET speaks RESP2 again; what came before it is still RESP3.
+    resp.check(
+        b"SUBSCRIBE a\r\nMULTI\r\nPUBLISH a m\r\nEXEC\r\nRESET\r\nAUTH full\r\n",
+        format!("{subscribed}+OK\r\n+QUEUED\r\n{message}*1\r\n:1\r\n+RESET\r\n+OK\r\n").as_bytes(),
+    )
+    .await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_does_not_read_is_cut_off() {
     let server = start().await;
     let mut sleeper = Resp::authenticated(server.resp()).await;
