@@ -8,6 +8,8 @@ use crate::reply::Reply;
 
 /// Code words that are told apart; scripts may invent any number of them.
 const ERROR_CODES: usize = 128;
+/// Bytes of one that are looked at; scripts may invent long ones too.
+const ERROR_CODE_BYTES: usize = 64;
 
 /// Counts of one command.
 #[derive(Debug, Default, Clone, Copy)]
@@ -42,6 +44,7 @@ impl CommandStats {
     pub(crate) fn count_error(&mut self, reply: &Reply) {
         let Reply::Error(text) = reply else { return };
         let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let code = code.get(..ERROR_CODE_BYTES).unwrap_or(code);
         if let Some(count) = self.errors.get_mut(code) {
             *count += 1;
         } else if self.errors.len() < ERROR_CODES {
@@ -76,5 +79,27 @@ impl CommandStats {
     pub(crate) fn reset(&mut self) {
         self.commands.clear();
         self.errors.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_scripts_invent_are_bounded() {
+        let mut stats = CommandStats::default();
+        for number in 0..1000 {
+            stats.count_error(&Reply::error(format!("{number}{}", "x".repeat(10_000))));
+        }
+        stats.count_error(&Reply::error("7".to_owned() + &"x".repeat(9_999)));
+        assert_eq!(stats.errors().count(), ERROR_CODES);
+        assert!(
+            stats
+                .errors()
+                .all(|(code, _)| code.len() == ERROR_CODE_BYTES)
+        );
+        let sevens = stats.errors().find(|(code, _)| code.starts_with(b"7x"));
+        assert_eq!(sevens.map(|(_, count)| count), Some(2));
     }
 }
