@@ -4,6 +4,8 @@
 //! nothing is listed that has no effect. Each keyspace holds an `Arc` of the
 //! settings and renews it when the version moves, so reading one is free.
 
+use std::ops::RangeInclusive;
+
 use crate::error::CommandError;
 use crate::journal::Fsync;
 use crate::value::{HashLimits, SetLimits, ZSetLimits};
@@ -86,14 +88,15 @@ pub struct Parameter {
 }
 
 macro_rules! number {
-    ($name:literal, $($field:ident).+, $type:ty) => {
+    ($name:literal, $($field:ident).+, $type:ty, $range:expr) => {
         Parameter {
             name: $name,
             get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
-                settings.$($field).+ = text
-                    .parse::<$type>()
+                let number = text
+                    .parse::<i64>()
                     .map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+                settings.$($field).+ = within(number, &$range)? as $type;
                 Ok(())
             },
         }
@@ -101,14 +104,15 @@ macro_rules! number {
 }
 
 macro_rules! memory {
-    ($name:literal, $field:ident) => {
+    ($name:literal, $($field:ident).+, $range:expr) => {
         Parameter {
             name: $name,
-            get: |settings| settings.$field.to_string(),
+            get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
-                settings.$field = parse_memory(text)
-                    .and_then(|bytes| bytes.try_into().ok())
+                let bytes = parse_memory(text)
+                    .and_then(|bytes| i64::try_from(bytes).ok())
                     .ok_or("argument must be a memory value".to_owned())?;
+                settings.$($field).+ = within(bytes, &$range)? as _;
                 Ok(())
             },
         }
@@ -123,6 +127,19 @@ macro_rules! fixed {
             set: |_, _| Err("can't set immutable config".to_owned()),
         }
     };
+}
+
+const ANY: RangeInclusive<i64> = 0..=i64::MAX;
+
+fn within(number: i64, range: &RangeInclusive<i64>) -> Result<i64, String> {
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(format!(
+        "argument must be between {} and {} inclusive",
+        range.start(),
+        range.end()
+    ))
 }
 
 /// Every setting, in the order of their names.
@@ -142,16 +159,21 @@ pub const PARAMETERS: &[Parameter] = &[
         get: |settings| if settings.appendonly { "yes" } else { "no" }.to_owned(),
         set: |_, _| Err("can't set immutable config".to_owned()),
     },
-    memory!("auto-aof-rewrite-min-size", rewrite_min_size),
-    number!("auto-aof-rewrite-percentage", rewrite_percentage, u64),
-    number!("busy-reply-threshold", busy_reply_threshold, u64),
+    memory!("auto-aof-rewrite-min-size", rewrite_min_size, ANY),
+    number!(
+        "auto-aof-rewrite-percentage",
+        rewrite_percentage,
+        u64,
+        0..=i64::from(i32::MAX)
+    ),
+    number!("busy-reply-threshold", busy_reply_threshold, u64, ANY),
     fixed!("databases", "1"),
-    number!("hash-max-listpack-entries", hash.max_entries, usize),
-    number!("hash-max-listpack-value", hash.max_value, usize),
-    number!("hash-max-ziplist-entries", hash.max_entries, usize),
-    number!("hash-max-ziplist-value", hash.max_value, usize),
-    number!("lua-time-limit", busy_reply_threshold, u64),
-    memory!("maxmemory", maxmemory),
+    number!("hash-max-listpack-entries", hash.max_entries, usize, ANY),
+    memory!("hash-max-listpack-value", hash.max_value, ANY),
+    number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
+    memory!("hash-max-ziplist-value", hash.max_value, ANY),
+    number!("lua-time-limit", busy_reply_threshold, u64, ANY),
+    memory!("maxmemory", maxmemory, ANY),
     Parameter {
         name: "maxmemory-policy",
         get: |settings| {
@@ -174,17 +196,27 @@ pub const PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     },
-    number!("maxmemory-samples", maxmemory_samples, usize),
-    memory!("proto-max-bulk-len", proto_max_bulk_len),
+    number!(
+        "maxmemory-samples",
+        maxmemory_samples,
+        usize,
+        1..=i64::from(i32::MAX)
+    ),
+    memory!("proto-max-bulk-len", proto_max_bulk_len, 1 << 20..=i64::MAX),
     fixed!("save", ""),
-    memory!("script-max-memory", script_memory),
-    number!("set-max-intset-entries", set.max_intset_entries, usize),
-    number!("slowlog-log-slower-than", slowlog_log_slower_than, i64),
-    number!("slowlog-max-len", slowlog_max_len, usize),
-    number!("zset-max-listpack-entries", zset.max_entries, usize),
-    number!("zset-max-listpack-value", zset.max_value, usize),
-    number!("zset-max-ziplist-entries", zset.max_entries, usize),
-    number!("zset-max-ziplist-value", zset.max_value, usize),
+    memory!("script-max-memory", script_memory, ANY),
+    number!("set-max-intset-entries", set.max_intset_entries, usize, ANY),
+    number!(
+        "slowlog-log-slower-than",
+        slowlog_log_slower_than,
+        i64,
+        -1..=i64::MAX
+    ),
+    number!("slowlog-max-len", slowlog_max_len, usize, ANY),
+    number!("zset-max-listpack-entries", zset.max_entries, usize, ANY),
+    memory!("zset-max-listpack-value", zset.max_value, ANY),
+    number!("zset-max-ziplist-entries", zset.max_entries, usize, ANY),
+    memory!("zset-max-ziplist-value", zset.max_value, ANY),
 ];
 
 impl Settings {
