@@ -67,7 +67,7 @@ fn info(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     if names.is_empty() {
         return all(engine, session, argv);
     }
-    let entry = |name: &&[u8]| by_full_name(name).map_or(Reply::NullArray, describe);
+    let entry = |name: &&[u8]| by_full_name(name).map_or(Reply::Null, describe);
     Ok(Reply::Array(names.iter().map(entry).collect()))
 }
 
