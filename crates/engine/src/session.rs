@@ -124,12 +124,39 @@ impl Client {
     }
 }
 
+/// Bytes that the commands of one transaction may take while they wait for
+/// EXEC: as many as one command may.
+const QUEUE_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
 /// The commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(crate) queue: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    /// Bytes that they take.
+    bytes: usize,
     /// A command was refused while queueing: EXEC aborts.
     pub(crate) aborted: bool,
+}
+
+impl Transaction {
+    /// Puts a command behind the others, unless EXEC is to abort anyway. Past
+    /// [`QUEUE_MAX`] it gives all of them up and answers false.
+    pub(crate) fn push(&mut self, command: &'static Command, argv: &[&[u8]]) -> bool {
+        if self.aborted {
+            return true;
+        }
+        // An argument is a vector and its bytes, a command one more vector.
+        let arguments = argv.iter().map(|arg| arg.len() + 32).sum::<usize>();
+        self.bytes = self.bytes.saturating_add(arguments + 32);
+        if self.bytes > QUEUE_MAX {
+            self.queue = Vec::new();
+            self.aborted = true;
+            return false;
+        }
+        let argv = argv.iter().map(|arg| arg.to_vec()).collect();
+        self.queue.push((command, argv));
+        true
+    }
 }
 
 /// What a session waits for before it gets its reply.
@@ -153,7 +180,8 @@ pub struct Session {
     pub dialect: Dialect,
     pub(crate) client: Arc<Client>,
     pub(crate) transaction: Option<Transaction>,
-    pub(crate) watching: Option<(Arc<WatchFlag>, Vec<Vec<u8>>)>,
+    /// The flag that a change raises, and the keys it is for.
+    pub(crate) watching: Option<(Arc<WatchFlag>, AHashSet<Vec<u8>>)>,
     channels: AHashSet<Arc<[u8]>>,
     patterns: AHashSet<Arc<[u8]>>,
     /// Set by QUIT: the connection closes after this reply.

@@ -543,14 +543,16 @@ fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
             transaction.aborted = true;
             return Prepared::Done(Reply::error("ERR Command not allowed inside a transaction"));
         }
-        transaction
-            .queue
-            .push((checked, argv.iter().map(|arg| arg.to_vec()).collect()));
+        let fits = transaction.push(checked, argv);
         session
             .client
             .queued
             .store(transaction.queue.len(), Ordering::Relaxed);
-        return Prepared::Done(Reply::status("QUEUED"));
+        return Prepared::Done(if fits {
+            Reply::status("QUEUED")
+        } else {
+            Reply::error("ERR the commands of this transaction are too large together")
+        });
     }
     match checked.spec.run {
         Run::Unlocked(_) => Prepared::Unlocked(checked),

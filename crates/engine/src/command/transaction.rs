@@ -5,14 +5,13 @@
 //! flag on change (`keyspace/watch`); EXEC asks for it, after looking at each
 //! watched key so that one whose time has come counts as changed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Outcome};
 use super::{Ctx, call};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::{Db, WatchFlag};
+use crate::keyspace::Db;
 use crate::reply::Reply;
 use crate::session::{Session, Transaction};
 
@@ -88,14 +87,10 @@ fn watch(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     if ctx.session.in_transaction() {
         return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
     }
-    let (flag, keys) = ctx
-        .session
-        .watching
-        .get_or_insert_with(|| (Arc::new(WatchFlag::default()), Vec::new()));
+    let (flag, keys) = ctx.session.watching.get_or_insert_default();
     for key in &argv[1..] {
-        if !keys.iter().any(|other| other == key) {
+        if keys.insert(key.to_vec()) {
             ctx.db.watch(key, flag);
-            keys.push(key.to_vec());
         }
     }
     Ok(Reply::OK)
@@ -171,6 +166,44 @@ pub(super) fn why_undone(db: &Db, killed: bool, replies_fit: bool) -> Option<&'s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_is_bounded() {
+        let engine = Engine::default();
+        let mut session = engine.session();
+        let mut run = |argv: &[&str]| {
+            let argv: Vec<&[u8]> = argv.iter().map(|arg| arg.as_bytes()).collect();
+            engine.call(&mut session, &argv).0
+        };
+        let third = "x".repeat((1 << 20) / 3);
+        for sets in [2, 3] {
+            run(&["DEL", "k"]);
+            run(&["MULTI"]);
+            let replies: Vec<_> = (0..sets).map(|_| run(&["APPEND", "k", &third])).collect();
+            let last = replies.last().map(Reply::is_error);
+            assert_eq!(last, Some(sets == 3));
+            assert_eq!(run(&["PING"]), Reply::status("QUEUED"));
+            assert_eq!(run(&["EXEC"]).is_error(), sets == 3);
+            let length = if sets == 3 { 0 } else { 2 * third.len() };
+            assert_eq!(run(&["STRLEN", "k"]), Reply::from(length));
+        }
+    }
+
+    #[test]
+    fn many_keys_can_be_watched() {
+        let engine = Engine::default();
+        let (mut session, mut other) = (engine.session(), engine.session());
+        let keys: Vec<String> = (0..200_000).map(|key| key.to_string()).collect();
+        let mut argv = vec![&b"WATCH"[..]];
+        argv.extend(keys.iter().map(String::as_bytes));
+        // A walk over all for each would take minutes.
+        for _ in 0..2 {
+            assert_eq!(engine.call(&mut session, &argv).0, Reply::OK);
+        }
+        engine.call(&mut other, &[b"SET", b"199999", b"v"]);
+        engine.call(&mut session, &[b"MULTI"]);
+        assert_eq!(engine.call(&mut session, &[b"EXEC"]).0, Reply::NullArray);
+    }
 
     #[test]
     fn an_exec_with_too_much_to_say_is_undone() {
