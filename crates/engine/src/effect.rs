@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Seq(pub u64);
 
+/// Most bytes of a unit of several commands: the journal keeps a unit in one
+/// frame. More than the largest string and its key.
+pub const UNIT_MAX: usize = 1 << 30;
+
 /// The effects of one unit, flat: a count of arguments, then each argument with
 /// its length, all lengths as little-endian `u32`.
 #[derive(Debug, Default, Clone)]
@@ -52,6 +56,11 @@ impl Effects {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether a unit of several commands may not be as large as this.
+    pub fn exceed_a_unit(&self) -> bool {
+        self.bytes.len() > UNIT_MAX
     }
 
     /// The flat bytes.

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use super::Ctx;
 use super::spec::{Acl, Command, Flags, Run, find};
+use super::transaction::why_undone;
 use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -205,15 +206,11 @@ impl<'a> Batch<'a> {
             .zip(commands)
             .all(|(command, argv)| each(&self.with_ctx(session, |ctx| call(ctx, command, argv))));
         let killed = std::mem::take(&mut self.db.must_roll_back);
-        if killed || !accepted {
+        if let Some(reason) = why_undone(&self.db, killed, accepted) {
             self.db.rollback();
             self.db.effects.truncate(mark);
             self.log();
-            return Err(Reply::error(if killed {
-                "EXECABORT Transaction discarded because of: a script in it was killed"
-            } else {
-                "EXECABORT Transaction discarded because of: its replies are too large"
-            }));
+            return Err(Reply::error(reason));
         }
         self.db.commit();
         self.log();

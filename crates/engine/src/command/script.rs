@@ -85,15 +85,16 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
     let (keys, args) = rest.split_at(count as usize);
     let mut scripts = Scripts::take(ctx.db)?;
     let reply = match find(&mut scripts, argv[1], by) {
-        Ok(script) => scripts.run(
-            ctx,
-            &script,
-            &Request {
+        Ok(script) => {
+            let request = Request {
                 keys,
                 args,
                 read_only,
-            },
-        ),
+            };
+            let reply = scripts.run(ctx, &script, &request);
+            scripts.ran(script);
+            reply
+        }
         Err(reply) => reply,
     };
     ctx.db.scripts = Some(scripts);
@@ -103,7 +104,7 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
 fn find(scripts: &mut Scripts, name: &[u8], by: By) -> Result<Arc<Script>, Reply> {
     match by {
         By::Text => scripts.load(name),
-        By::Sha => scripts.find(name).ok_or_else(no_script),
+        By::Sha => scripts.take_script(name).ok_or_else(no_script),
     }
 }
 
@@ -123,11 +124,9 @@ fn load(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn exists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let scripts = ctx.db.scripts.as_ref();
-    let found = argv[2..].iter().map(|sha| {
-        scripts
-            .is_some_and(|scripts| scripts.find(sha).is_some())
-            .into()
-    });
+    let found = argv[2..]
+        .iter()
+        .map(|sha| scripts.is_some_and(|scripts| scripts.exists(sha)).into());
     Ok(Reply::Array(found.collect()))
 }
 

@@ -12,7 +12,7 @@ use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Outcome};
 use super::{Ctx, call};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::WatchFlag;
+use crate::keyspace::{Db, WatchFlag};
 use crate::reply::Reply;
 use crate::session::{Session, Transaction};
 
@@ -145,18 +145,27 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
         weight += reply.weight();
         replies.push(reply);
         let killed = std::mem::take(&mut ctx.db.must_roll_back);
-        if killed || weight > REPLIES_MAX {
+        if let Some(reason) = why_undone(ctx.db, killed, weight <= REPLIES_MAX) {
             ctx.db.rollback();
             ctx.db.effects.truncate(mark);
-            return Err(CommandError::text(if killed {
-                "EXECABORT Transaction discarded because of: a script in it was killed"
-            } else {
-                "EXECABORT Transaction discarded because of: its replies are too large"
-            }));
+            return Err(CommandError::text(reason));
         }
     }
     ctx.db.commit();
     Ok(Reply::Array(replies))
+}
+
+/// Why the unit that runs cannot be kept, if so.
+pub(super) fn why_undone(db: &Db, killed: bool, replies_fit: bool) -> Option<&'static str> {
+    if killed {
+        Some("EXECABORT Transaction discarded because of: a script in it was killed")
+    } else if !replies_fit {
+        Some("EXECABORT Transaction discarded because of: its replies are too large")
+    } else if db.effects.exceed_a_unit() {
+        Some("EXECABORT Transaction discarded because of: it writes more than a unit may")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use crate::effect::Seq;
 const FLUSH_BYTES: usize = 1 << 20;
 /// Bytes above which callers wait before they take a keyspace's lock.
 const BACKLOG_BYTES: usize = 32 << 20;
+/// What the length of a frame can say, with room for its header.
+const PAYLOAD_MAX: usize = u32::MAX as usize - 64;
 /// A buffer keeps at most this capacity when it is empty.
 const KEEP_BYTES: usize = 4 << 20;
 /// How long frames may gather before they are given to the system, where
@@ -107,7 +109,9 @@ impl Shared {
         self.queue.lock()
     }
 
-    /// Takes a frame; `payload` is not empty.
+    /// Takes a frame; `payload` is not empty. One command's effects are about
+    /// as large as its request, units of several are bounded before they come
+    /// here: what no frame can hold ends the journal rather than be cut.
     pub(super) fn append(
         &self,
         now_ms: u64,
@@ -115,6 +119,10 @@ impl Shared {
         kind: FrameKind,
         payload: &[u8],
     ) -> Seq {
+        if payload.len() > PAYLOAD_MAX {
+            self.poison("a unit is larger than 4 GiB".to_owned());
+            return self.queue.lock().last;
+        }
         let mut queue = self.queue.lock();
         let seq = Seq(queue.last.0 + 1);
         queue.last = seq;

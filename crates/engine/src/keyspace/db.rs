@@ -17,7 +17,7 @@ use ahash::RandomState;
 
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
-use super::undo::{Cleared, Undo};
+use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
 use super::watch::{Changed, WatchFlag, WatchTable};
 use crate::command::stat::CommandStats;
@@ -53,7 +53,7 @@ pub struct Db {
     pub(super) hasher: HashKeys,
     pub(super) deadlines: Deadlines,
     pub(super) watch: WatchTable,
-    pub(super) undo: Option<Vec<Undo>>,
+    pub(super) undo: UndoList,
     /// The moment that is being written out, if any.
     pub(super) cut: Option<Box<Cut>>,
     pub(super) used: usize,
@@ -307,7 +307,7 @@ impl Db {
                 self.deadlines.remove(old_deadline, hash);
                 self.deadlines.insert(deadline, hash);
             }
-            if let Some(undo) = &mut self.undo {
+            if let Some(undo) = self.undo.open() {
                 undo.push(Undo::Replaced(key.into(), old, old_deadline));
             }
             return;
@@ -325,7 +325,7 @@ impl Db {
                 accessed,
             }),
         );
-        if let Some(undo) = &mut self.undo {
+        if let Some(undo) = self.undo.open() {
             undo.push(Undo::Created(key.into()));
         }
     }
@@ -336,7 +336,7 @@ impl Db {
     pub fn splice(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> usize {
         let hash = self.hash(key);
         self.preserve(hash);
-        let recording = self.undo.is_some();
+        let recording = self.undo.is_recording();
         let accessed = (self.now_ms / 1000) as u32;
         let Some(record) = self.live_mut(hash, key) else {
             // One allocation of the final size: the gap may be half a gigabyte.
@@ -390,7 +390,7 @@ impl Db {
         self.used = self.used - before + after;
         self.dirty += 1;
         self.watch.touch(key);
-        if let (Some(undo), Some(undone)) = (&mut self.undo, undone) {
+        if let (Some(undo), Some(undone)) = (self.undo.open(), undone) {
             undo.push(undone);
         }
         length
@@ -443,7 +443,7 @@ impl Db {
         let Some(collection) = T::of_mut(&mut record.value) else {
             return Err(CommandError::WrongType);
         };
-        let first_edit = self.undo.is_some() && !collection.is_recording();
+        let first_edit = self.undo.is_recording() && !collection.is_recording();
         if first_edit {
             collection.begin_undo();
         }
@@ -452,7 +452,7 @@ impl Db {
         let changes = collection.edits().wrapping_sub(edits);
         let emptied = collection.is_empty();
         self.used = self.used + collection.heap_bytes() - bytes;
-        if first_edit && let Some(undo) = &mut self.undo {
+        if first_edit && let Some(undo) = self.undo.open() {
             undo.push(Undo::Edited(key.into()));
         }
         if changes > 0 {
@@ -489,7 +489,7 @@ impl Db {
         self.watch.touch(from);
         self.watch.touch(to);
         self.move_record(from, to);
-        if let Some(undo) = &mut self.undo {
+        if let Some(undo) = self.undo.open() {
             undo.push(Undo::Renamed {
                 from: from.into(),
                 to: to.into(),
@@ -540,7 +540,7 @@ impl Db {
         self.deadlines.insert(deadline, hash);
         self.dirty += 1;
         self.watch.touch(key);
-        if let Some(undo) = &mut self.undo {
+        if let Some(undo) = self.undo.open() {
             undo.push(Undo::Deadline(key.into(), old));
         }
         true
@@ -570,9 +570,9 @@ impl Db {
             used: std::mem::take(&mut self.used),
             lent: false,
         };
-        if self.undo.is_some() {
+        if self.undo.is_recording() {
             let lent = self.lend_table();
-            if let Some(undo) = &mut self.undo {
+            if let Some(undo) = self.undo.open() {
                 undo.push(Undo::Cleared(Box::new(Cleared { lent, ..cleared })));
             }
         } else {

@@ -26,7 +26,7 @@ pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
 pub use watch::WatchFlag;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -52,34 +52,36 @@ pub struct Keyspace {
 }
 
 /// The script that holds the lock right now, if any.
+///
+/// One atomic says both whether one runs and whether it is to end, so a request
+/// reaches the script that it met or none. Nothing else is published by it, so no
+/// access needs an order: a script looks again at every tick.
 #[derive(Debug, Default)]
-pub struct RunningScript {
-    running: AtomicBool,
-    kill: AtomicBool,
-}
+pub struct RunningScript(AtomicU8);
+
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+const KILLED: u8 = 2;
 
 impl RunningScript {
     pub(crate) fn start(&self) {
-        self.kill.store(false, Ordering::SeqCst);
-        self.running.store(true, Ordering::SeqCst);
+        self.0.store(RUNNING, Ordering::Relaxed);
     }
 
     pub(crate) fn finish(&self) {
-        self.running.store(false, Ordering::SeqCst);
-        self.kill.store(false, Ordering::SeqCst);
+        self.0.store(IDLE, Ordering::Relaxed);
     }
 
     /// Asks the running script to stop; whether there is one.
     pub(crate) fn request_kill(&self) -> bool {
-        if !self.running.load(Ordering::SeqCst) {
-            return false;
-        }
-        self.kill.store(true, Ordering::SeqCst);
-        true
+        let asked = self
+            .0
+            .compare_exchange(RUNNING, KILLED, Ordering::Relaxed, Ordering::Relaxed);
+        matches!(asked, Ok(_) | Err(KILLED))
     }
 
     pub(crate) fn kill_requested(&self) -> bool {
-        self.kill.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) == KILLED
     }
 }
 

@@ -93,7 +93,7 @@ impl Db {
         let Some(record) = self.detach(hash, key) else {
             return;
         };
-        if let Some(undo) = &mut self.undo {
+        if let Some(undo) = self.undo.open() {
             undo.push(Undo::Removed(record));
         }
     }

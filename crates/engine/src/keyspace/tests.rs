@@ -9,7 +9,7 @@ use crate::command::spec::find;
 use crate::command::{Ctx, call};
 use crate::config::Settings;
 use crate::effect::Effects;
-use crate::keyspace::{Db, Record};
+use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
 use crate::value::{Collection, EMBEDDED, Value};
 use crate::{Engine, Options};
@@ -164,4 +164,24 @@ fn rolled_back_units_leave_nothing() {
             assert!(!recording, "seed {seed}: {:?} still records", record.key);
         }
     }
+}
+
+#[test]
+fn a_flush_taken_back_notes_that_everything_changed() {
+    let mut db = Db::new(1, Arc::new(Settings::default()), Effects::default());
+    db.note_changes();
+    db.put(b"a", Value::Int(1), Expire::Clear);
+    db.put(b"b", Value::Int(1), Expire::Clear);
+    db.take_changed().unwrap();
+    db.begin_undo();
+    db.clear();
+    db.put(b"a", Value::Int(2), Expire::Clear);
+    db.rollback();
+    let changed = db.take_changed().unwrap();
+    assert!(changed.cleared);
+    assert!(
+        [b"a", b"b"]
+            .iter()
+            .all(|key| changed.keys.contains(&Key::from(&key[..])))
+    );
 }

@@ -6,29 +6,68 @@
 //! are recorded by the collection itself; a string records the bytes that a
 //! splice covered.
 
-use super::Record;
+use super::{Key, Record};
 use crate::expiry::Deadlines;
 use crate::value::Table;
+
+/// Steps that an emptied list keeps room for: units are short and many.
+const KEPT: usize = 64;
+
+/// What the running unit has done, if it records.
+#[derive(Debug, Default)]
+pub(super) struct UndoList {
+    recording: bool,
+    steps: Vec<Undo>,
+}
+
+impl UndoList {
+    pub(super) fn begin(&mut self) {
+        self.recording = true;
+    }
+
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// The steps, while a unit records.
+    pub(super) fn open(&mut self) -> Option<&mut Vec<Undo>> {
+        self.recording.then_some(&mut self.steps)
+    }
+
+    /// Ends the recording and gives its steps out.
+    pub(super) fn end(&mut self) -> Vec<Undo> {
+        self.recording = false;
+        std::mem::take(&mut self.steps)
+    }
+
+    /// Takes the room of a list that [`UndoList::end`] gave out.
+    pub(super) fn reuse(&mut self, mut steps: Vec<Undo>) {
+        if steps.capacity() <= KEPT {
+            steps.clear();
+            self.steps = steps;
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) enum Undo {
     /// The key did not exist.
-    Created(Box<[u8]>),
+    Created(Key),
     /// The key had this value and deadline.
-    Replaced(Box<[u8]>, crate::value::Value, u64),
+    Replaced(Key, crate::value::Value, u64),
     /// The record was taken out.
     Removed(Box<Record>),
     /// The collection has recorded its own inverses.
-    Edited(Box<[u8]>),
+    Edited(Key),
     /// The record stood at `from`.
-    Renamed { from: Box<[u8]>, to: Box<[u8]> },
+    Renamed { from: Key, to: Key },
     /// The whole table was taken out.
     Cleared(Box<Cleared>),
     /// The deadline was this.
-    Deadline(Box<[u8]>, u64),
+    Deadline(Key, u64),
     /// The string was `length` long and had `old` at `offset`.
     Spliced {
-        key: Box<[u8]>,
+        key: Key,
         offset: usize,
         old: Vec<u8>,
         length: usize,

@@ -8,17 +8,18 @@ use crate::value::{Collection, Value};
 impl Db {
     /// Starts to record how to undo what follows.
     pub(crate) fn begin_undo(&mut self) {
-        self.undo.get_or_insert_default();
+        self.undo.begin();
     }
 
     /// Whether an undoable unit is running.
     pub(crate) fn is_recording(&self) -> bool {
-        self.undo.is_some()
+        self.undo.is_recording()
     }
 
     /// Keeps what was done since [`Db::begin_undo`].
     pub(crate) fn commit(&mut self) {
-        for undo in self.undo.take().into_iter().flatten() {
+        let mut steps = self.undo.end();
+        for undo in steps.drain(..) {
             match undo {
                 Undo::Edited(key) | Undo::Renamed { to: key, .. } => {
                     let hash = self.hash(&key);
@@ -30,11 +31,12 @@ impl Db {
                 _ => {}
             }
         }
+        self.undo.reuse(steps);
     }
 
     /// Restores what was there at [`Db::begin_undo`].
     pub(crate) fn rollback(&mut self) {
-        for undo in self.undo.take().into_iter().flatten().rev() {
+        for undo in self.undo.end().into_iter().rev() {
             match undo {
                 Undo::Created(key) => {
                     let hash = self.hash(&key);
@@ -96,14 +98,19 @@ impl Db {
                 .find(hasher.of(key), |record| *record.key == *key)
                 .is_some()
         });
+        if let Some(changed) = &mut self.watch.changed {
+            // It was noted that everything is gone: it is all there again.
+            let keys = self.table.iter().map(|record| record.key.clone());
+            changed.keys.extend(keys);
+        }
         if cleared.lent {
             self.table_is_back();
         }
     }
 
     fn restore(&mut self, key: &[u8], change: impl FnOnce(&mut Record)) {
+        // No cut begins inside a unit: what the unit changed is preserved.
         let hash = self.hash(key);
-        self.preserve(hash);
         self.watch.touch(key);
         let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) else {
             return;

@@ -6,183 +6,225 @@
 
 use std::borrow::Cow;
 
-use mlua::{Lua, LuaString, Result, Table, Value};
-
+use super::native::{Reader, Seen, Slot, Writer};
 use super::number::format_g;
-use super::raise;
 use crate::reply::Reply;
 
 /// How deep a table may nest in an answer. Redis ends where its Lua stack does;
 /// whoever walks the reply recurses on ours.
 const MAX_DEPTH: usize = 500;
 
-/// The Lua value of a reply, to a script that speaks RESP3 or RESP2.
-pub(crate) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> Result<Value> {
-    Ok(match reply {
-        Reply::Int(value) => Value::Number(value as f64),
-        Reply::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
-        Reply::Null | Reply::NullArray if resp3 => Value::Nil,
-        Reply::Null | Reply::NullArray => Value::Boolean(false),
-        Reply::Status(text) => field(lua, "ok", lua.create_string(text.as_bytes())?)?,
-        Reply::Error(text) => raise::reply_table(lua, &text, true)?,
+/// The Lua value of a reply that needs no memory: a number, a boolean or nil.
+pub(crate) fn scalar(reply: &Reply, resp3: bool) -> Option<Seen<'static>> {
+    match reply {
+        Reply::Int(value) => Some(Seen::Number(*value as f64)),
+        Reply::Null | Reply::NullArray if resp3 => Some(Seen::Nil),
+        Reply::Null | Reply::NullArray => Some(Seen::Boolean(false)),
+        Reply::Bool(value) if resp3 => Some(Seen::Boolean(*value)),
+        Reply::Bool(value) => Some(Seen::Number((*value).into())),
+        _ => None,
+    }
+}
+
+/// Pushes the Lua value of a reply, to a script that speaks RESP3 or RESP2.
+pub(crate) fn to_lua(lua: &mut Writer, reply: &Reply, resp3: bool) {
+    if !lua.has_room() {
+        return lua.push(Seen::Nil);
+    }
+    match reply {
+        Reply::Int(_) | Reply::Null | Reply::NullArray | Reply::Bool(_) => {
+            lua.push(scalar(reply, resp3).unwrap_or(Seen::Nil));
+        }
+        Reply::Bulk(bytes) => lua.string(bytes),
+        Reply::Status(text) => field(lua, "ok", |lua| lua.string(text.as_bytes())),
+        Reply::Error(text) => {
+            let table = lua.table(0, 2);
+            lua.string(text);
+            lua.set_field(table, "err");
+            lua.push(Seen::Boolean(true));
+            lua.set_field(table, "ignore_error_stats_update");
+        }
         Reply::Array(items) | Reply::Push(items) | Reply::Many(items) => {
-            sequence(lua, items, resp3)?
+            sequence(lua, items.len(), items, resp3);
         }
-        Reply::Set(items) if resp3 => {
-            let set = lua.create_table()?;
+        Reply::Set(items) if resp3 => field(lua, "set", |lua| {
+            let set = lua.table(0, items.len());
             for item in items {
-                set.raw_set(to_lua(lua, item, resp3)?, true)?;
+                to_lua(lua, item, resp3);
+                lua.push(Seen::Boolean(true));
+                lua.set_pair(set);
             }
-            field(lua, "set", set)?
-        }
-        Reply::Set(items) => sequence(lua, items, resp3)?,
-        Reply::Map(pairs) if resp3 => {
-            let map = lua.create_table_with_capacity(0, pairs.len())?;
+        }),
+        Reply::Set(items) => sequence(lua, items.len(), items, resp3),
+        Reply::Map(pairs) if resp3 => field(lua, "map", |lua| {
+            let map = lua.table(0, pairs.len());
             for (key, value) in pairs {
-                map.raw_set(to_lua(lua, key, resp3)?, to_lua(lua, value, resp3)?)?;
+                to_lua(lua, key, resp3);
+                to_lua(lua, value, resp3);
+                lua.set_pair(map);
             }
-            field(lua, "map", map)?
-        }
+        }),
         Reply::Pairs(pairs) if resp3 => {
-            let table = lua.create_table_with_capacity(pairs.len(), 0)?;
-            for (index, (key, value)) in pairs.into_iter().enumerate() {
-                table.raw_set(index + 1, sequence(lua, vec![key, value], resp3)?)?;
+            let table = lua.table(pairs.len(), 0);
+            for (index, (key, value)) in pairs.iter().enumerate() {
+                sequence(lua, 2, [key, value], resp3);
+                lua.set_item(table, index + 1);
             }
-            Value::Table(table)
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
-            let table = lua.create_table_with_capacity(pairs.len() * 2, 0)?;
-            for (index, item) in pairs
-                .into_iter()
-                .flat_map(|(key, value)| [key, value])
-                .enumerate()
-            {
-                table.raw_set(index + 1, to_lua(lua, item, resp3)?)?;
-            }
-            Value::Table(table)
+            let items = pairs.iter().flat_map(|(key, value)| [key, value]);
+            sequence(lua, pairs.len() * 2, items, resp3);
         }
-        Reply::Double(value) if resp3 => field(lua, "double", value)?,
-        Reply::Double(value) => Value::String(lua.create_string(format_g(value, 17))?),
-        Reply::Bool(value) if resp3 => Value::Boolean(value),
-        Reply::Bool(value) => Value::Integer(i64::from(value)),
-        Reply::BigNumber(digits) if resp3 => field(lua, "big_number", lua.create_string(digits)?)?,
-        Reply::Verbatim(format, text) if resp3 => {
-            let table = lua.create_table_with_capacity(0, 2)?;
-            table.raw_set("format", lua.create_string(format)?)?;
-            table.raw_set("string", lua.create_string(text)?)?;
-            field(lua, "verbatim_string", table)?
+        Reply::Double(value) if resp3 => {
+            field(lua, "double", |lua| lua.push(Seen::Number(*value)));
         }
-        Reply::BigNumber(text) | Reply::Verbatim(_, text) => {
-            Value::String(lua.create_string(text)?)
+        Reply::Double(value) => lua.string(format_g(*value, 17).as_bytes()),
+        Reply::BigNumber(digits) if resp3 => field(lua, "big_number", |lua| lua.string(digits)),
+        Reply::Verbatim(format, text) if resp3 => field(lua, "verbatim_string", |lua| {
+            let table = lua.table(0, 2);
+            lua.string(format);
+            lua.set_field(table, "format");
+            lua.string(text);
+            lua.set_field(table, "string");
+        }),
+        Reply::BigNumber(text) | Reply::Verbatim(_, text) => lua.string(text),
+    }
+}
+
+/// Pushes a table whose one field is what `write` leaves on top.
+pub(crate) fn field(lua: &mut Writer, name: &str, write: impl FnOnce(&mut Writer)) {
+    let table = lua.table(0, 1);
+    write(lua);
+    lua.set_field(table, name);
+}
+
+fn sequence<'a>(
+    lua: &mut Writer,
+    length: usize,
+    items: impl IntoIterator<Item = &'a Reply>,
+    resp3: bool,
+) {
+    let table = lua.table(length, 0);
+    for (index, item) in items.into_iter().enumerate() {
+        to_lua(lua, item, resp3);
+        lua.set_item(table, index + 1);
+    }
+}
+
+/// The reply that a script's value is; `resp3` once the script has asked for
+/// that protocol.
+pub(crate) fn to_reply(lua: &mut Reader, value: Slot, resp3: bool) -> Reply {
+    convert(lua, value, resp3, 0)
+}
+
+fn convert(lua: &mut Reader, value: Slot, resp3: bool, depth: usize) -> Reply {
+    match lua.seen(value) {
+        Seen::String(text) => Reply::bulk(text),
+        Seen::Number(value) => Reply::Int(truncate(value)),
+        Seen::Boolean(value) if resp3 => Reply::Bool(value),
+        Seen::Boolean(true) => Reply::Int(1),
+        Seen::Table if depth < MAX_DEPTH => table(lua, value, resp3, depth + 1),
+        Seen::Table => Reply::error("ERR reached lua stack limit"),
+        Seen::Boolean(false) | Seen::Nil | Seen::Other => Reply::Null,
+    }
+}
+
+fn table(lua: &mut Reader, table: Slot, resp3: bool, depth: usize) -> Reply {
+    if !lua.has_room() {
+        return Reply::error("ERR reached lua stack limit");
+    }
+    let length = lua.sequence(table);
+    if length.is_none()
+        && let Some(reply) = meant(lua, table, resp3, depth)
+    {
+        return reply;
+    }
+    let mut items = Vec::with_capacity(length.unwrap_or_default());
+    loop {
+        let item = lua.item(table, items.len() + 1);
+        let is_nil = matches!(lua.seen(item), Seen::Nil);
+        if !is_nil {
+            items.push(convert(lua, item, resp3, depth));
         }
+        lua.pop();
+        if is_nil {
+            return Reply::Array(items);
+        }
+    }
+}
+
+/// The reply of a table to which one of its fields gives a meaning.
+fn meant(lua: &mut Reader, table: Slot, resp3: bool, depth: usize) -> Option<Reply> {
+    let fields: [(&str, Meaning); 7] = [
+        ("err", |lua, value, _, _| text(lua, value).map(Reply::error)),
+        ("ok", |lua, value, _, _| {
+            text(lua, value).map(|text| Reply::Status(Cow::Owned(one_line(text))))
+        }),
+        ("double", |lua, value, _, _| match lua.seen(value) {
+            Seen::Number(value) => Some(Reply::Double(value)),
+            _ => None,
+        }),
+        ("map", map),
+        ("set", set),
+        ("big_number", |lua, value, _, _| {
+            text(lua, value).map(|digits| Reply::BigNumber(one_line(digits).into_bytes()))
+        }),
+        ("verbatim_string", verbatim),
+    ];
+    fields.into_iter().find_map(|(name, meaning)| {
+        let value = lua.field(table, name);
+        let reply = meaning(lua, value, resp3, depth);
+        lua.pop();
+        reply
     })
 }
 
-fn field(lua: &Lua, name: &str, value: impl mlua::IntoLua) -> Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(name, value)?;
-    Ok(Value::Table(table))
+/// The reply that a field's value makes, if it is of the field's type.
+type Meaning = fn(&mut Reader, Slot, bool, usize) -> Option<Reply>;
+
+fn map(lua: &mut Reader, value: Slot, resp3: bool, depth: usize) -> Option<Reply> {
+    let Seen::Table = lua.seen(value) else {
+        return None;
+    };
+    let mut pairs = Vec::new();
+    lua.pairs(value, |lua, key, value| {
+        let key = convert(lua, key, resp3, depth);
+        pairs.push((key, convert(lua, value, resp3, depth)));
+    });
+    Some(Reply::Map(pairs))
 }
 
-fn sequence(lua: &Lua, items: Vec<Reply>, resp3: bool) -> Result<Value> {
-    let table = lua.create_table_with_capacity(items.len(), 0)?;
-    for (index, item) in items.into_iter().enumerate() {
-        table.raw_set(index + 1, to_lua(lua, item, resp3)?)?;
-    }
-    Ok(Value::Table(table))
+fn set(lua: &mut Reader, value: Slot, resp3: bool, depth: usize) -> Option<Reply> {
+    let Seen::Table = lua.seen(value) else {
+        return None;
+    };
+    let mut items = Vec::new();
+    lua.pairs(value, |lua, key, _| {
+        items.push(convert(lua, key, resp3, depth));
+    });
+    Some(Reply::Set(items))
 }
 
-/// The fields that give a table a meaning, made once.
-pub(crate) struct Fields {
-    err: LuaString,
-    ok: LuaString,
-    double: LuaString,
-    map: LuaString,
-    set: LuaString,
-    big_number: LuaString,
-    verbatim: LuaString,
-}
-
-impl Fields {
-    pub(crate) fn new(lua: &Lua) -> Result<Self> {
-        let name = |text: &str| lua.create_string(text);
-        Ok(Fields {
-            err: name("err")?,
-            ok: name("ok")?,
-            double: name("double")?,
-            map: name("map")?,
-            set: name("set")?,
-            big_number: name("big_number")?,
-            verbatim: name("verbatim_string")?,
-        })
-    }
-
-    /// The reply that a script's value is; `resp3` once the script has asked for
-    /// that protocol.
-    pub(crate) fn to_reply(&self, lua: &Lua, value: &Value, resp3: bool) -> Reply {
-        self.convert(lua, value, resp3, 0)
-            .unwrap_or_else(|error| Reply::error(format!("ERR {error}")))
-    }
-
-    fn convert(&self, lua: &Lua, value: &Value, resp3: bool, depth: usize) -> Result<Reply> {
-        Ok(match value {
-            Value::String(text) => Reply::bulk(text.as_bytes()),
-            Value::Integer(value) => Reply::Int(*value),
-            Value::Number(value) => Reply::Int(truncate(*value)),
-            Value::Boolean(value) if resp3 => Reply::Bool(*value),
-            Value::Boolean(true) => Reply::Int(1),
-            Value::Table(_) if depth >= MAX_DEPTH => Reply::error("ERR reached lua stack limit"),
-            Value::Table(table) => self.table(lua, table, resp3, depth + 1)?,
-            _ => Reply::Null,
-        })
-    }
-
-    fn table(&self, lua: &Lua, table: &Table, resp3: bool, depth: usize) -> Result<Reply> {
-        if let Value::String(text) = table.raw_get(&self.err)? {
-            return Ok(Reply::error(text.as_bytes()));
-        }
-        if let Value::String(text) = table.raw_get(&self.ok)? {
-            return Ok(Reply::Status(Cow::Owned(one_line(&text))));
-        }
-        match table.raw_get(&self.double)? {
-            Value::Integer(value) => return Ok(Reply::Double(value as f64)),
-            Value::Number(value) => return Ok(Reply::Double(value)),
-            _ => {}
-        }
-        if let Value::Table(map) = table.raw_get(&self.map)? {
-            let pairs = map.pairs::<Value, Value>().map(|pair| {
-                let (key, value) = pair?;
-                Ok((
-                    self.convert(lua, &key, resp3, depth)?,
-                    self.convert(lua, &value, resp3, depth)?,
-                ))
-            });
-            return pairs.collect::<Result<_>>().map(Reply::Map);
-        }
-        if let Value::Table(set) = table.raw_get(&self.set)? {
-            let items = set
-                .pairs::<Value, Value>()
-                .map(|pair| self.convert(lua, &pair?.0, resp3, depth));
-            return items.collect::<Result<_>>().map(Reply::Set);
-        }
-        if let Value::String(digits) = table.raw_get(&self.big_number)? {
-            return Ok(Reply::BigNumber(one_line(&digits).into_bytes()));
-        }
-        if let Value::Table(verbatim) = table.raw_get(&self.verbatim)?
-            && let (Value::String(format), Value::String(text)) =
-                (verbatim.raw_get("format")?, verbatim.raw_get("string")?)
-        {
+fn verbatim(lua: &mut Reader, value: Slot, _: bool, _: usize) -> Option<Reply> {
+    let (format, string) = (lua.field(value, "format"), lua.field(value, "string"));
+    let reply = text(lua, format)
+        .zip(text(lua, string))
+        .map(|(format, text)| {
             let mut name = *b"   ";
-            for (to, from) in name.iter_mut().zip(&*format.as_bytes()) {
+            for (to, from) in name.iter_mut().zip(format) {
                 *to = *from;
             }
-            return Ok(Reply::Verbatim(name, text.as_bytes().to_vec()));
-        }
-        let mut items = Vec::with_capacity(table.raw_len());
-        for item in table.sequence_values::<Value>() {
-            items.push(self.convert(lua, &item?, resp3, depth)?);
-        }
-        Ok(Reply::Array(items))
+            Reply::Verbatim(name, text.to_vec())
+        });
+    lua.pop();
+    lua.pop();
+    reply
+}
+
+fn text(lua: &Reader, value: Slot) -> Option<&[u8]> {
+    match lua.seen(value) {
+        Seen::String(text) => Some(text),
+        _ => None,
     }
 }
 
@@ -196,6 +238,6 @@ pub(crate) fn truncate(value: f64) -> i64 {
     }
 }
 
-fn one_line(text: &LuaString) -> String {
-    text.to_string_lossy().replace(['\r', '\n'], " ")
+fn one_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
 }

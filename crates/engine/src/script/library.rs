@@ -1,68 +1,65 @@
 //! The table `redis` of scripts.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use mlua::{BorrowedBytes, Lua, MultiValue, Result, Table, Value, Variadic};
-use parking_lot::Mutex;
+use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use smallvec::SmallVec;
 
 use super::convert;
+use super::native::{self, Frame, Lent, Outcome, Seen};
 use super::number::format_g;
-use super::raise::{self, Raise};
-use super::vm::{self, Host, RunOptions};
+use super::raise::Raise;
+use super::vm;
 use crate::reply::Reply;
 
-/// What a run shares with the functions it calls.
+/// What a run shares with the functions it calls, all on its own thread: nothing
+/// here needs an order.
 #[derive(Default)]
-pub(crate) struct Shared<H> {
-    pub(crate) host: H,
-    pub(crate) options: RunOptions,
+pub(crate) struct Shared {
+    pub(crate) host: Lent,
+    /// [`RunOptions::truncate_numbers`](super::vm::RunOptions).
+    pub(crate) truncate_numbers: AtomicBool,
     /// The protocol of `redis.setresp`.
-    pub(crate) resp3: bool,
+    pub(crate) resp3: AtomicBool,
     /// Once set, every tick ends the run.
-    pub(crate) killed: Arc<AtomicBool>,
-    /// The VM's memory limit.
-    pub(crate) memory: usize,
+    pub(crate) killed: AtomicBool,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.
 fn refuse(text: &str) -> mlua::Error {
-    Raise::Reply {
-        text: format!("ERR {text}").into_bytes(),
-        replied: false,
-    }
-    .into()
+    Raise::Reply(format!("ERR {text}").into_bytes()).into()
 }
 
 /// One argument of a command.
-enum Argument {
-    Text(BorrowedBytes),
+enum Argument<'a> {
+    Text(&'a [u8]),
     Number(SmallVec<[u8; 24]>),
 }
 
-impl Argument {
-    fn new(value: &Value, truncate: bool) -> Option<Self> {
-        Some(match value {
-            Value::String(text) => Argument::Text(text.as_bytes()),
-            Value::Integer(value) => Argument::integer(*value),
-            Value::Number(value) if truncate => Argument::integer(convert::truncate(*value)),
-            Value::Number(value) => {
-                Argument::Number(SmallVec::from_slice(format_g(*value, 17).as_bytes()))
+impl<'a> Argument<'a> {
+    fn new(value: Seen<'a>, truncate: bool) -> Option<Self> {
+        match value {
+            Seen::String(text) => Some(Argument::Text(text)),
+            Seen::Number(value) if truncate => {
+                Some(Argument::number(convert::truncate(value) as f64))
             }
-            _ => return None,
-        })
+            Seen::Number(value) => Some(Argument::number(value)),
+            _ => None,
+        }
     }
 
-    fn integer(value: i64) -> Self {
-        // %.17g turns to an exponent past 17 digits.
-        if value.unsigned_abs() < 100_000_000_000_000_000 {
-            Argument::Number(SmallVec::from_slice(
-                itoa::Buffer::new().format(value).as_bytes(),
-            ))
-        } else {
-            Argument::Number(SmallVec::from_slice(format_g(value as f64, 17).as_bytes()))
-        }
+    /// As `%.17g` writes it, which turns to an exponent past 17 digits.
+    fn number(value: f64) -> Self {
+        let whole = value as i64;
+        let is_whole = (whole as f64).to_bits() == value.to_bits();
+        Argument::Number(
+            if is_whole && whole.unsigned_abs() < 100_000_000_000_000_000 {
+                SmallVec::from_slice(itoa::Buffer::new().format(whole).as_bytes())
+            } else {
+                SmallVec::from_slice(format_g(value, 17).as_bytes())
+            },
+        )
     }
 
     fn bytes(&self) -> &[u8] {
@@ -73,17 +70,24 @@ impl Argument {
     }
 }
 
-/// Gives `each` the command that the values spell.
+/// Gives `each` the command that the arguments spell.
 fn with_command<R>(
-    values: &MultiValue,
+    frame: &Frame,
     truncate: bool,
     each: impl FnOnce(&[&[u8]]) -> R,
 ) -> std::result::Result<R, &'static str> {
-    if values.is_empty() {
+    if frame.count() == 0 {
         return Err("Please specify at least one argument for this redis lib call");
     }
-    let mut arguments: SmallVec<[Argument; 6]> = SmallVec::with_capacity(values.len());
-    for value in values {
+    let texts = frame.arguments().map(|value| match value {
+        Seen::String(text) => Some(text),
+        _ => None,
+    });
+    if let Some(argv) = texts.collect::<Option<SmallVec<[&[u8]; 8]>>>() {
+        return Ok(each(&argv));
+    }
+    let mut arguments: SmallVec<[Argument<'_>; 6]> = SmallVec::new();
+    for value in frame.arguments() {
         match Argument::new(value, truncate) {
             Some(argument) => arguments.push(argument),
             None => return Err("Lua redis lib command arguments must be strings or integers"),
@@ -94,63 +98,62 @@ fn with_command<R>(
 }
 
 /// `redis.call` and, unless errors are to be raised, `redis.pcall`.
-fn call<H: Host>(
-    lua: &Lua,
-    shared: &Mutex<Shared<H>>,
-    values: &MultiValue,
-    raises: bool,
-) -> Result<Value> {
-    let mut run = shared.lock();
-    let resp3 = run.resp3;
-    let truncate = run.options.truncate_numbers;
-    let memory = run.memory;
-    let answer = with_command(values, truncate, |argv| run.host.call(argv, resp3));
-    drop(run);
+fn call(shared: &Shared, frame: &mut Frame, raises: bool) -> Outcome {
+    let resp3 = shared.resp3.load(Ordering::Relaxed);
+    let truncate = shared.truncate_numbers.load(Ordering::Relaxed);
+    let answer = with_command(frame, truncate, |argv| {
+        let answer = shared.host.host(|host| host.call(argv, resp3));
+        answer.unwrap_or(Reply::Null)
+    });
     match answer {
-        Ok(Reply::Error(text)) if raises => Err(Raise::Reply {
-            text,
-            replied: true,
-        }
-        .into()),
-        Ok(Reply::Int(value)) => Ok(Value::Number(value as f64)),
-        Ok(reply) => {
-            // Under a limit each allocation would be a protected call.
-            lua.set_memory_limit(0)?;
-            let value = convert::to_lua(lua, reply, resp3);
-            lua.set_memory_limit(memory)?;
-            if memory > 0 && lua.used_memory() > memory {
-                return Err(Raise::Text(b"not enough memory".to_vec()).into());
-            }
-            value
-        }
-        Err(text) if raises => Err(refuse(text)),
-        Err(text) => raise::reply_table(lua, format!("ERR {text}").as_bytes(), false),
+        Ok(reply) => match convert::scalar(&reply, resp3) {
+            Some(value) => frame.scalar(value),
+            None => frame.answer(raises && reply.is_error(), |lua| {
+                convert::to_lua(lua, &reply, resp3);
+            }),
+        },
+        Err(text) => error_table(frame, raises, &[b"ERR ", text.as_bytes()].concat()),
     }
+}
+
+/// Answers or raises an error table that no command has answered.
+fn error_table(frame: &mut Frame, raise: bool, text: &[u8]) -> Outcome {
+    frame.answer(raise, |lua| {
+        convert::field(lua, "err", |lua| lua.string(text));
+    })
 }
 
 /// `redis.error_reply`: the text, with `ERR` in front unless it has a code.
-fn error_reply(lua: &Lua, values: &[Value]) -> Result<Value> {
-    let [Value::String(text)] = values else {
-        return raise::reply_table(lua, b"ERR wrong number or type of arguments", false);
+fn error_reply(frame: &mut Frame) -> Outcome {
+    let text = match one_string(frame) {
+        Some(text) => {
+            let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = text.strip_prefix(b"-").unwrap_or(text).trim_ascii_end();
+            let code: &[u8] = if text.contains(&b' ') { b"" } else { b"ERR " };
+            [code, text].concat()
+        }
+        None => WRONG_REPLY.to_vec(),
     };
-    let text = text.as_bytes();
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = text.strip_prefix(b"-").unwrap_or(text);
-    let text = text.trim_ascii_end();
-    if text.contains(&b' ') {
-        raise::reply_table(lua, text, false)
-    } else {
-        raise::reply_table(lua, &[b"ERR ", text].concat(), false)
+    error_table(frame, false, &text)
+}
+
+fn status_reply(frame: &mut Frame) -> Outcome {
+    match one_string(frame).map(<[u8]>::to_vec) {
+        Some(text) => frame.answer(false, |lua| {
+            convert::field(lua, "ok", |lua| lua.string(&text));
+        }),
+        None => error_table(frame, false, WRONG_REPLY),
     }
 }
 
-fn status_reply(lua: &Lua, values: &[Value]) -> Result<Value> {
-    let [Value::String(text)] = values else {
-        return raise::reply_table(lua, b"ERR wrong number or type of arguments", false);
-    };
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set("ok", text)?;
-    Ok(Value::Table(table))
+const WRONG_REPLY: &[u8] = b"ERR wrong number or type of arguments";
+
+/// The only argument, if it is a string.
+fn one_string(frame: &Frame) -> Option<&[u8]> {
+    match (frame.arguments().next(), frame.count()) {
+        (Some(Seen::String(text)), 1) => Some(text),
+        _ => None,
+    }
 }
 
 /// A value as a number where Lua would take it for one.
@@ -163,7 +166,7 @@ fn number(lua: &Lua, value: Option<&Value>) -> Option<f64> {
     }
 }
 
-fn log<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Result<()> {
+fn log(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<()> {
     if values.len() < 2 {
         return Err(refuse("redis.log() requires two arguments or more."));
     }
@@ -185,7 +188,7 @@ fn log<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Resul
             line.extend_from_slice(&text.as_bytes());
         }
     }
-    shared.lock().host.log(level as u8, &line);
+    shared.host.host(|host| host.log(level as u8, &line));
     Ok(())
 }
 
@@ -204,12 +207,12 @@ fn sha1hex(lua: &Lua, values: &[Value]) -> Result<Value> {
     lua.create_string(hex).map(Value::String)
 }
 
-fn setresp<H: Host>(lua: &Lua, shared: &Mutex<Shared<H>>, values: &[Value]) -> Result<()> {
+fn setresp(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<()> {
     let [value] = values else {
         return Err(refuse("redis.setresp() requires one argument."));
     };
     match number(lua, Some(value)).unwrap_or(0.0) as i64 {
-        protocol @ (2 | 3) => shared.lock().resp3 = protocol == 3,
+        protocol @ (2 | 3) => shared.resp3.store(protocol == 3, Ordering::Relaxed),
         _ => return Err(refuse("RESP version must be 2 or 3.")),
     }
     Ok(())
@@ -228,27 +231,33 @@ fn set_repl(lua: &Lua, values: &[Value]) -> Result<()> {
     }
 }
 
-fn acl_check<H: Host>(shared: &Mutex<Shared<H>>, values: &MultiValue) -> Result<bool> {
-    let mut run = shared.lock();
-    match with_command(values, false, |argv| run.host.allowed(argv)) {
-        Ok(Some(allowed)) => Ok(allowed),
-        Ok(None) => Err(refuse("Invalid command passed to redis.acl_check_cmd()")),
-        Err(text) => Err(refuse(text)),
-    }
+fn acl_check(shared: &Shared, frame: &mut Frame) -> Outcome {
+    let allowed = with_command(frame, false, |argv| {
+        shared.host.host(|host| host.allowed(argv)).flatten()
+    });
+    let refusal = match allowed {
+        Ok(Some(allowed)) => return frame.scalar(Seen::Boolean(allowed)),
+        Ok(None) => "Invalid command passed to redis.acl_check_cmd()",
+        Err(text) => text,
+    };
+    error_table(frame, true, &[b"ERR ", refusal.as_bytes()].concat())
 }
 
 /// The table, whose functions act on the host in `shared`.
-pub(crate) fn redis<H: Host>(lua: &Lua, shared: &Arc<Mutex<Shared<H>>>) -> Result<Table> {
+pub(crate) fn redis(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
     let table = lua.create_table()?;
     for (name, raises) in [("call", true), ("pcall", false)] {
         let shared = Arc::clone(shared);
-        table.raw_set(
-            name,
-            lua.create_function(move |lua, values: MultiValue| {
-                call(lua, &shared, &values, raises)
-            })?,
-        )?;
+        let function = native::function(lua, move |frame| call(&shared, frame, raises))?;
+        table.raw_set(name, function)?;
     }
+    let own = Arc::clone(shared);
+    table.raw_set(
+        "acl_check_cmd",
+        native::function(lua, move |frame| acl_check(&own, frame))?,
+    )?;
+    table.raw_set("error_reply", native::function(lua, error_reply)?)?;
+    table.raw_set("status_reply", native::function(lua, status_reply)?)?;
     let own = Arc::clone(shared);
     table.raw_set(
         "log",
@@ -258,19 +267,6 @@ pub(crate) fn redis<H: Host>(lua: &Lua, shared: &Arc<Mutex<Shared<H>>>) -> Resul
     table.raw_set(
         "setresp",
         lua.create_function(move |lua, values: Variadic<Value>| setresp(lua, &own, &values))?,
-    )?;
-    let own = Arc::clone(shared);
-    table.raw_set(
-        "acl_check_cmd",
-        lua.create_function(move |_, values: MultiValue| acl_check(&own, &values))?,
-    )?;
-    table.raw_set(
-        "error_reply",
-        lua.create_function(|lua, values: Variadic<Value>| error_reply(lua, &values))?,
-    )?;
-    table.raw_set(
-        "status_reply",
-        lua.create_function(|lua, values: Variadic<Value>| status_reply(lua, &values))?,
     )?;
     table.raw_set(
         "sha1hex",

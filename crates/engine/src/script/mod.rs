@@ -2,8 +2,7 @@
 //!
 //! A keyspace has one VM, made with its first script and kept beside its data
 //! under the lock, so a script sees exactly what a command sees and nobody sees
-//! half of it. For a run the data is lent to the VM's host (two swaps) and
-//! `redis.call` goes through the same dispatch as any command.
+//! half of it. For a run the data is lent to the VM, and `redis.call` goes through the same dispatch as any command.
 //!
 //! A script is an atomic unit. It runs under an undo list, so SCRIPT KILL may
 //! end it at any time, even after writes; in Upstash's dialect an error takes its
@@ -18,6 +17,7 @@ mod cjson;
 mod cmsgpack;
 mod convert;
 mod library;
+mod native;
 mod number;
 mod raise;
 mod sandbox;
@@ -29,9 +29,8 @@ use std::sync::Arc;
 
 use crate::command::spec::{self, Keys};
 use crate::command::{Ctx, call_scripted, may_call};
-use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::{Db, Keyspace};
+use crate::keyspace::Db;
 use crate::reply::Reply;
 use crate::session::{Client, Dialect, Protocol, Session};
 use shebang::Flags;
@@ -50,14 +49,21 @@ const MOST_SCRIPTS: usize = 10_000;
 
 /// The VM of a keyspace and what it lends its scripts.
 pub(crate) struct Scripts {
-    vm: Vm<Run>,
-    /// Lent to the VM during a run, kept here between runs.
-    run: Run,
+    vm: Vm,
+    /// In which scripts' commands run.
+    session: Session,
 }
 
-fn start(limits: Limits, random: Random) -> Result<Vm<Run>, CommandError> {
+fn start(limits: Limits, random: Random) -> Result<Vm, CommandError> {
     Vm::new(limits, random)
         .map_err(|error| format!("ERR cannot start the script engine: {error}").into())
+}
+
+fn session() -> Session {
+    let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
+    let mut session = Session::new(client, Dialect::Redis, None);
+    session.scripted = true;
+    session
 }
 
 /// One request to run a script.
@@ -82,7 +88,7 @@ impl Scripts {
         };
         Ok(Box::new(Scripts {
             vm: start(limits, db.script_random.clone())?,
-            run: Run(Some(Box::default())),
+            session: session(),
         }))
     }
 
@@ -94,8 +100,17 @@ impl Scripts {
         self.vm.load(body)
     }
 
-    pub(crate) fn find(&self, sha: &[u8]) -> Option<Arc<Script>> {
-        self.vm.script(sha)
+    pub(crate) fn exists(&self, sha: &[u8]) -> bool {
+        self.vm.exists(sha)
+    }
+
+    /// The cached script with this SHA-1, to run it; [`Scripts::ran`] takes it back.
+    pub(crate) fn take_script(&mut self, sha: &[u8]) -> Option<Arc<Script>> {
+        self.vm.take(sha)
+    }
+
+    pub(crate) fn ran(&mut self, script: Arc<Script>) {
+        self.vm.ran(script);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -137,22 +152,36 @@ impl Scripts {
         if !nested {
             ctx.db.begin_undo();
         }
-        let Some(state) = self.run.0.as_mut() else {
-            return Reply::error("ERR the script engine is in use");
+        let session = &mut self.session;
+        std::mem::swap(&mut session.principal, &mut ctx.session.principal);
+        session.dialect = ctx.session.dialect;
+        let locks_keys = flags.is_some_and(|flags| flags.contains(Flags::ALLOW_KEY_LOCKING));
+        let mut run = Run {
+            ctx: Ctx {
+                engine: ctx.engine,
+                keyspace: ctx.keyspace,
+                db: ctx.db,
+                session,
+            },
+            declared: locks_keys.then_some(request.keys),
+            read_only,
+            allow_oom,
+            killed: false,
+            announced: false,
         };
-        state.begin(ctx, flags, request, read_only, allow_oom);
         ctx.keyspace.script.start();
         let options = RunOptions {
             truncate_numbers: upstash,
         };
         let reply = self
             .vm
-            .run(script, request.keys, request.args, options, &mut self.run);
+            .run(script, request.keys, request.args, options, &mut run);
+        let killed = run.killed;
         ctx.keyspace.script.finish();
         if ctx.keyspace.data.is_busy() {
             ctx.keyspace.data.set_busy(false);
         }
-        let killed = self.run.0.as_mut().is_some_and(|state| state.end(ctx));
+        std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
         if nested {
             ctx.db.must_roll_back |= killed;
         } else if killed || (upstash && reply.is_error()) {
@@ -165,74 +194,18 @@ impl Scripts {
     }
 }
 
-/// What a running script acts on; empty only while the VM has it.
-#[derive(Default)]
-pub(crate) struct Run(Option<Box<State>>);
-
-struct State {
-    engine: Option<Engine>,
-    keyspace: Option<Arc<Keyspace>>,
-    db: Db,
-    session: Session,
+/// What a running script acts on.
+struct Run<'a> {
+    ctx: Ctx<'a>,
     /// The declared keys, when others are refused.
-    declared: Option<Vec<Vec<u8>>>,
+    declared: Option<&'a [&'a [u8]]>,
     read_only: bool,
     allow_oom: bool,
     killed: bool,
     announced: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
-        let mut session = Session::new(client, Dialect::Redis, None);
-        session.scripted = true;
-        State {
-            engine: None,
-            keyspace: None,
-            db: Db::default(),
-            session,
-            declared: None,
-            read_only: false,
-            allow_oom: false,
-            killed: false,
-            announced: false,
-        }
-    }
-}
-
-impl State {
-    fn begin(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        flags: Option<Flags>,
-        request: &Request<'_>,
-        read_only: bool,
-        allow_oom: bool,
-    ) {
-        self.engine = Some(ctx.engine.clone());
-        self.keyspace = Some(ctx.keyspace.clone());
-        std::mem::swap(&mut self.db, ctx.db);
-        std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
-        self.session.dialect = ctx.session.dialect;
-        self.declared = flags
-            .is_some_and(|flags| flags.contains(Flags::ALLOW_KEY_LOCKING))
-            .then(|| request.keys.iter().map(|key| key.to_vec()).collect());
-        self.read_only = read_only;
-        self.allow_oom = allow_oom;
-        self.killed = false;
-        self.announced = false;
-    }
-
-    /// Gives the data back; whether the run was killed.
-    fn end(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        std::mem::swap(&mut self.db, ctx.db);
-        self.engine = None;
-        self.keyspace = None;
-        std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
-        self.killed
-    }
-
+impl Run<'_> {
     /// Whether Redis would send the command to replicas though it does not write,
     /// which counts as a write in a script that may not.
     fn replicates(&self, argv: &[&[u8]]) -> bool {
@@ -240,12 +213,12 @@ impl State {
         found.is_some_and(|command| {
             matches!(command.spec.name, "publish" | "spublish" | "pfcount")
                 && command.spec.accepts(argv.len())
-        }) && may_call(&self.session, argv) == Some(true)
+        }) && may_call(self.ctx.session, argv) == Some(true)
     }
 
     /// The reason to refuse a command that touches what was not declared.
     fn undeclared(&self, argv: &[&[u8]]) -> Option<Reply> {
-        let declared = self.declared.as_ref()?;
+        let declared = self.declared?;
         let command = spec::find(argv.first()?)?;
         if matches!(command.spec.name, "flushdb" | "flushall") {
             return Some(Reply::error(format!(
@@ -271,51 +244,39 @@ impl State {
     }
 }
 
-impl Host for Run {
+impl Host for Run<'_> {
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply {
-        let Some(state) = self.0.as_deref_mut() else {
-            return Reply::Null;
-        };
-        if let Some(refusal) = state.undeclared(argv) {
+        if let Some(refusal) = self.undeclared(argv) {
             return refusal;
         }
-        if state.read_only && state.replicates(argv) {
+        if self.read_only && self.replicates(argv) {
             return Reply::error("ERR Write commands are not allowed from read-only scripts.");
         }
-        let (Some(engine), Some(keyspace)) = (&state.engine, &state.keyspace) else {
-            return Reply::Null;
-        };
-        state.session.protocol = if resp3 {
+        self.ctx.session.protocol = if resp3 {
             Protocol::Resp3
         } else {
             Protocol::Resp2
         };
-        let mut ctx = Ctx {
-            engine,
-            keyspace,
-            db: &mut state.db,
-            session: &mut state.session,
-        };
-        call_scripted(&mut ctx, argv, state.read_only, state.allow_oom)
+        call_scripted(&mut self.ctx, argv, self.read_only, self.allow_oom)
     }
 
     fn tick(&mut self) -> Tick {
-        let Some(state) = self.0.as_deref_mut() else {
-            return Tick::Continue;
-        };
-        let (Some(engine), Some(keyspace)) = (&state.engine, &state.keyspace) else {
-            return Tick::Continue;
-        };
+        let Ctx {
+            engine,
+            keyspace,
+            db,
+            ..
+        } = &self.ctx;
         if keyspace.script.kill_requested() {
-            state.killed = true;
+            self.killed = true;
             return Tick::Kill;
         }
-        let elapsed = engine.now_micros().saturating_sub(state.db.now_us);
-        if elapsed > LONG_RUN_US && !state.announced {
-            state.announced = true;
+        let elapsed = engine.now_micros().saturating_sub(db.now_us);
+        if elapsed > LONG_RUN_US && !self.announced {
+            self.announced = true;
             engine.announce_long_unit();
         }
-        if elapsed > state.db.settings.busy_reply_threshold.saturating_mul(1000)
+        if elapsed > db.settings.busy_reply_threshold.saturating_mul(1000)
             && !keyspace.data.is_busy()
         {
             keyspace.data.set_busy(true);
@@ -324,7 +285,6 @@ impl Host for Run {
     }
 
     fn allowed(&mut self, argv: &[&[u8]]) -> Option<bool> {
-        let state = self.0.as_deref()?;
-        may_call(&state.session, argv)
+        may_call(self.ctx.session, argv)
     }
 }

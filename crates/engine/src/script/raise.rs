@@ -16,15 +16,15 @@ use mlua::{Lua, LuaString, Result, Value};
 pub(crate) enum Raise {
     /// A string, complete with its position.
     Text(Vec<u8>),
-    /// A table with the field `err`; `replied` when a command answered it.
-    Reply { text: Vec<u8>, replied: bool },
+    /// A table with the field `err`.
+    Reply(Vec<u8>),
     /// The end of the run, which no script may catch.
     Killed(Vec<u8>),
 }
 
 impl std::fmt::Display for Raise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Raise::Text(text) | Raise::Reply { text, .. } | Raise::Killed(text)) = self;
+        let (Raise::Text(text) | Raise::Reply(text) | Raise::Killed(text)) = self;
         f.write_str(&String::from_utf8_lossy(text))
     }
 }
@@ -191,12 +191,9 @@ impl<'a> Arguments<'a> {
 }
 
 /// The table `{err = text}` that stands for an error reply inside Lua.
-pub(crate) fn reply_table(lua: &Lua, text: &[u8], replied: bool) -> Result<Value> {
-    let table = lua.create_table_with_capacity(0, 2)?;
+pub(crate) fn error_table(lua: &Lua, text: &[u8]) -> Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
     table.raw_set("err", lua.create_string(text)?)?;
-    if replied {
-        table.raw_set("ignore_error_stats_update", true)?;
-    }
     Ok(Value::Table(table))
 }
 
@@ -211,7 +208,7 @@ pub(crate) fn shown(lua: &Lua, value: Value) -> Result<Value> {
     }
     match error.downcast_ref::<Raise>() {
         Some(Raise::Text(text)) => lua.create_string(text).map(Value::String),
-        Some(Raise::Reply { text, replied }) => reply_table(lua, text, *replied),
+        Some(Raise::Reply(text)) => error_table(lua, text),
         Some(Raise::Killed(_)) => Ok(Value::Error(error)),
         None => lua
             .create_string(innermost(&error).to_string())

@@ -6,26 +6,25 @@
 //! system, the process, bytecode or the debug library is in the environment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use mlua::{Function, Lua, LuaOptions, Result, StdLib, Table, Value, Variadic};
+use mlua::{Lua, LuaOptions, RegistryKey, Result, StdLib, Table, Value, Variadic};
 
+use super::library::Shared;
 use super::raise::{self, Arguments};
 use super::{bit, cjson, cmsgpack, struct_pack};
 
 /// The chunk name of `sandbox.lua`, by which the error handler knows its frames.
 const OWN_SOURCE: &str = "=sandbox";
 
-/// What the VM keeps of the environment.
+/// What the VM keeps of the environment, in Lua's registry.
 pub(crate) struct Sandbox {
-    /// `run(script, number of keys, number of keys and arguments, these…)`: sets
-    /// `KEYS` and `ARGV` and answers `true, value`, or `length, items…` for a
-    /// short plain array, or `false, error`.
-    pub(crate) run: Function,
-    /// The same with at most four strings.
-    pub(crate) run_few: Function,
-    /// `run_with_tables(script, KEYS, ARGV)`, for more than the stack holds.
-    pub(crate) run_with_tables: Function,
+    /// The table behind the globals, which takes `KEYS` and `ARGV`.
+    pub(crate) globals: RegistryKey,
+    /// The names `KEYS` and `ARGV`.
+    pub(crate) names: [RegistryKey; 2],
+    /// Gives an error its position: [`on_error`].
+    pub(crate) handler: RegistryKey,
 }
 
 /// A fresh Lua with base, table, string, math and coroutine loaded.
@@ -37,20 +36,21 @@ pub(crate) fn lua() -> Result<Lua> {
 }
 
 /// Makes `lua` a sandbox with `redis` as its table of that name; `limit` is the
-/// memory that one string may fill, `killed` is set once a run must end.
+/// memory that one string may fill.
 pub(crate) fn build(
     lua: &Lua,
     redis: Table,
     limit: usize,
-    killed: Arc<AtomicBool>,
+    shared: &Arc<Shared>,
     random: &Random,
 ) -> Result<Sandbox> {
     let host = lua.create_table()?;
     // Where an error is caught for good: no kill goes past it.
+    let own = Arc::clone(shared);
     host.raw_set(
         "caught",
         lua.create_function(move |lua, value: Value| {
-            if killed.load(Ordering::Relaxed) {
+            if own.killed.load(Ordering::Relaxed) {
                 Err(raise::killed())
             } else {
                 raise::shown(lua, value)
@@ -65,7 +65,8 @@ pub(crate) fn build(
             Ok((value, last))
         })?,
     )?;
-    host.raw_set("handler", lua.create_function(on_error)?)?;
+    let handler = lua.create_function(on_error)?;
+    host.raw_set("handler", &handler)?;
     host.raw_set(
         "rep",
         lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?,
@@ -98,13 +99,15 @@ pub(crate) fn build(
     libraries.raw_set("struct", struct_pack::library(lua)?)?;
 
     let source = lua.load(include_str!("sandbox.lua")).set_name(OWN_SOURCE);
-    let (environment, run, run_few, run_with_tables): (Table, Function, Function, Function) =
-        source.call((lua.globals(), host, libraries))?;
+    let (environment, globals): (Table, Table) = source.call((lua.globals(), host, libraries))?;
     lua.set_globals(environment)?;
     Ok(Sandbox {
-        run,
-        run_few,
-        run_with_tables,
+        globals: lua.create_registry_value(globals)?,
+        names: [
+            lua.create_registry_value("KEYS")?,
+            lua.create_registry_value("ARGV")?,
+        ],
+        handler: lua.create_registry_value(handler)?,
     })
 }
 
@@ -119,7 +122,7 @@ pub(crate) fn on_error(lua: &Lua, value: Value) -> Result<Value> {
         _ => None,
     };
     let value = match killed {
-        Some(text) => raise::reply_table(lua, &text, false)?,
+        Some(text) => raise::error_table(lua, &text)?,
         None => raise::shown(lua, value)?,
     };
     let table = match value {

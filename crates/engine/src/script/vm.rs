@@ -1,9 +1,7 @@
 //! The Lua VM of one keyspace: compiles scripts, keeps them by SHA-1, runs them.
 //!
 //! A VM lives as long as its keyspace and runs one script at a time. For each
-//! run the caller lends it a [`Host`], on which `redis.call` executes; the loan
-//! is two swaps of the host's value, so that a small host (a box, an `Arc`) makes
-//! it free. Globals are read-only and `KEYS`, `ARGV` and the random generator are
+//! run the caller lends it a [`Host`], on which `redis.call` executes. Globals are read-only and `KEYS`, `ARGV` and the random generator are
 //! set anew, so that no run sees another.
 //!
 //! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
@@ -16,21 +14,19 @@ use std::sync::atomic::Ordering;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use mlua::{
-    Either, Function, HookTriggers, IntoLua, Lua, LuaString, Table, Value, Variadic, VmState,
-};
-use parking_lot::Mutex;
+use mlua::{Function, HookTriggers, Lua, RegistryKey, Value, VmState};
 use sha1::{Digest, Sha1};
 
-use super::convert::Fields;
+use super::convert;
 use super::library::{self, Shared};
+use super::native::{self, Reader, Writer};
 use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
 use crate::reply::Reply;
 
 /// What scripts may ask of the engine during a run.
-pub(crate) trait Host: Default + Send + 'static {
+pub(crate) trait Host: Send {
     /// Executes one command; an error reply is raised or returned as the script
     /// asked. `resp3` is the protocol that the script chose.
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply;
@@ -92,7 +88,7 @@ pub(crate) struct Script {
     sha: [u8; 40],
     flags: Option<Flags>,
     body: Box<[u8]>,
-    function: Function,
+    function: RegistryKey,
 }
 
 impl Script {
@@ -107,41 +103,20 @@ impl Script {
     }
 }
 
-/// Arguments of the common short calls, which cost least.
-const FEW: usize = 4;
-
-/// Arguments that travel on Lua's stack; more go by way of tables.
-const MAX_ON_STACK: usize = 64;
-
-/// What `sandbox.lua` answers to a run: see [`Sandbox`].
-type Answer = (Value, Value, Variadic<Value>);
-
-/// A string that goes straight onto Lua's stack, as only valid UTF-8 may, or by
-/// way of a handle.
-type Text<'a> = Either<&'a str, LuaString>;
-
-/// The last argument of a run: nil, and from then on the memory limit holds.
-struct Limited(usize);
-
-impl IntoLua for Limited {
-    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
-        lua.set_memory_limit(self.0).map(|_| Value::Nil)
-    }
-}
-
 /// See the module.
-pub(crate) struct Vm<H: Host> {
+pub(crate) struct Vm {
     random: Random,
     lua: Lua,
-    shared: Arc<Mutex<Shared<H>>>,
+    shared: Arc<Shared>,
     scripts: HashMap<[u8; 40], Arc<Script>, RandomState>,
+    /// The script that ran last, ready to run again.
+    last: Option<Arc<Script>>,
     sandbox: Sandbox,
-    fields: Fields,
     loadstring: Function,
     limits: Limits,
 }
 
-impl<H: Host> std::fmt::Debug for Vm<H> {
+impl std::fmt::Debug for Vm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vm")
             .field("scripts", &self.scripts.len())
@@ -150,30 +125,26 @@ impl<H: Host> std::fmt::Debug for Vm<H> {
     }
 }
 
-impl<H: Host> Vm<H> {
+impl Vm {
     /// A VM without scripts. Fails only when memory does.
     pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
-        let shared = Arc::new(Mutex::new(Shared {
-            memory: limits.memory,
-            ..Shared::default()
-        }));
+        let shared = Arc::<Shared>::default();
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
         let redis = library::redis(&lua, &shared)?;
-        let killed = Arc::clone(&shared.lock().killed);
-        let sandbox = sandbox::build(&lua, redis, limits.memory, killed, &random)?;
+        let sandbox = sandbox::build(&lua, redis, limits.memory, &shared, &random)?;
         let watched = Arc::clone(&shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
-            move |_, _| watched.lock().tick().map(|()| VmState::Continue),
+            move |_, _| watched.tick().map(|()| VmState::Continue),
         )?;
         Ok(Vm {
             random,
-            fields: Fields::new(&lua)?,
             lua,
             shared,
             scripts: HashMap::with_hasher(RandomState::new()),
+            last: None,
             sandbox,
             loadstring,
             limits,
@@ -199,7 +170,7 @@ impl<H: Host> Vm<H> {
         Ok(script)
     }
 
-    fn compile(&self, code: &[u8]) -> Result<Function, Reply> {
+    fn compile(&self, code: &[u8]) -> Result<RegistryKey, Reply> {
         let failed = |text: &[u8]| {
             let mut full = b"ERR Error compiling script (new function): ".to_vec();
             full.extend_from_slice(text);
@@ -215,7 +186,10 @@ impl<H: Host> Vm<H> {
                     .call::<(Value, Value)>((code, "@user_script"))
             });
         match compiled {
-            Ok((Value::Function(function), _)) => Ok(function),
+            Ok((Value::Function(function), _)) => self
+                .lua
+                .create_registry_value(function)
+                .map_err(|_| failed(b"not enough memory")),
             Ok((_, Value::String(text))) => Err(failed(&text.as_bytes())),
             Ok(_) | Err(_) => Err(failed(b"not enough memory")),
         }
@@ -226,6 +200,19 @@ impl<H: Host> Vm<H> {
         let mut sha: [u8; 40] = sha.try_into().ok()?;
         sha.make_ascii_lowercase();
         self.scripts.get(&sha).map(Arc::clone)
+    }
+
+    /// The same for a run, which [`Vm::ran`] ends: the script that ran last is at
+    /// hand without a search and without counting another reference.
+    pub(crate) fn take(&mut self, sha: &[u8]) -> Option<Arc<Script>> {
+        self.last
+            .take_if(|last| last.sha == sha)
+            .or_else(|| self.script(sha))
+    }
+
+    /// Keeps the script that ran at hand.
+    pub(crate) fn ran(&mut self, script: Arc<Script>) {
+        self.last = Some(script);
     }
 
     /// Whether a script with this SHA-1 is cached.
@@ -240,75 +227,39 @@ impl<H: Host> Vm<H> {
         keys: &[&[u8]],
         argv: &[&[u8]],
         options: RunOptions,
-        host: &mut H,
+        host: &mut dyn Host,
     ) -> Reply {
-        let loan = Loan::new(&self.shared, host, options);
-        let outcome = self.execute(script, keys, argv);
-        let resp3 = loan.end();
-        let (kind, first, more) = match outcome {
-            Ok(values) => values,
-            Err(error) => return self.failure(script, &Value::Error(Box::new(error))),
-        };
-        let reply = |value: &Value| self.fields.to_reply(&self.lua, value, resp3);
-        match kind {
-            Value::Boolean(true) => reply(&first),
-            Value::Integer(_) => {
-                let items = std::iter::once(&first).chain(more.iter());
-                Reply::Array(
-                    items
-                        .take_while(|value| !value.is_nil())
-                        .map(reply)
-                        .collect(),
-                )
+        let shared = &self.shared;
+        shared.begin(options);
+        let Sandbox {
+            globals,
+            names,
+            handler,
+        } = &self.sandbox;
+        let prepare = |lua: &mut Writer| {
+            let globals = lua.kept(globals);
+            for (name, items) in names.iter().zip([keys, argv]) {
+                lua.kept(name);
+                let table = lua.table(items.len(), 0);
+                for (index, item) in items.iter().enumerate() {
+                    lua.string(item);
+                    lua.set_item(table, index + 1);
+                }
+                lua.set_pair(globals);
             }
-            _ => self.failure(script, &first),
-        }
-    }
-
-    /// Hands the arguments over and runs. The memory limit holds while Lua runs
-    /// only: below a limit, whatever else allocates would need a protected call.
-    fn execute(&self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) -> mlua::Result<Answer> {
-        let sandbox = &self.sandbox;
-        let function = &script.function;
-        let count = keys.len() + argv.len();
-        let limit = Limited(self.limits.memory);
-        let outcome = if count <= FEW {
-            let mut all = keys.iter().chain(argv).map(|bytes| self.text(bytes));
-            let mut next = || all.next().transpose();
-            let (a, b, c, d) = (next()?, next()?, next()?, next()?);
-            sandbox
-                .run_few
-                .call((function, keys.len(), count, a, b, c, d, limit))
-        } else if count > MAX_ON_STACK {
-            let (keys, argv) = (self.strings(keys)?, self.strings(argv)?);
-            sandbox.run_with_tables.call((function, keys, argv, limit))
-        } else {
-            let all = keys
-                .iter()
-                .chain(argv)
-                .map(|bytes| self.text(bytes).map(Either::Left));
-            let all = all.chain(std::iter::once(Ok(Either::Right(limit))));
-            let all: Variadic<Either<Text<'_>, Limited>> = all.collect::<mlua::Result<_>>()?;
-            sandbox.run.call((function, keys.len(), count, all))
+            lua.kept(&script.function);
         };
-        self.lua.set_memory_limit(0)?;
-        outcome
-    }
-
-    /// What puts these bytes on Lua's stack at the least cost.
-    fn text<'a>(&self, bytes: &'a [u8]) -> mlua::Result<Text<'a>> {
-        Ok(match std::str::from_utf8(bytes) {
-            Ok(text) => Either::Left(text),
-            Err(_) => Either::Right(self.lua.create_string(bytes)?),
-        })
-    }
-
-    fn strings(&self, items: &[&[u8]]) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(items.len(), 0)?;
-        for (index, item) in items.iter().enumerate() {
-            table.raw_set(index + 1, self.lua.create_string(item)?)?;
+        let read = |lua: &mut Reader, value| {
+            convert::to_reply(lua, value, shared.resp3.load(Ordering::Relaxed))
+        };
+        let limit = self.limits.memory;
+        let lent = (&shared.host, host);
+        let outcome = native::run(&self.lua, handler, limit, lent, prepare, read);
+        match outcome {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(raised)) => self.failure(script, &raised),
+            Err(error) => self.failure(script, &Value::Error(Box::new(error))),
         }
-        Ok(table)
     }
 
     /// The reply of a run that raised `value`, which the handler has made a table
@@ -391,31 +342,6 @@ impl<H: Host> Vm<H> {
     }
 }
 
-/// A host inside the VM for the time of a run; goes back even when a panic ends
-/// the run.
-struct Loan<'a, H: Host> {
-    shared: &'a Mutex<Shared<H>>,
-    host: &'a mut H,
-}
-
-impl<'a, H: Host> Loan<'a, H> {
-    fn new(shared: &'a Mutex<Shared<H>>, host: &'a mut H, options: RunOptions) -> Self {
-        shared.lock().begin(host, options);
-        Loan { shared, host }
-    }
-
-    /// Ends the loan; answers the protocol that the script chose.
-    fn end(self) -> bool {
-        self.shared.lock().resp3
-    }
-}
-
-impl<H: Host> Drop for Loan<'_, H> {
-    fn drop(&mut self) {
-        std::mem::swap(&mut self.shared.lock().host, self.host);
-    }
-}
-
 /// SHA-1 in lower-case hexadecimal.
 pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -426,16 +352,17 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     hex
 }
 
-impl<H: Host> Shared<H> {
-    fn begin(&mut self, host: &mut H, options: RunOptions) {
-        std::mem::swap(&mut self.host, host);
-        self.options = options;
-        self.resp3 = false;
+impl Shared {
+    fn begin(&self, options: RunOptions) {
+        let truncate = options.truncate_numbers;
+        self.truncate_numbers.store(truncate, Ordering::Relaxed);
+        self.resp3.store(false, Ordering::Relaxed);
         self.killed.store(false, Ordering::Relaxed);
     }
 
-    fn tick(&mut self) -> mlua::Result<()> {
-        if self.killed.load(Ordering::Relaxed) || self.host.tick() == Tick::Kill {
+    fn tick(&self) -> mlua::Result<()> {
+        let tick = self.host.host(|host| host.tick());
+        if self.killed.load(Ordering::Relaxed) || tick == Some(Tick::Kill) {
             self.killed.store(true, Ordering::Relaxed);
             return Err(raise::killed());
         }

@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use sangam_engine::journal::Health;
 use sangam_engine::keyspace::{Busy, Keyspace};
 use sangam_engine::session::{Principal, Session};
 use sangam_engine::{Batch, Engine, Reply, Seq};
@@ -78,6 +79,9 @@ pub trait Commands: Send + Sync + 'static {
 
     /// Waits until commands can run; false where they are refused.
     fn ready(&self) -> Answer<'_, bool>;
+
+    /// Why writes are refused while reads go on, if so.
+    fn degraded(&self) -> Option<String>;
 
     /// Milliseconds since the epoch.
     fn now_millis(&self) -> u64;
@@ -198,6 +202,16 @@ impl Commands for Engine {
             }
             true
         }))
+    }
+
+    fn degraded(&self) -> Option<String> {
+        match self.journal()?.health() {
+            Health::Good => None,
+            Health::Full => Some("the disk is full: writes are refused".to_owned()),
+            Health::Poisoned(reason) => {
+                Some(format!("the journal failed: writes are refused: {reason}"))
+            }
+        }
     }
 
     fn now_millis(&self) -> u64 {

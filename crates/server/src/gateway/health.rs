@@ -1,7 +1,8 @@
 //! `/live` and `/ready`, for whoever runs the process.
 //!
 //! `/live` says that the process answers and touches no lock; `/ready` says
-//! that commands can run, and gives up after a short while.
+//! that commands can run, and gives up after a short while. It is `degraded`,
+//! with the reason, while reads go on and writes are refused.
 
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -23,17 +24,21 @@ pub(super) async fn ready<C: Commands>(
     let answer = tokio::time::timeout(timing.readiness, commands.ready().get()).await;
     let redis = answer.unwrap_or(false);
     let timestamp = commands.now_millis();
-    let (status, word) = if redis {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    let degraded = commands.degraded();
+    let (status, word) = match (redis, &degraded) {
+        (true, None) => (StatusCode::OK, "ready"),
+        (true, Some(_)) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
     // No SQL database is attached, so there is nothing to say of one.
-    let body = json!({
+    let mut body = json!({
         "status": word,
         "checks": { "database": null, "redis": redis, "timestamp": timestamp },
         "timestamp": timestamp,
     });
+    if let (Some(reason), Some(fields)) = (degraded, body.as_object_mut()) {
+        fields.insert("reason".to_owned(), reason.into());
+    }
     health(method, status, body.to_string().into_bytes())
 }
 

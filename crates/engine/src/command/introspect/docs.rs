@@ -16,7 +16,7 @@ pub(super) fn group(command: &Command) -> &'static str {
     let container = command.full_name.split('|').next().unwrap_or_default();
     match container {
         "command" | "config" | "dbsize" | "flushall" | "flushdb" | "info" | "memory" | "role"
-        | "slowlog" | "time" => return "server",
+        | "slowlog" | "time" | "bgsave" | "bgrewriteaof" | "lastsave" | "save" => return "server",
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",
@@ -52,6 +52,12 @@ const CURSOR: &str = "O(1) a call, O(N) for a whole walk";
 const DOCS: &[(&str, &str, &str)] = &[
     ("append", ONE, "Adds text at the end of a string"),
     ("auth", ONE, "Authenticates the connection"),
+    (
+        "bgrewriteaof",
+        EACH,
+        "Begins a snapshot, after which the log before it goes",
+    ),
+    ("bgsave", EACH, "Begins a snapshot"),
     ("bitcount", SIZE, "Counts the set bits of a string"),
     (
         "bitfield",
@@ -198,6 +204,7 @@ const DOCS: &[(&str, &str, &str)] = &[
         "O(N) where N is the number of keys",
         "Answers the keys that match a pattern",
     ),
+    ("lastsave", ONE, "Answers when the last snapshot was made"),
     ("memory|usage", ONE, "Answers the bytes that a key takes"),
     ("mget", EACH, "Answers several strings"),
     ("move", ONE, "Moves a key to another database"),
@@ -260,6 +267,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("reset", ONE, "Puts the connection back to its beginning"),
     ("role", ONE, "Answers the server's role in replication"),
     ("sadd", EACH, "Adds members to a set"),
+    ("save", EACH, "Makes a snapshot and waits for it"),
     ("scan", CURSOR, "Walks through the keys"),
     ("scard", ONE, "Counts the members of a set"),
     ("script|exists", EACH, "Says which scripts are cached"),
@@ -316,6 +324,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("unlink", EACH, "Removes keys"),
     ("unsubscribe", EACH, "Ends subscriptions to channels"),
     ("unwatch", ONE, "Forgets the watched keys"),
+    ("waitaof", ONE, "Waits until what was written is durable"),
     ("watch", EACH, "Makes the next transaction depend on keys"),
     (
         "zadd",

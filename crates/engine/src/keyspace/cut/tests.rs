@@ -37,14 +37,14 @@ fn state(db: &Db) -> State {
         .collect()
 }
 
-fn decoded(mut encoded: Encoded) -> Vec<Box<Record>> {
+fn decoded(mut encoded: Encoded) -> Vec<Record> {
     encoded.close();
     let mut records = Vec::new();
     for gathered in encoded.take_closed() {
         let mut bytes = &gathered.bytes[BLOCK_HEADER..];
         let before = records.len();
         while !bytes.is_empty() {
-            records.push(record::decode(&mut bytes).unwrap());
+            records.push(*record::decode(&mut bytes).unwrap());
         }
         assert_eq!((records.len() - before) as u64, gathered.records);
     }
@@ -57,7 +57,10 @@ fn assert_exact(encoded: Encoded, at_cut: &State, seed: u64) {
     let mut deadlines = 0;
     for record in decoded(encoded) {
         deadlines += usize::from(record.deadline != NEVER);
-        assert!(!db.restore_record(record), "seed {seed}: a key comes twice");
+        assert!(
+            !db.restore_record(Box::new(record)),
+            "seed {seed}: a key comes twice"
+        );
     }
     let written = state(&db);
     for (key, expected) in at_cut {
@@ -159,6 +162,9 @@ fn walk(commands: &Commands, random: &mut Random, db: &mut Db) -> (Encoded, usiz
     let mut pieces = 0;
     let impatience = 1 + random.below(40);
     loop {
+        for _ in 0..random.below(4) {
+            commands.unit(random, db);
+        }
         pieces += 1;
         let mut dice = random.fork();
         let walk = db.walk_cut(&mut out, &mut || dice.below(impatience) == 0);
@@ -169,9 +175,6 @@ fn walk(commands: &Commands, random: &mut Random, db: &mut Db) -> (Encoded, usiz
                 while !rest.walk(&mut out, &mut || true) {}
                 return (out, pieces);
             }
-        }
-        for _ in 0..random.below(4) {
-            commands.unit(random, db);
         }
     }
 }

@@ -23,6 +23,15 @@ impl Host for Toy {
                 self.map.insert(key.to_vec(), value.to_vec());
                 Reply::OK
             }
+            (b"panic", _) => panic!("asked for"),
+            (b"odd", _) => Reply::Map(vec![
+                (Reply::Null, Reply::Int(1)),
+                (
+                    Reply::Set(vec![Reply::Null, Reply::bulk("m")]),
+                    Reply::Int(2),
+                ),
+            ]),
+            (b"count", rest) => Reply::from(rest.len()),
             (b"hgetall", [_]) => Reply::Map(vec![(Reply::bulk("f"), Reply::bulk("v"))]),
             (b"lpush", _) => {
                 Reply::error("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -51,7 +60,7 @@ impl Host for Toy {
     }
 }
 
-fn vm() -> Vm<Toy> {
+fn vm() -> Vm {
     Vm::new(
         Limits {
             memory: 32 << 20,
@@ -62,7 +71,7 @@ fn vm() -> Vm<Toy> {
     .unwrap()
 }
 
-fn run(vm: &mut Vm<Toy>, host: &mut Toy, script: &str) -> Reply {
+fn run(vm: &mut Vm, host: &mut Toy, script: &str) -> Reply {
     match vm.load(script.as_bytes()) {
         Ok(script) => vm.run(
             &script,
@@ -339,4 +348,84 @@ fn the_host_comes_back_as_the_run_left_it() {
     );
     assert_eq!(host.map[b"k1".as_slice()], b"a2");
     assert_eq!(host.argv, [b"set".to_vec(), b"k1".to_vec(), b"a2".to_vec()]);
+}
+
+#[test]
+fn a_panic_passes_lua_and_leaves_the_vm_whole() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    for script in [
+        "return redis.call('panic')",
+        "return pcall(redis.call, 'panic')",
+        "coroutine.wrap(function() redis.pcall('panic') end)()",
+    ] {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run(&mut vm, &mut host, script)
+        }));
+        let payload = ran.expect_err(script);
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"asked for"));
+        let text = "return redis.call('echo', KEYS[1])";
+        assert_eq!(run(&mut vm, &mut host, text), Reply::bulk("k1"));
+    }
+}
+
+#[test]
+fn calls_are_as_wide_as_the_stack_and_work_in_coroutines() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    for (script, expected) in [
+        (
+            "local t = {} for i = 1, 7000 do t[i] = i end return redis.call('count', unpack(t))",
+            Reply::Int(7000),
+        ),
+        (
+            "return coroutine.wrap(function() return redis.call('echo', 'in') end)()",
+            Reply::bulk("in"),
+        ),
+        (
+            "return coroutine.wrap(function() return redis.pcall('lpush').err end)()",
+            Reply::bulk("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ),
+    ] {
+        assert_eq!(run(&mut vm, &mut host, script), expected, "{script}");
+    }
+}
+
+#[test]
+fn what_is_no_key_in_lua_is_left_out() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    let script = "redis.setresp(3) local n = 0 \
+                  for k, v in pairs(redis.call('odd').map) do \
+                  n = n + v for m in pairs(k.set) do n = n + #m end end return n";
+    assert_eq!(run(&mut vm, &mut host, script), Reply::Int(3));
+}
+
+#[test]
+fn tables_mean_what_their_fields_say() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    for (script, expected) in [
+        ("return {1, 2, ok = 'x\\ry'}", Reply::status("x y")),
+        (
+            "return {1, 2, other = 3}",
+            Reply::Array(vec![Reply::Int(1), Reply::Int(2)]),
+        ),
+        ("return {err = 5, 7}", Reply::Array(vec![Reply::Int(7)])),
+        ("return {}", Reply::Array(vec![])),
+        (
+            "return {set = {a = true}}",
+            Reply::Set(vec![Reply::bulk("a")]),
+        ),
+        (
+            "return {map = {a = {double = 1.5}}}",
+            Reply::Map(vec![(Reply::bulk("a"), Reply::Double(1.5))]),
+        ),
+        (
+            "return {verbatim_string = {format = 'txt', string = 's'}}",
+            Reply::Verbatim(*b"txt", b"s".to_vec()),
+        ),
+        (
+            "return {big_number = '12\\n3'}",
+            Reply::BigNumber(b"12 3".to_vec()),
+        ),
+    ] {
+        assert_eq!(run(&mut vm, &mut host, script), expected, "{script}");
+    }
 }
