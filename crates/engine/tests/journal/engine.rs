@@ -163,3 +163,26 @@ fn without_always_the_state_is_still_one_that_was_reached() {
         );
     }
 }
+
+#[test]
+fn units_that_need_a_segment_of_their_own_do_not_take_the_spare_twice() {
+    for seed in 0..200 {
+        let storage = FaultyStorage::new();
+        let engine = open(&storage, Fsync::Always, seed).unwrap();
+        let mut session = engine.session();
+        for n in 0..4 {
+            // Larger than a segment, and at once the next segment.
+            let value = "v".repeat(1500 + n);
+            let (reply, stored) = call(&engine, &mut session, &format!("SET k{n} {value}"));
+            assert!(reply == Reply::OK && stored, "{reply:?}");
+        }
+        let storage = storage.crash_hard();
+        drop(engine);
+        let engine = open(&storage, Fsync::Always, seed).unwrap();
+        let mut session = engine.session();
+        for n in 0..4 {
+            let length = call(&engine, &mut session, &format!("STRLEN k{n}")).0;
+            assert_eq!(length, Reply::Int(1500 + n));
+        }
+    }
+}
