@@ -73,19 +73,21 @@ fn info(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 
 /// The flags in the order in which Redis shows them; what is not among them is
 /// our own.
-const SHOWN_FLAGS: [Flags; 15] = [
+const SHOWN_FLAGS: [Flags; 17] = [
     Flags::WRITE,
     Flags::READONLY,
     Flags::DENYOOM,
     Flags::ADMIN,
     Flags::PUBSUB,
     Flags::NOSCRIPT,
+    Flags::BLOCKING,
     Flags::LOADING,
     Flags::STALE,
     Flags::SKIP_MONITOR,
     Flags::SKIP_SLOWLOG,
     Flags::FAST,
     Flags::NO_AUTH,
+    Flags::NO_ASYNC_LOADING,
     Flags::NO_MULTI,
     Flags::MOVABLEKEYS,
     Flags::ALLOW_BUSY,
