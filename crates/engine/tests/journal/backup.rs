@@ -2,10 +2,11 @@
 //! goes on meanwhile, and half a restore is never data.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
+use parking_lot::Mutex;
 use sangam_engine::Seq;
 use sangam_engine::journal::backup::{BackupError, RestoreError, backup, restore};
 use sangam_engine::journal::check::Verdict;
@@ -173,7 +174,7 @@ impl<F: FnOnce(&FaultyStorage) + Send> Storage for Changing<F> {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         if name == self.name
-            && let Some(change) = self.change.lock().unwrap().take()
+            && let Some(change) = self.change.lock().take()
         {
             change(&self.folder);
         }

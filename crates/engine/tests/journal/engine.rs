@@ -50,7 +50,7 @@ fn unit(engine: &Engine, session: &mut Session, n: u64) -> bool {
 fn reached(engine: &Engine) -> u64 {
     let mut session = engine.session();
     let mut ask = |line: &str| match call(engine, &mut session, line).0 {
-        Reply::Bulk(text) => String::from_utf8(text.to_vec()).unwrap().parse().unwrap(),
+        Reply::Bulk(text) => String::from_utf8(text).unwrap().parse().unwrap(),
         Reply::Double(number) => number as u64,
         _ => 0,
     };
