@@ -1,7 +1,7 @@
 //! Frames: one atomic unit each, checksummed whole (docs/journal.md).
 //!
-//! A caller lays a frame down in the writer's buffer with [`begin`] and
-//! [`finish`], under its keyspace's lock; the writer thread seals it (lag and
+//! A caller lays a frame down in the writer's buffer with [`append`],
+//! under its keyspace's lock; the writer thread seals it (lag and
 //! crc) in place, so that nothing is copied twice.
 
 use super::snapshot::record;

@@ -151,9 +151,10 @@ impl Log {
     }
 
     fn take_spare(&mut self, size: u64) -> io::Result<Box<dyn StorageFile>> {
-        if size == self.segment_size
-            && let Some(file) = self.spares.take()
-        {
+        // Taken whatever its size: it would go on being handed out as the spare
+        // while its file becomes this segment.
+        let spare = self.spares.take();
+        if let Some(file) = spare.filter(|_| size == self.segment_size) {
             return Ok(file);
         }
         loop {

@@ -33,8 +33,12 @@ pub(super) fn repair(
     limit: Option<Seq>,
 ) -> io::Result<Vec<Quarantined>> {
     let mut quarantined = Vec::new();
-    // Each round takes something away.
+    // Each round takes a file away, or comes to the end of the work.
+    let mut rounds = survey.segments.len() + plan.bad_snapshots.len() + 3;
     while plan.verdict == Verdict::Damaged {
+        rounds = rounds
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other("the repair does not come to an end"))?;
         step(storage, start, &survey, &plan, &mut quarantined)?;
         survey = Survey::read(storage, limit, &mut |_, _| ())?;
         plan = survey.plan();

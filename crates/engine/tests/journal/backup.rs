@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use parking_lot::Mutex;
 use sangam_engine::Seq;
 use sangam_engine::journal::backup::{BackupError, RestoreError, backup, restore};
 use sangam_engine::journal::check::Verdict;
@@ -13,7 +14,7 @@ use sangam_engine::journal::frame;
 use sangam_engine::journal::recover::RecoverError;
 use sangam_engine::journal::segment::{SegmentHeader, segment_name};
 use sangam_engine::journal::snapshot::snapshot_name;
-use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage};
+use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage, StorageFile};
 use sangam_engine::journal::watermark::Watermark;
 
 use crate::history::*;
@@ -157,6 +158,81 @@ fn a_full_disk_leaves_an_empty_folder() {
     let error = restore(&mut &bytes[..], &storage, &mut |_| ()).unwrap_err();
     assert!(matches!(error, RestoreError::Io { .. }), "{error}");
     assert_eq!(storage.list().unwrap(), [""; 0]);
+}
+
+/// Runs `change` on the folder before the first file of this name is opened.
+struct Changing<F> {
+    folder: FaultyStorage,
+    name: String,
+    change: Mutex<Option<F>>,
+}
+
+impl<F: FnOnce(&FaultyStorage) + Send> Storage for Changing<F> {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        if name == self.name
+            && let Some(change) = self.change.lock().take()
+        {
+            change(&self.folder);
+        }
+        self.folder.open(name)
+    }
+
+    fn create(&self, name: &str, size: u64, filled: bool) -> io::Result<Box<dyn StorageFile>> {
+        self.folder.create(name, size, filled)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.folder.sync_folder()
+    }
+
+    fn available(&self) -> io::Result<u64> {
+        self.folder.available()
+    }
+}
+
+#[test]
+fn files_that_go_or_come_while_they_are_opened_make_it_begin_again() {
+    // A snapshot takes the log's beginning away, or a segment is begun and
+    // written, between the list and the opening.
+    let discard = |folder: &FaultyStorage| {
+        folder.put(&snapshot_name(Seq(8)), &snapshot(8, [8, 8], 4));
+        for first in [1, 5] {
+            folder.remove(&segment_name(Seq(first))).unwrap();
+        }
+    };
+    let grow = |folder: &FaultyStorage| {
+        folder.put(&segment_name(Seq(12)), &segment(12, 14, |seq| seq - 1));
+        let mut watermark = Watermark::open(folder).unwrap().unwrap();
+        watermark.write(Seq(14)).unwrap();
+    };
+    for (name, change, last) in [
+        (
+            segment_name(Seq(5)),
+            &discard as &(dyn Fn(&FaultyStorage) + Sync),
+            11,
+        ),
+        ("watermark".to_owned(), &grow, 14),
+    ] {
+        let storage = Changing {
+            folder: three_segments(11, |seq| seq - 1),
+            name,
+            change: Mutex::new(Some(change)),
+        };
+        let (_, found) = recovered(&restored(&sent(&storage)).unwrap()).unwrap();
+        assert_eq!(found.last, Seq(last));
+    }
 }
 
 /// A writer that appends, syncs, rotates and makes snapshots as the journal

@@ -101,9 +101,10 @@ fn a_repair_may_be_broken_off_anywhere_and_goes_on() {
     lowered.put("watermark", b"gone");
     // Nothing that could be kept.
     let hopeless = three_segments(11, |seq| seq - 1);
-    for first in [1, 5] {
+    for first in [1, 5, 9] {
         hopeless.put(&segment_name(Seq(first)), &[1; 100]);
     }
+    hopeless.put("watermark", b"gone");
     for storage in [middle, lowered, hopeless] {
         let whole = storage.copy();
         let report = checked(&whole, true);
@@ -118,8 +119,9 @@ fn a_repair_may_be_broken_off_anywhere_and_goes_on() {
             check(run, &wanted, &mut |_, _| ()).is_ok()
         };
         at_every_point(&storage, attempt, |left, ended| {
-            if let Ok((state, _)) = recovered(&left.copy()) {
+            if let Ok((state, found)) = recovered(&left.copy()) {
                 assert_eq!(state, expected, "recovery takes the repaired state only");
+                assert!(!found.new, "what was set apart is not forgotten");
             } else {
                 assert!(!ended);
             }

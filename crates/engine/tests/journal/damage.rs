@@ -225,6 +225,22 @@ fn a_later_frame_convicts_where_the_watermark_does_not_know() {
 }
 
 #[test]
+fn a_damaged_frame_below_the_watermark_is_named() {
+    // Nothing behind 11 bears witness.
+    let storage = three_segments(ALL, |_| 0);
+    let file = segment_name(Seq(9));
+    let at = last_of(&storage, &file) - 1;
+    let error = recovered(&flipped(&storage, &file, at, 1)).err().unwrap();
+    assert!(
+        matches!(
+            &error,
+            RecoverError::Corrupt { file: named, expected: Seq(ALL), .. } if *named == file
+        ),
+        "{error}"
+    );
+}
+
+#[test]
 fn zeros_in_front_of_frames_are_a_hole_and_no_end() {
     let storage = three_segments(8, |_| 8);
     let file = segment_name(Seq(9));

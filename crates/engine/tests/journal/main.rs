@@ -11,6 +11,7 @@ mod any_bytes;
 mod backup;
 mod crash;
 mod damage;
+mod engine;
 mod golden;
 mod history;
 

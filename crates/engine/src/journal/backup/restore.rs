@@ -79,11 +79,10 @@ pub fn restore(
         Some(name) if !goes_on => return Err(RestoreError::NotEmpty(name.clone())),
         _ => {}
     }
-    let mark = || {
-        storage.create(RESTORING, 0, false)?.sync()?;
-        storage.sync_folder()
-    };
-    mark().map_err(in_file(RESTORING))?;
+    storage
+        .create(RESTORING, 0, false)
+        .map_err(in_file(RESTORING))?;
+    // Makes the mark durable, too.
     clear(storage).map_err(in_file("the folder"))?;
     let restored = write(input, storage, progress).and_then(|restored| {
         verify(storage, &restored)?;
@@ -104,7 +103,7 @@ pub fn restore(
     restored
 }
 
-/// Removes everything but the mark.
+/// Removes everything but the mark, and syncs the folder.
 fn clear(storage: &dyn Storage) -> io::Result<()> {
     for name in storage.list()? {
         if name != RESTORING {

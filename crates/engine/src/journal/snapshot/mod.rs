@@ -2,7 +2,7 @@
 //!
 //! - [`record`]: a key with its value as bytes;
 //! - [`block`]: the parts of the file, the same for reading and writing;
-//! - [`encoded`], [`write`]: how one is made of keyspaces that live on;
+//! - [`encoded`], [`mod@write`]: how one is made of keyspaces that live on;
 //! - [`read`]: whether a file is a whole snapshot, and what is in it.
 
 pub mod block;
