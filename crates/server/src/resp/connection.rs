@@ -86,6 +86,9 @@ impl<'e, S: Transport> Connection<'e, S> {
             }
             match pause {
                 Pause::Starved(need) => {
+                    // The others that have something to read go first, so that
+                    // a client of many connections wakes once for many replies.
+                    tokio::task::yield_now().await;
                     self.flush().await?;
                     self.desk.shrink();
                     return Ok(Some(need));
