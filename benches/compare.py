@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Side by side with peers, in one run: RESP against redis-server, REST against a
-bare hyper server and an npm peer, memory of a million keys, calls in process.
+bare hyper server and an npm peer, durable writes against redis-server on the same
+disk, memory of a million keys, calls in process.
 
 Both sides run on this machine, the order alternates, the median of the rounds
 counts, and CPU time an operation is taken from /proc. Prints Markdown.
 
-    benches/compare.py [--rounds 3] [--only resp,rest,memory,process] [--quick]
+    benches/compare.py [--rounds 3] [--only resp,journal,rest,memory,process] [--quick]
 """
 
 import argparse
@@ -18,6 +19,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -67,17 +69,17 @@ class Server:
         self.process.wait(10)
 
 
-def sangam():
+def sangam(data="memory", *more):
     http, resp = free_port(), free_port()
-    argv = [str(TARGET / "release/sangam"), "serve", "--data", "memory", "--token", "bench"]
-    argv += ["--http", f"127.0.0.1:{http}", "--resp", f"127.0.0.1:{resp}"]
+    argv = [str(TARGET / "release/sangam"), "serve", "--data", data, "--token", "bench"]
+    argv += ["--http", f"127.0.0.1:{http}", "--resp", f"127.0.0.1:{resp}", *more]
     return Server("sangam", argv, resp, http)
 
 
-def redis():
+def redis(*more):
     port = free_port()
     argv = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]
-    argv += ["--requirepass", "bench", "--bind", "127.0.0.1"]
+    argv += ["--requirepass", "bench", "--bind", "127.0.0.1", *more]
     return Server("redis", argv, port)
 
 
@@ -98,6 +100,54 @@ def cli(server, *command):
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
+COLUMNS = ("sangam/s | redis/s | ratio | sangam CPU us/op | redis CPU us/op | CPU ratio "
+           "| sangam p99 ms | redis p99 ms |")
+
+
+def side_by_side(servers, rounds, pipeline, requests, command):
+    """Both servers in turn, the order alternated; the medians as cells of a table."""
+    samples = {server.name: [] for server in servers}
+    for turn in range(rounds):
+        for server in servers if turn % 2 == 0 else servers[::-1]:
+            samples[server.name].append(benchmark(server, pipeline, requests, command))
+    ours, theirs = (
+        [statistics.median(column) for column in zip(*samples[server.name])]
+        for server in servers
+    )
+    return (f"{ours[0]:,.0f} | {theirs[0]:,.0f} | {ours[0] / theirs[0]:.2f} "
+            f"| {ours[2]:.2f} | {theirs[2]:.2f} | {ours[2] / theirs[2]:.2f} "
+            f"| {ours[1]:.2f} | {theirs[1]:.2f} |")
+
+
+def journal(rounds, scale):
+    print("### Durable: redis-benchmark SET on 100,000 keys, 50 connections, both on one disk\n")
+    print(f"| fsync | -P | {COLUMNS}")
+    print("|--|--|--|--|--|--|--|--|--|--|")
+    command = ["-t", "set", "-r", "100000"]
+    for policy, runs in {
+        "everysec": ((1, 200_000), (16, 2_000_000)),
+        "always": ((1, 200_000), (16, 1_000_000)),
+    }.items():
+        with tempfile.TemporaryDirectory(dir=TARGET) as folder:
+            (Path(folder) / "redis").mkdir()
+            servers = [
+                sangam(f"{folder}/sangam", "--fsync", policy),
+                redis("--appendonly", "yes", "--appendfsync", policy, "--dir", f"{folder}/redis"),
+            ]
+            try:
+                for pipeline, requests in runs:
+                    row = side_by_side(servers, rounds, pipeline, int(requests * scale), command)
+                    print(f"| {policy} | {pipeline} | {row}", flush=True)
+            finally:
+                for server in servers:
+                    server.stop()
+    print("\nIn process:\n\n```")
+    print(subprocess.run([str(TARGET / "release/examples/journal"), "1000000",
+                          str(TARGET / "journal-bench")],
+                         capture_output=True, text=True, check=True).stdout.strip())
+    print("```\n")
+
+
 def resp(rounds, scale):
     tests = {name: ["-t", name.lower()] for name in ("SET", "GET", "INCR", "HSET", "ZADD")}
     servers = [sangam(), redis()]
@@ -106,25 +156,12 @@ def resp(rounds, scale):
         assert len(set(shas.values())) == 1, shas
         tests["EVALSHA"] = ["evalsha", shas["redis"], "1", "counter:script"]
         print("### RESP: redis-benchmark, 50 connections, no persistence on either side\n")
-        print("| test | -P | sangam/s | redis/s | ratio | sangam CPU us/op | redis CPU us/op "
-              "| CPU ratio | sangam p99 ms | redis p99 ms |")
+        print(f"| test | -P | {COLUMNS}")
         print("|--|--|--|--|--|--|--|--|--|--|")
         for pipeline, requests in ((1, 200_000), (16, 2_000_000)):
             for test, command in tests.items():
-                samples = {server.name: [] for server in servers}
-                for turn in range(rounds):
-                    order = servers if turn % 2 == 0 else servers[::-1]
-                    for server in order:
-                        count = int(requests * scale)
-                        samples[server.name].append(benchmark(server, pipeline, count, command))
-                mid = {
-                    name: [statistics.median(column) for column in zip(*rows)]
-                    for name, rows in samples.items()
-                }
-                ours, theirs = mid["sangam"], mid["redis"]
-                print(f"| {test} | {pipeline} | {ours[0]:,.0f} | {theirs[0]:,.0f} "
-                      f"| {ours[0] / theirs[0]:.2f} | {ours[2]:.2f} | {theirs[2]:.2f} "
-                      f"| {ours[2] / theirs[2]:.2f} | {ours[1]:.2f} | {theirs[1]:.2f} |", flush=True)
+                row = side_by_side(servers, rounds, pipeline, int(requests * scale), command)
+                print(f"| {test} | {pipeline} | {row}", flush=True)
     finally:
         for server in servers:
             server.stop()
@@ -237,7 +274,7 @@ def process():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="resp,rest,memory,process")
+    parser.add_argument("--only", default="resp,journal,rest,memory,process")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     options = parser.parse_args()
     scale = 0.1 if options.quick else 1.0
@@ -250,6 +287,8 @@ def main():
     chosen = options.only.split(",")
     if "resp" in chosen:
         resp(options.rounds, scale)
+    if "journal" in chosen:
+        journal(options.rounds, scale)
     if "rest" in chosen:
         rest(options.rounds, scale)
     if "memory" in chosen:
