@@ -5,7 +5,6 @@
 
 use super::persistence::durable_here;
 use crate::engine::Engine;
-use crate::journal::Lost;
 use crate::reply::Reply;
 use crate::session::Blocked;
 
@@ -13,23 +12,25 @@ impl Engine {
     /// Waits for what `blocked` wants, however long that takes; its patience is
     /// for the caller to keep.
     pub async fn unblocked(&self, blocked: &Blocked) {
-        let lost = match self.durable(blocked.seq).await {
-            Ok(()) => false,
-            Err(Lost) => true,
-        };
-        if blocked.forever || lost {
+        let outcome = self.durable(blocked.seq).await;
+        // What is lost is not worth waiting for: the reply says that it is.
+        if blocked.forever && outcome.is_ok() {
             std::future::pending::<()>().await;
         }
     }
 
     /// The same for a thread, and its reply.
     pub(crate) fn unblock_thread(&self, blocked: &Blocked) -> Reply {
-        let journal = self.journal();
-        let outcome =
-            journal.and_then(|journal| journal.wait_blocking(blocked.seq, blocked.patience));
-        if blocked.forever || matches!(outcome, Some(Err(Lost))) {
+        let started = quanta::Instant::now();
+        let outcome = match self.journal() {
+            Some(journal) => journal.wait_blocking(blocked.seq, blocked.patience),
+            None => Some(Ok(())),
+        };
+        if blocked.forever && outcome == Some(Ok(())) {
             match blocked.patience {
-                Some(patience) => std::thread::sleep(patience),
+                Some(patience) => {
+                    std::thread::sleep(patience.saturating_sub(started.elapsed()));
+                }
                 None => loop {
                     std::thread::park();
                 },

@@ -126,6 +126,8 @@ impl Future for Reach<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (waiters, seq) = (self.waiters, self.seq);
         if let Poll::Ready(result) = waiters.look(seq) {
+            // Its waker was taken out, or goes with the next that advances.
+            self.left = None;
             return Poll::Ready(result);
         }
         let known = self
@@ -141,9 +143,32 @@ impl Future for Reach<'_> {
     }
 }
 
+impl Drop for Reach<'_> {
+    /// Who gives up leaves nothing behind: a disk may be stuck for long, and
+    /// callers with little patience many.
+    fn drop(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.waiters
+                .queue
+                .lock()
+                .retain(|(seq, waker)| *seq != self.seq.0 || !waker.will_wake(&left));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_up_leaves_nothing_behind() {
+        let waiters = Waiters::default();
+        for _ in 0..10 {
+            let patience = Some(Duration::from_millis(1));
+            assert_eq!(waiters.wait_blocking(Seq(1), patience), None);
+        }
+        assert_eq!(waiters.queue.lock().len(), 0);
+    }
 
     #[test]
     fn everybody_up_to_the_seq_is_woken_and_the_rest_wait() {

@@ -126,7 +126,7 @@ impl Engine {
         };
         let settings = self.settings();
         let grown = journal.log_bytes();
-        let share = journal.snapshot_bytes() / 100 * settings.rewrite_percentage;
+        let share = (journal.snapshot_bytes() / 100).saturating_mul(settings.rewrite_percentage);
         if settings.rewrite_percentage > 0
             && grown >= settings.rewrite_min_size.max(share)
             && !self.saves().is_running()
