@@ -3,8 +3,8 @@
 use sangam_engine::config::EvictionPolicy;
 use sangam_engine::journal::Fsync;
 use sangam_engine::journal::frame::FrameKind;
-use sangam_engine::journal::scan::Segment;
-use sangam_engine::journal::segment::segment_of;
+use sangam_engine::journal::scan::Frames;
+use sangam_engine::journal::segment::{SegmentHeader, segment_of};
 use sangam_engine::journal::storage::{FaultyStorage, Storage as _};
 use sangam_engine::keyspace::{Class, Durability};
 
@@ -27,9 +27,10 @@ fn frames(life: &Life, keyspace: u32) -> Vec<FrameKind> {
     let mut segments: Vec<_> = life.storage.list().unwrap();
     segments.sort();
     let mut kinds = Vec::new();
-    for first in segments.iter().filter_map(|name| segment_of(name)) {
-        let segment = Segment::read(&life.storage, first).map_err(|_| ()).unwrap();
-        for (_, frame) in segment.frames() {
+    for name in segments.iter().filter(|name| segment_of(name).is_some()) {
+        let bytes = life.storage.contents(name).unwrap();
+        let header = SegmentHeader::read(bytes.first_chunk().unwrap()).unwrap();
+        for (_, frame) in Frames::new(&bytes, &header) {
             if frame.keyspace == keyspace {
                 kinds.push(frame.kind);
             }
