@@ -51,12 +51,12 @@ use log::Log;
 use queue::Shared;
 use spare::Spares;
 use storage::{Storage, WaryStorage};
-use waiters::Waiters;
 use watermark::Watermark;
 use writer::Writer;
 
 pub use queue::Health;
 pub use waiters::Lost;
+pub(crate) use waiters::Waiters;
 
 /// How long a snapshot waits for the writer on a full disk.
 const ROOM_PATIENCE: Duration = Duration::from_millis(500);

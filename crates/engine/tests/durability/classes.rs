@@ -54,7 +54,10 @@ fn the_latest_values_are_written_once_a_tick() {
     }
     life.engine.tick();
     use FrameKind::{Keyspace, Values};
-    assert_eq!(frames(&life, keyspace.id), [Keyspace, Values, Values, Values]);
+    assert_eq!(
+        frames(&life, keyspace.id),
+        [Keyspace, Values, Values, Values]
+    );
     // What no tick has seen is what a crash costs.
     life.call("INCR n");
     let mut life = Manner::default().open(&life.crash(1));
@@ -238,6 +241,7 @@ fn what_may_not_be_evicted_is_refused_at_the_limit() {
             break reply;
         }
         taken += 1;
+        assert!(taken < 1000, "nothing is refused");
     };
     assert_eq!(
         refusal,

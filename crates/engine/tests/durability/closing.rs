@@ -48,7 +48,10 @@ fn after_the_end_writes_are_refused_and_nobody_waits_for_ever() {
             engine.close();
         });
         let files = life.storage.list().unwrap();
-        assert!(!files.iter().any(|name| name.contains("spare")), "{files:?}");
+        assert!(
+            !files.iter().any(|name| name.contains("spare")),
+            "{files:?}"
+        );
         let mut life = Manner::of(fsync).open(&life.storage.crash_hard());
         assert_eq!(life.say("GET k"), "v");
     }

@@ -26,7 +26,11 @@ fn write_until_lost(life: &mut Life, tried: &mut u64) -> u64 {
             return durable;
         }
         durable = *tried;
-        assert!(durable < begun + 500, "the fault never came: {:?}", life.storage.faults());
+        assert!(
+            durable < begun + 500,
+            "the fault never came: {:?}",
+            life.storage.faults()
+        );
     }
 }
 
@@ -48,14 +52,20 @@ fn fail_and_restart(manner: Manner, faults: Faults, tried: &mut u64, storage: &m
         matches!(life.health(), Health::Poisoned(_))
     });
     let syncs = life.storage.syncs();
-    assert_eq!(life.say(&format!("STRLEN k{durable}")), if durable == 0 { "0" } else { "90" });
+    assert_eq!(
+        life.say(&format!("STRLEN k{durable}")),
+        if durable == 0 { "0" } else { "90" }
+    );
     let refusal = life.say("SET never 1");
     assert!(
         refusal.starts_with("MISCONF Errors writing to the AOF file: "),
         "{refusal}"
     );
     assert_eq!(life.say("GET never"), "nil");
-    assert!(life.say("INFO persistence").contains("aof_last_write_status:err"));
+    assert!(
+        life.say("INFO persistence")
+            .contains("aof_last_write_status:err")
+    );
     life.engine.tick();
     life.engine.journal().unwrap().request_sync();
     life.engine.save().unwrap_err();
@@ -282,7 +292,10 @@ fn what_waits_to_be_written_is_bounded() {
     over.store(true, Ordering::Relaxed);
     let most = sampler.join().unwrap();
     assert!(most > BOUND / 2, "{most} bytes are no backlog");
-    assert!(most <= BOUND + (THREADS + 1) * (value.len() + 100), "{most}");
+    assert!(
+        most <= BOUND + (THREADS + 1) * (value.len() + 100),
+        "{most}"
+    );
     life.fail(Faults::default());
     let engine = life.engine.clone();
     in_time("the end", move || engine.close());

@@ -187,7 +187,10 @@ fn a_start_on_a_full_disk_says_so() {
     storage.set_faults(capacity(0));
     let starting = storage.clone();
     let refusal = in_time("the start", move || {
-        Manner::default().try_open(&starting).err().map(|error| error.to_string())
+        Manner::default()
+            .try_open(&starting)
+            .err()
+            .map(|error| error.to_string())
     });
     let refusal = refusal.expect("there is no room");
     assert!(refusal.contains("no storage space"), "{refusal}");

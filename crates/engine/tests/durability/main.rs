@@ -183,7 +183,9 @@ fn show(reply: &Reply) -> String {
     match reply {
         Reply::Null | Reply::NullArray => "nil".into(),
         Reply::Status(text) => text.to_string(),
-        Reply::Error(text) | Reply::Bulk(text) | Reply::Verbatim(_, text) => String::from_utf8_lossy(text).into_owned(),
+        Reply::Error(text) | Reply::Bulk(text) | Reply::Verbatim(_, text) => {
+            String::from_utf8_lossy(text).into_owned()
+        }
         Reply::Int(number) => number.to_string(),
         Reply::Array(items) | Reply::Set(items) => {
             let items: Vec<String> = items.iter().map(show).collect();

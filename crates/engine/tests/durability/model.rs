@@ -93,7 +93,11 @@ impl Run {
             let mut found = dump(&life.engine, &keyspace);
             like_redis(&mut expected);
             like_redis(&mut found);
-            assert_eq!(found, expected, "{what}: {} {:?}", keyspace.name, life.opened);
+            assert_eq!(
+                found, expected,
+                "{what}: {} {:?}",
+                keyspace.name, life.opened
+            );
         }
     }
 
@@ -109,7 +113,12 @@ impl Run {
         let mut saver: Option<thread::JoinHandle<()>> = None;
         let mut keyspaces: Vec<(&'static str, Arc<Keyspace>)> = Vec::new();
         for name in NAMES {
-            if life.engine.keyspaces().iter().any(|known| known.name == name) {
+            if life
+                .engine
+                .keyspaces()
+                .iter()
+                .any(|known| known.name == name)
+            {
                 keyspaces.push((name, life.enter(name, Class::default())));
             }
         }
@@ -132,7 +141,9 @@ impl Run {
                     let engine = life.engine.clone();
                     saver = Some(thread::spawn(move || drop(engine.save())));
                 }
-                5 => drop(life.engine.save_in_background()),
+                5 => {
+                    let _ = life.engine.save_in_background();
+                }
                 6..9 => self.transaction(&mut life),
                 9 => self.side_keyspace(&mut life),
                 10 => {

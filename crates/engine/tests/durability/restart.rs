@@ -55,10 +55,7 @@ fn a_clock_that_jumps_changes_no_decision() {
     let before = dump(&life.engine, &life.engine.keyspace("default"));
     // Back before all of it.
     life = restart(life, START_MS - 1_000_000);
-    assert_eq!(
-        dump(&life.engine, &life.engine.keyspace("default")),
-        before
-    );
+    assert_eq!(dump(&life.engine, &life.engine.keyspace("default")), before);
     assert_eq!(life.say("SET other w NX"), "nil");
     life.commit("SET mark 2");
     life = restart(life, START_MS + 1600);

@@ -68,7 +68,8 @@ fn every_acknowledged_increment_survives_the_crash() {
         });
         if generation % 2 == 0 {
             eventually("the stop", || {
-                life.storage.faults().stop_after == Some(0) && life.say("INCR x").contains("MISCONF")
+                life.storage.faults().stop_after == Some(0)
+                    && life.say("INCR x").contains("MISCONF")
             });
         }
         storage = life.storage.crash(generation);
