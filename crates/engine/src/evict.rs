@@ -4,18 +4,20 @@
 //! random to take the longest unused (approximate LRU, like Redis').
 
 use crate::config::EvictionPolicy;
-use crate::keyspace::Db;
+use crate::keyspace::{Class, Db};
 
 /// Whether the limit is passed.
 pub(crate) fn is_full(db: &Db) -> bool {
     db.settings.maxmemory > 0 && db.used_memory() > db.settings.maxmemory
 }
 
-/// Evicts until there is room; `false` when there is still none.
-pub(crate) fn make_room(db: &mut Db) -> bool {
+/// Evicts until there is room, if keys of this class may go; `false` when there
+/// is still none.
+pub(crate) fn make_room(db: &mut Db, class: Class) -> bool {
     while is_full(db) {
         let samples = db.settings.maxmemory_samples;
-        if db.settings.policy == EvictionPolicy::NoEviction || !db.evict_one(samples) {
+        let may_evict = class.evictable && db.settings.policy != EvictionPolicy::NoEviction;
+        if !may_evict || !db.evict_one(samples) {
             return false;
         }
     }

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::command::spec::Command;
 use crate::effect::Seq;
 use crate::keyspace::{Keyspace, WatchFlag};
+use crate::persist::Ticket;
 use crate::pubsub::{Mailbox, Topic};
 
 /// The wire protocol, which decides a few reply shapes.
@@ -162,12 +163,20 @@ impl Transaction {
 /// What a session waits for before it gets its reply.
 #[derive(Debug, Clone, Copy)]
 pub struct Blocked {
-    /// It gets it once everything up to here is durable,
-    pub(crate) seq: Seq,
-    /// unless it asked for what cannot come.
-    pub(crate) forever: bool,
+    pub(crate) until: Until,
     /// How long it waits; without limit if not said.
     pub patience: Option<Duration>,
+}
+
+/// What ends a wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// Everything up to here is durable.
+    Durable(Seq),
+    /// The same, and then what never comes.
+    Never(Seq),
+    /// This snapshot has ended.
+    Saved(Ticket),
 }
 
 /// What one caller carries; see the module.

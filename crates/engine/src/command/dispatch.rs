@@ -294,7 +294,10 @@ impl<'a> Batch<'a> {
             self.db.commands.of(command.id).rejected += 1;
             return Some(Reply::error(text));
         }
-        if !crate::evict::make_room(&mut self.db) && flags.has(Flags::DENYOOM) {
+        let has_room = crate::evict::make_room(&mut self.db, self.keyspace.class);
+        if !has_room && flags.has(Flags::DENYOOM) {
+            // What went nevertheless is a unit of its own.
+            self.log();
             self.db.commands.of(command.id).rejected += 1;
             return Some(CommandError::OutOfMemory.into());
         }

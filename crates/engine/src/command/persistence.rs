@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::persist::SaveError;
 use crate::reply::Reply;
-use crate::session::{Blocked, Session};
+use crate::session::{Blocked, Session, Until};
 
 const OPERATOR: Flags = Flags::ADMIN.and(Flags::NOSCRIPT);
 
@@ -56,14 +56,18 @@ fn in_background(engine: &Engine, started: &'static str) -> Outcome {
     Ok(Reply::Status(started.into()))
 }
 
-/// Made here and now: the caller waits, nobody else does.
-fn save(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    engine.announce_long_unit();
-    engine.save().map_err(refusal)?;
+/// Made on a thread of its own: the caller waits, nobody else does, and the lock
+/// that the command may run under is free for the snapshot.
+fn save(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    let ticket = engine.save_in_background().map_err(refusal)?;
+    session.blocked = Some(Blocked {
+        until: Until::Saved(ticket),
+        patience: None,
+    });
     Ok(Reply::OK)
 }
 
-fn refusal(error: SaveError) -> CommandError {
+pub(crate) fn refusal(error: SaveError) -> CommandError {
     match error {
         SaveError::Running => CommandError::text("ERR Background save already in progress"),
         other => format!("ERR {other}").into(),
@@ -106,8 +110,11 @@ fn waitaof(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     if !satisfied && !session.in_transaction() {
         journal.request_sync();
         session.blocked = Some(Blocked {
-            seq,
-            forever: replicas > 0,
+            until: if replicas > 0 {
+                Until::Never(seq)
+            } else {
+                Until::Durable(seq)
+            },
             patience: (timeout > 0).then(|| Duration::from_millis(timeout as u64)),
         });
     }

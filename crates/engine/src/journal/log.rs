@@ -105,16 +105,66 @@ impl Log {
     }
 
     /// Ends the segment and begins the one whose first frame, of `need` bytes,
-    /// has the seq `first`.
-    pub(super) fn rotate(&mut self, first: Seq, need: u64) -> io::Result<()> {
-        let last = Seq(first.0.saturating_sub(1));
+    /// has the seq `first`. Waits for room where there is none.
+    fn rotate(&mut self, first: Seq, need: u64) -> io::Result<()> {
+        self.end_segment(first)?;
+        let size = self.segment_size.max(SEGMENT_HEADER as u64 + need);
+        // Taken even where it is too small: whoever made it has to be done with
+        // the name, and must not keep the file that gets it now.
+        let spare = self.spares.take();
+        let file = match spare.filter(|_| size == self.segment_size) {
+            Some(file) => file,
+            None => loop {
+                match self.storage.create(SPARE, size, false) {
+                    Err(error) if is_full(&error) && self.spares.wait_for_room() => {}
+                    outcome => break outcome?,
+                }
+            },
+        };
+        self.use_segment(file, first, size)
+    }
+
+    /// Begins a new segment at `first`, unless the newest begins there; where
+    /// there is no room for one answers false and leaves the newest, and what
+    /// is left of it, alone.
+    pub(super) fn begin_segment(&mut self, first: Seq) -> io::Result<bool> {
+        if let Some(segment) = &self.segment
+            && segment.first == first
+        {
+            return Ok(true);
+        }
+        let file = match self.spares.take() {
+            Some(file) => file,
+            None => match self.storage.create(SPARE, self.segment_size, false) {
+                Err(error) if is_full(&error) => {
+                    self.spares.refill(self.fills());
+                    return Ok(false);
+                }
+                outcome => outcome?,
+            },
+        };
+        self.end_segment(first)?;
+        self.use_segment(file, first, self.segment_size)?;
+        Ok(true)
+    }
+
+    /// Cuts the segment to what is in it and makes all of it durable: all that
+    /// comes before `next`.
+    fn end_segment(&mut self, next: Seq) -> io::Result<()> {
         if let Some(segment) = &mut self.segment {
             segment.file.set_len(segment.offset)?;
         }
-        self.sync(last)?;
-        self.watermark.sync()?;
-        let size = self.segment_size.max(SEGMENT_HEADER as u64 + need);
-        let mut file = self.take_spare(size)?;
+        self.sync(Seq(next.0.saturating_sub(1)))?;
+        self.watermark.sync()
+    }
+
+    /// Makes the file with the spare's name the newest segment.
+    fn use_segment(
+        &mut self,
+        mut file: Box<dyn StorageFile>,
+        first: Seq,
+        size: u64,
+    ) -> io::Result<()> {
         let header = SegmentHeader {
             log: self.id,
             first,
@@ -132,46 +182,18 @@ impl Log {
             size,
             offset: SEGMENT_HEADER as u64,
         });
-        self.shared.rotated.advance(first);
-        self.spares.refill(self.shared.policy() == Fsync::Always);
+        self.spares.refill(self.fills());
         Ok(())
     }
 
-    /// Begins a new segment at `first`, unless the newest begins there.
-    pub(super) fn rotate_at(&mut self, first: Seq) -> io::Result<()> {
-        let begins_there = self
-            .segment
-            .as_ref()
-            .is_some_and(|segment| segment.first == first);
-        if begins_there {
-            self.shared.rotated.advance(first);
-            return Ok(());
-        }
-        self.rotate(first, 0)
+    /// Whether the next spare is to be filled with zeros.
+    fn fills(&self) -> bool {
+        self.shared.policy() == Fsync::Always
     }
 
-    fn take_spare(&mut self, size: u64) -> io::Result<Box<dyn StorageFile>> {
-        // Taken whatever its size: it would go on being handed out as the spare
-        // while its file becomes this segment.
-        let spare = self.spares.take();
-        if let Some(file) = spare.filter(|_| size == self.segment_size) {
-            return Ok(file);
-        }
-        loop {
-            match self.storage.create(SPARE, size, false) {
-                Err(error) if is_full(&error) && self.spares.wait_for_room() => {}
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Cuts the segment to what is in it and makes all of it durable.
+    /// Ends the log for now; `last` is its last seq.
     pub(super) fn close(&mut self, last: Seq) -> io::Result<()> {
-        if let Some(segment) = &mut self.segment {
-            segment.file.set_len(segment.offset)?;
-        }
-        self.sync(last)?;
-        self.watermark.sync()
+        self.end_segment(Seq(last.0 + 1))
     }
 }
 

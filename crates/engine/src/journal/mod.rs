@@ -50,12 +50,16 @@ use frame::FrameKind;
 use log::Log;
 use queue::Shared;
 use spare::Spares;
-use storage::Storage;
+use storage::{Storage, WaryStorage};
 use watermark::Watermark;
 use writer::Writer;
 
 pub use queue::Health;
 pub use waiters::Lost;
+pub(crate) use waiters::Waiters;
+
+/// How long a snapshot waits for the writer on a full disk.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Stands in a folder while a backup is restored into it.
 pub const RESTORING: &str = "restoring";
@@ -140,15 +144,16 @@ pub struct Journal {
 impl Journal {
     /// Begins a segment behind what is there, and starts the threads.
     pub(crate) fn start(start: Begin, options: JournalOptions) -> io::Result<Self> {
+        let storage: Arc<dyn Storage> = Arc::new(WaryStorage::new(start.storage));
         let shared = Arc::new(Shared::new(start.last, options.fsync, start.log_bytes));
         let spares = Arc::new(Spares::new(
-            start.storage.clone(),
+            storage.clone(),
             shared.clone(),
             options.segment_size,
         ));
         let id = start.watermark.log();
         let mut log = Log {
-            storage: start.storage.clone(),
+            storage: storage.clone(),
             clock: start.clock,
             shared: shared.clone(),
             spares: spares.clone(),
@@ -158,7 +163,9 @@ impl Journal {
             segment_size: options.segment_size,
             segment: None,
         };
-        log.rotate(Seq(start.last.0 + 1), 0)?;
+        if !log.begin_segment(Seq(start.last.0 + 1))? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let allocator = spares.clone();
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.into()).spawn(work)
@@ -170,7 +177,7 @@ impl Journal {
         Ok(Journal {
             shared,
             spares,
-            storage: start.storage,
+            storage,
             threads: Mutex::new(threads),
             id,
             snapshot_bytes: AtomicU64::new(start.snapshot_bytes),
@@ -214,14 +221,25 @@ impl Journal {
         self.shared.durable.wait_blocking(seq, patience)
     }
 
-    /// Makes everything up to `seq` durable, whatever the policy.
+    /// Makes everything up to `seq` durable, whatever the policy. Fails where
+    /// the disk is full and no room comes.
     pub(crate) fn sync_blocking(&self, seq: Seq) -> io::Result<()> {
         if self.durable() < seq {
             self.request_sync();
         }
-        match self.wait_blocking(seq, None) {
-            Some(Err(lost)) => Err(io::Error::other(lost)),
-            _ => Ok(()),
+        self.wait_while_room(&self.shared.durable, seq)
+            .ok_or(io::ErrorKind::StorageFull)?
+            .map_err(io::Error::other)
+    }
+
+    /// Waits for `seq`; `None` where the writer waits for room meanwhile, which
+    /// may be for ever.
+    fn wait_while_room(&self, waiters: &Waiters, seq: Seq) -> Option<Result<(), Lost>> {
+        loop {
+            let outcome = waiters.wait_blocking(seq, Some(ROOM_PATIENCE));
+            if outcome.is_some() || self.health() == Health::Full {
+                return outcome;
+            }
         }
     }
 
@@ -248,13 +266,11 @@ impl Journal {
     }
 
     /// Ends the newest segment, so that those before it can go once a snapshot
-    /// stands for them.
+    /// stands for them. Where the disk is full it goes on instead.
     pub(crate) fn rotate(&self) -> Result<(), Lost> {
         let first = self.shared.request_rotation();
-        self.shared
-            .rotated
-            .wait_blocking(first, None)
-            .unwrap_or(Err(Lost))
+        self.wait_while_room(&self.shared.rotated, first)
+            .unwrap_or(Ok(()))
     }
 
     /// Removes what a snapshot with this lowest cut, durable now and of so many
@@ -340,7 +356,8 @@ impl Journal {
         )
     }
 
-    /// Writes and syncs what is queued, and stops. What comes later is lost.
+    /// Writes and syncs what is queued, and stops. From then on writes are
+    /// refused, and who waits for one that came later gets [`Lost`].
     pub fn close(&self) {
         self.spares.stop();
         self.shared.request_stop();

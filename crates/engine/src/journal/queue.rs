@@ -68,7 +68,8 @@ pub(super) struct Shared {
     pub(super) durable: Waiters,
     /// Up to where it was given to the system.
     pub(super) written: Waiters,
-    /// Seq of the first frame of the newest segment.
+    /// Up to where wishes for a new segment, which name the seq that it would
+    /// begin with, were dealt with.
     pub(super) rotated: Waiters,
     policy: AtomicU8,
     health: AtomicU8,
@@ -219,9 +220,13 @@ impl Shared {
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Ends all writing, for good.
+    /// Ends all writing, for good. The first reason stays.
     pub(super) fn poison(&self, reason: String) {
-        *self.reason.lock() = reason;
+        let mut first = self.reason.lock();
+        if first.is_empty() {
+            *first = reason;
+        }
+        drop(first);
         self.health.store(POISONED, Ordering::Release);
         self.durable.fail();
         self.written.fail();

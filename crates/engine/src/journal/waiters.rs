@@ -22,7 +22,7 @@ use crate::effect::Seq;
 pub struct Lost;
 
 #[derive(Debug, Default)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     reached: AtomicU64,
     lost: AtomicBool,
     queue: Mutex<Vec<(u64, Waker)>>,
@@ -34,7 +34,7 @@ impl Waiters {
     }
 
     /// Everything up to `seq` is reached.
-    pub(super) fn advance(&self, seq: Seq) {
+    pub(crate) fn advance(&self, seq: Seq) {
         self.reached.fetch_max(seq.0, Ordering::SeqCst);
         self.wake(|waiting| waiting <= seq.0);
     }
@@ -68,7 +68,7 @@ impl Waiters {
     }
 
     /// Waits for `seq`.
-    pub(super) fn wait(&self, seq: Seq) -> Reach<'_> {
+    pub(crate) fn wait(&self, seq: Seq) -> Reach<'_> {
         Reach {
             waiters: self,
             seq,
@@ -77,7 +77,7 @@ impl Waiters {
     }
 
     /// The same for a thread; `None` once `patience` is over.
-    pub(super) fn wait_blocking(
+    pub(crate) fn wait_blocking(
         &self,
         seq: Seq,
         patience: Option<Duration>,
@@ -113,7 +113,7 @@ impl Wake for Unpark {
 }
 
 /// A future that is ready when its seq is reached.
-pub(super) struct Reach<'a> {
+pub(crate) struct Reach<'a> {
     waiters: &'a Waiters,
     seq: Seq,
     /// The waker that was left.
@@ -126,6 +126,8 @@ impl Future for Reach<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (waiters, seq) = (self.waiters, self.seq);
         if let Poll::Ready(result) = waiters.look(seq) {
+            // Its waker was taken out, or goes with the next that advances.
+            self.left = None;
             return Poll::Ready(result);
         }
         let known = self
@@ -141,9 +143,32 @@ impl Future for Reach<'_> {
     }
 }
 
+impl Drop for Reach<'_> {
+    /// Who gives up leaves nothing behind: a disk may be stuck for long, and
+    /// callers with little patience many.
+    fn drop(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.waiters
+                .queue
+                .lock()
+                .retain(|(seq, waker)| *seq != self.seq.0 || !waker.will_wake(&left));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_up_leaves_nothing_behind() {
+        let waiters = Waiters::default();
+        for _ in 0..10 {
+            let patience = Some(Duration::from_millis(1));
+            assert_eq!(waiters.wait_blocking(Seq(1), patience), None);
+        }
+        assert_eq!(waiters.queue.lock().len(), 0);
+    }
 
     #[test]
     fn everybody_up_to_the_seq_is_woken_and_the_rest_wait() {

@@ -51,18 +51,14 @@ impl Writer {
             let orders = self.wait();
             let stop = orders.stop;
             if shared.is_poisoned() {
-                if stop {
-                    return;
-                }
-                self.buffer.clear();
                 self.synced_at = Instant::now();
-                continue;
-            }
-            if let Err(error) = self.carry_out(&orders) {
+            } else if let Err(error) = self.carry_out(&orders) {
                 shared.poison(error.to_string());
             }
             self.buffer.clear();
             if stop {
+                // Nobody may wait for what no thread will do.
+                shared.poison("the journal is closed".to_owned());
                 return;
             }
         }
@@ -76,7 +72,10 @@ impl Writer {
         }
         shared.written.advance(orders.last);
         if orders.rotate {
-            self.log.rotate_at(Seq(orders.last.0 + 1))?;
+            let first = Seq(orders.last.0 + 1);
+            // Wished for, not needed: the newest one goes on where there is no room.
+            self.log.begin_segment(first)?;
+            shared.rotated.advance(first);
         }
         if orders.stop {
             return self.log.close(orders.last);

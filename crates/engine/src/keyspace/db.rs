@@ -558,7 +558,7 @@ impl Db {
             return;
         }
         let (table, now_ms, hasher) = (&self.table, self.now_ms, &self.hasher);
-        self.watch.touch_where(|key| {
+        let changed = self.watch.touch_where(|key| {
             table
                 .find(hasher.of(key), |record| *record.key == *key)
                 .is_some_and(|record| record.deadline > now_ms)
@@ -569,6 +569,7 @@ impl Db {
             deadlines: std::mem::take(&mut self.deadlines),
             used: std::mem::take(&mut self.used),
             lent: false,
+            changed,
         };
         if self.undo.is_recording() {
             let lent = self.lend_table();

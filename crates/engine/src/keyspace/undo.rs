@@ -6,6 +6,7 @@
 //! are recorded by the collection itself; a string records the bytes that a
 //! splice covered.
 
+use super::watch::Changed;
 use super::{Key, Record};
 use crate::expiry::Deadlines;
 use crate::value::Table;
@@ -84,4 +85,6 @@ pub(super) struct Cleared {
     pub(super) used: usize,
     /// Whether a cut waits for this table.
     pub(super) lent: bool,
+    /// What the next commit tick had to write before.
+    pub(super) changed: Option<Box<Changed>>,
 }

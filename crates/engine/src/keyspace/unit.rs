@@ -98,11 +98,7 @@ impl Db {
                 .find(hasher.of(key), |record| *record.key == *key)
                 .is_some()
         });
-        if let Some(changed) = &mut self.watch.changed {
-            // It was noted that everything is gone: it is all there again.
-            let keys = self.table.iter().map(|record| record.key.clone());
-            changed.keys.extend(keys);
-        }
+        self.watch.put_back(cleared.changed);
         if cleared.lent {
             self.table_is_back();
         }

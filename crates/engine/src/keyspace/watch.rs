@@ -71,12 +71,9 @@ impl WatchTable {
         }
     }
 
-    /// FLUSHALL: everything that exists is touched.
-    pub(super) fn touch_where(&mut self, exists: impl Fn(&[u8]) -> bool) {
-        if let Some(changed) = &mut self.changed {
-            changed.keys.clear();
-            changed.cleared = true;
-        }
+    /// FLUSHALL: everything that exists is touched. Answers what was noted
+    /// before, which means nothing any more unless the data comes back.
+    pub(super) fn touch_where(&mut self, exists: impl Fn(&[u8]) -> bool) -> Option<Box<Changed>> {
         self.keys.retain(|key, flags| {
             if !exists(key) {
                 return true;
@@ -86,5 +83,19 @@ impl WatchTable {
             }
             false
         });
+        let changed = Changed {
+            keys: AHashSet::default(),
+            cleared: true,
+        };
+        let noted = self.changed.as_mut()?;
+        Some(std::mem::replace(noted, Box::new(changed)))
+    }
+
+    /// FLUSHALL is taken back, and all that came after it: what was noted
+    /// `before` it counts again.
+    pub(super) fn put_back(&mut self, before: Option<Box<Changed>>) {
+        if before.is_some() {
+            self.changed = before;
+        }
     }
 }

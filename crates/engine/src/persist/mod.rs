@@ -9,4 +9,4 @@ mod save;
 pub(crate) use commit::commit_latest;
 pub use open::{OpenError, Opened};
 pub use restore::Progress;
-pub use save::{SaveError, Saved, Saves};
+pub use save::{SaveError, Saved, Saves, Ticket};

@@ -17,6 +17,8 @@ use crate::session::Session;
 /// Fills an engine that nobody else uses yet.
 pub(crate) struct Restorer<'e> {
     engine: &'e Engine,
+    /// Bytes that a string may have, but for replaying.
+    longest: usize,
     session: Session,
     /// The one of the last record or frame.
     current: Option<Arc<Keyspace>>,
@@ -28,8 +30,13 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl<'e> Restorer<'e> {
     pub(crate) fn new(engine: &'e Engine, progress: Progress<'e>) -> Self {
+        // What fitted when it was done is not to be refused since a limit is
+        // lower now.
+        let longest = engine.settings().proto_max_bulk_len;
+        limit_strings(engine, usize::MAX);
         Restorer {
             engine,
+            longest,
             session: Engine::replaying_session(),
             current: None,
             progress,
@@ -39,6 +46,7 @@ impl<'e> Restorer<'e> {
     /// Forgets the counts that replaying made, and sees to the rest of what a
     /// start has to do.
     pub(crate) fn finish(self) {
+        limit_strings(self.engine, self.longest);
         for keyspace in self.engine.keyspaces() {
             if let Ok(mut db) = keyspace.data.lock_blocking() {
                 db.forget_counts();
@@ -99,6 +107,13 @@ impl Restore for Restorer<'_> {
     fn progress(&mut self, done: u64, total: u64) {
         (self.progress)(done, total);
     }
+}
+
+fn limit_strings(engine: &Engine, bytes: usize) {
+    let _ = engine.update_settings(|settings| {
+        settings.proto_max_bulk_len = bytes;
+        Ok::<_, std::convert::Infallible>(())
+    });
 }
 
 fn restore_values(keyspace: &Keyspace, mut payload: &[u8]) -> Result<(), String> {

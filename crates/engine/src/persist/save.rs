@@ -5,9 +5,10 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use crate::effect::Seq;
 use crate::engine::Engine;
-use crate::journal::Journal;
 use crate::journal::snapshot::write::{self, Made, Plan};
+use crate::journal::{Journal, Waiters};
 
 /// How long after a failure the next is tried, unless somebody asks.
 const RETRY_US: u64 = 60_000_000;
@@ -41,6 +42,10 @@ pub struct Saved {
 #[derive(Debug, Default)]
 pub struct Saves {
     running: AtomicBool,
+    /// How many were begun.
+    begun: AtomicU64,
+    /// How many of them have ended.
+    ended: Waiters,
     /// When the last good one was made, or the engine started; microseconds
     /// since the epoch.
     last_good_us: AtomicU64,
@@ -64,6 +69,16 @@ impl Saves {
         self.running.load(Ordering::Acquire)
     }
 
+    /// Waits for the end of a snapshot.
+    pub(crate) async fn ended(&self, ticket: Ticket) {
+        let _ = self.ended.wait(Seq(ticket.0)).await;
+    }
+
+    /// The same for a thread.
+    pub(crate) fn ended_blocking(&self, ticket: Ticket) {
+        let _ = self.ended.wait_blocking(Seq(ticket.0), None);
+    }
+
     /// Microseconds since the epoch when the last good one was made.
     pub fn last_good_us(&self) -> u64 {
         self.last_good_us.load(Ordering::Relaxed)
@@ -80,12 +95,24 @@ impl Saves {
     }
 }
 
+/// Which snapshot one asked for: its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
 /// Held while a snapshot is made.
 struct Turn<'a>(&'a Saves);
 
+impl Turn<'_> {
+    fn ticket(&self) -> Ticket {
+        Ticket(self.0.begun.load(Ordering::Acquire))
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        let Ticket(number) = self.ticket();
         self.0.running.store(false, Ordering::Release);
+        self.0.ended.advance(Seq(number));
     }
 }
 
@@ -95,15 +122,17 @@ impl Engine {
         &self.0.saves
     }
 
-    /// Makes a snapshot now and waits for it. Other callers go on.
+    /// Makes a snapshot now and waits for it. Other callers go on; the calling
+    /// thread must hold no [`Batch`](crate::Batch).
     pub fn save(&self) -> Result<Saved, SaveError> {
         let _turn = self.take_turn()?;
         self.make_snapshot()
     }
 
     /// Makes a snapshot on a thread of its own.
-    pub fn save_in_background(&self) -> Result<(), SaveError> {
+    pub fn save_in_background(&self) -> Result<Ticket, SaveError> {
         let turn = self.take_turn()?;
+        let ticket = turn.ticket();
         // The thread takes the turn over.
         std::mem::forget(turn);
         let engine = self.clone();
@@ -113,7 +142,7 @@ impl Engine {
                 let _turn = Turn(engine.saves());
                 let _ = engine.make_snapshot();
             });
-        spawned.map(drop).map_err(|error| {
+        spawned.map(|_| ticket).map_err(|error| {
             drop(Turn(self.saves()));
             SaveError::Failed(error.to_string())
         })
@@ -126,7 +155,7 @@ impl Engine {
         };
         let settings = self.settings();
         let grown = journal.log_bytes();
-        let share = journal.snapshot_bytes() / 100 * settings.rewrite_percentage;
+        let share = (journal.snapshot_bytes() / 100).saturating_mul(settings.rewrite_percentage);
         if settings.rewrite_percentage > 0
             && grown >= settings.rewrite_min_size.max(share)
             && !self.saves().is_running()
@@ -151,6 +180,7 @@ impl Engine {
         if self.saves().running.swap(true, Ordering::AcqRel) {
             return Err(SaveError::Running);
         }
+        self.saves().begun.fetch_add(1, Ordering::AcqRel);
         Ok(Turn(self.saves()))
     }
 

@@ -68,13 +68,10 @@ impl Storage for DiskStorage {
             .truncate(true)
             .mode(0o600)
             .open(self.path(name))?;
-        if size > 0 {
-            match fallocate(&file, FallocateFlags::empty(), 0, size) {
-                Ok(()) if !filled => {}
-                // Where a file system cannot promise room, writing takes it.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(&file, size)?,
-                Err(error) => return Err(error.into()),
-            }
+        if let Err(error) = reserve(&file, size, filled) {
+            // What it got keeps others from it.
+            let _ = file.set_len(0);
+            return Err(error);
         }
         Ok(Box::new(DiskFile(file)))
     }
@@ -94,6 +91,18 @@ impl Storage for DiskStorage {
     fn available(&self) -> io::Result<u64> {
         let stat = statvfs(&self.folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn reserve(file: &File, size: u64, filled: bool) -> io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::empty(), 0, size) {
+        Ok(()) if !filled => Ok(()),
+        // Where a file system cannot promise room, writing takes it.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(file, size),
+        Err(error) => Err(error.into()),
     }
 }
 

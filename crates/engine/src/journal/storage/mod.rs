@@ -8,9 +8,11 @@ use std::io;
 
 mod disk;
 mod faulty;
+mod wary;
 
 pub use disk::DiskStorage;
 pub use faulty::{Faults, FaultyStorage};
+pub(super) use wary::WaryStorage;
 
 /// A folder of files, without sub-folders.
 pub trait Storage: Send + Sync {
