@@ -11,13 +11,14 @@ from load import Load, mover, pair, writer
 from server import Refused, Server, sangam, sangam_json
 
 CHAIN = [f"chain:{n}" for n in range(10)]
+BATCH = 100
 
 
 def fill(server, count):
     """Numbered keys, one unit each, all acknowledged."""
     with server.connect() as c:
-        for n in range(0, count, 100):
-            replies = c.pipeline([("SET", f"key:{m}", f"value {m}") for m in range(n, min(n + 100, count))])
+        for n in range(0, count, BATCH):
+            replies = c.pipeline([("SET", f"key:{m}", f"value {m}") for m in range(n, min(n + BATCH, count))])
             assert all(reply == ("+", b"OK") for reply in replies), replies[0]
 
 
@@ -79,7 +80,6 @@ def repaired(server, count):
     assert status == 0 and "repaired" in out, (out, err)
     status, after = sangam_json("check", "--data", server.folder)
     assert status == 0 and after["verdict"] == "good", after
-    assert any(file["content"]["kind"] == "other" for file in after["files"]) or before["lost"] == count - before["last"] + 1, after
     with server:
         there = kept(server, count)
         fill(server, count)
@@ -87,8 +87,8 @@ def repaired(server, count):
     with server:
         assert kept(server, count) == count, "what was written after the repair is gone"
         server.stop()
-    # Unit 1 is the keyspace.
-    assert (before["last"], before["lost"]) == (there + 1, count - there), (before, there)
+    # Unit 1 is the keyspace. What was stored last may not be known to have been.
+    assert before["last"] == there + 1 and count - there - BATCH <= before["lost"] <= count - there, (before, there)
     return there
 
 

@@ -134,11 +134,18 @@ pub(crate) struct Transaction {
 
 /// What a session waits for before it gets its reply.
 #[derive(Debug, Clone, Copy)]
+pub(crate) enum Awaited {
+    /// That everything up to here is durable, or what cannot come.
+    Durable { seq: Seq, forever: bool },
+    /// That the snapshot of this number has ended.
+    Snapshot(u64),
+}
+
+/// A session's wait for its reply.
+#[derive(Debug, Clone, Copy)]
 pub struct Blocked {
-    /// It gets it once everything up to here is durable,
-    pub(crate) seq: Seq,
-    /// unless it asked for what cannot come.
-    pub(crate) forever: bool,
+    /// For what.
+    pub(crate) on: Awaited,
     /// How long it waits; without limit if not said.
     pub patience: Option<Duration>,
 }

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::persist::SaveError;
 use crate::reply::Reply;
-use crate::session::{Blocked, Session};
+use crate::session::{Awaited, Blocked, Session};
 
 const OPERATOR: Flags = Flags::ADMIN.and(Flags::NOSCRIPT);
 
@@ -56,11 +56,23 @@ fn in_background(engine: &Engine, started: &'static str) -> Outcome {
     Ok(Reply::Status(started.into()))
 }
 
-/// Made here and now: the caller waits, nobody else does.
-fn save(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
-    engine.announce_long_unit();
-    engine.save().map_err(refusal)?;
+/// The caller waits, nobody else does: this may run where a keyspace's lock is
+/// held, which the snapshot needs.
+fn save(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    let number = engine.save_in_background().map_err(refusal)?;
+    session.blocked = Some(Blocked {
+        on: Awaited::Snapshot(number),
+        patience: None,
+    });
     Ok(Reply::OK)
+}
+
+/// What SAVE answers in the end.
+pub(crate) fn saved(engine: &Engine) -> Reply {
+    match engine.saves().last() {
+        Some(Err(reason)) => refusal(SaveError::Failed(reason)).into(),
+        _ => Reply::OK,
+    }
 }
 
 fn refusal(error: SaveError) -> CommandError {
@@ -106,8 +118,10 @@ fn waitaof(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     if !satisfied && !session.in_transaction() {
         journal.request_sync();
         session.blocked = Some(Blocked {
-            seq,
-            forever: replicas > 0,
+            on: Awaited::Durable {
+                seq,
+                forever: replicas > 0,
+            },
             patience: (timeout > 0).then(|| Duration::from_millis(timeout as u64)),
         });
     }

@@ -56,6 +56,7 @@ use writer::Writer;
 
 pub use queue::Health;
 pub use waiters::Lost;
+pub(crate) use waiters::Waiters;
 
 /// Stands in a folder while a backup is restored into it.
 pub const RESTORING: &str = "restoring";

@@ -22,25 +22,25 @@ use crate::effect::Seq;
 pub struct Lost;
 
 #[derive(Debug, Default)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     reached: AtomicU64,
     lost: AtomicBool,
     queue: Mutex<Vec<(u64, Waker)>>,
 }
 
 impl Waiters {
-    pub(super) fn reached(&self) -> Seq {
+    pub(crate) fn reached(&self) -> Seq {
         Seq(self.reached.load(Ordering::Acquire))
     }
 
     /// Everything up to `seq` is reached.
-    pub(super) fn advance(&self, seq: Seq) {
+    pub(crate) fn advance(&self, seq: Seq) {
         self.reached.fetch_max(seq.0, Ordering::SeqCst);
         self.wake(|waiting| waiting <= seq.0);
     }
 
     /// Nothing more will be reached.
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.lost.store(true, Ordering::SeqCst);
         self.wake(|_| true);
     }
@@ -68,7 +68,7 @@ impl Waiters {
     }
 
     /// Waits for `seq`.
-    pub(super) fn wait(&self, seq: Seq) -> Reach<'_> {
+    pub(crate) fn wait(&self, seq: Seq) -> Reach<'_> {
         Reach {
             waiters: self,
             seq,
@@ -77,7 +77,7 @@ impl Waiters {
     }
 
     /// The same for a thread; `None` once `patience` is over.
-    pub(super) fn wait_blocking(
+    pub(crate) fn wait_blocking(
         &self,
         seq: Seq,
         patience: Option<Duration>,
@@ -113,7 +113,7 @@ impl Wake for Unpark {
 }
 
 /// A future that is ready when its seq is reached.
-pub(super) struct Reach<'a> {
+pub(crate) struct Reach<'a> {
     waiters: &'a Waiters,
     seq: Seq,
     /// The waker that was left.

@@ -5,8 +5,9 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use crate::effect::Seq;
 use crate::engine::Engine;
-use crate::journal::Journal;
+use crate::journal::{Journal, Waiters};
 use crate::journal::snapshot::write::{self, Made, Plan};
 
 /// How long after a failure the next is tried, unless somebody asks.
@@ -38,9 +39,12 @@ pub struct Saved {
 }
 
 /// What is known of the snapshots of an engine.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Saves {
     running: AtomicBool,
+    /// How many began, and how many ended.
+    begun: AtomicU64,
+    ended: Waiters,
     /// When the last good one was made, or the engine started; microseconds
     /// since the epoch.
     last_good_us: AtomicU64,
@@ -69,6 +73,17 @@ impl Saves {
         self.last_good_us.load(Ordering::Relaxed)
     }
 
+    /// Waits until the snapshot of this number has ended, well or not; answers
+    /// true.
+    pub(crate) async fn ended(&self, number: u64) -> bool {
+        self.ended.wait(Seq(number)).await.is_ok()
+    }
+
+    /// The same for a thread.
+    pub(crate) fn ended_blocking(&self, number: u64) -> bool {
+        matches!(self.ended.wait_blocking(Seq(number), None), Some(Ok(())))
+    }
+
     fn failed_lately(&self, now_us: u64) -> bool {
         let last_bad_us = self.last_bad_us.load(Ordering::Relaxed);
         last_bad_us > self.last_good_us() && now_us.saturating_sub(last_bad_us) < RETRY_US
@@ -81,11 +96,24 @@ impl Saves {
 }
 
 /// Held while a snapshot is made.
-struct Turn<'a>(&'a Saves);
+struct Turn<'a> {
+    saves: &'a Saves,
+    number: u64,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
+        self.saves.running.store(false, Ordering::Release);
+        self.saves.ended.advance(Seq(self.number));
+    }
+}
+
+impl std::fmt::Debug for Saves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Saves")
+            .field("running", &self.is_running())
+            .field("last", &self.last())
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,20 +129,27 @@ impl Engine {
         self.make_snapshot()
     }
 
-    /// Makes a snapshot on a thread of its own.
-    pub fn save_in_background(&self) -> Result<(), SaveError> {
+    /// Makes a snapshot on a thread of its own, and answers its number.
+    pub fn save_in_background(&self) -> Result<u64, SaveError> {
         let turn = self.take_turn()?;
+        let number = turn.number;
         // The thread takes the turn over.
         std::mem::forget(turn);
         let engine = self.clone();
         let spawned = thread::Builder::new()
             .name("snapshot".into())
             .spawn(move || {
-                let _turn = Turn(engine.saves());
+                let _turn = Turn {
+                    saves: engine.saves(),
+                    number,
+                };
                 let _ = engine.make_snapshot();
             });
-        spawned.map(drop).map_err(|error| {
-            drop(Turn(self.saves()));
+        spawned.map(|_| number).map_err(|error| {
+            drop(Turn {
+                saves: self.saves(),
+                number,
+            });
             SaveError::Failed(error.to_string())
         })
     }
@@ -151,7 +186,9 @@ impl Engine {
         if self.saves().running.swap(true, Ordering::AcqRel) {
             return Err(SaveError::Running);
         }
-        Ok(Turn(self.saves()))
+        let saves = self.saves();
+        let number = saves.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Turn { saves, number })
     }
 
     fn make_snapshot(&self) -> Result<Saved, SaveError> {
