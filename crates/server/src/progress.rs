@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a long work says in the log how far it is.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-const BYTES: &str = "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left";
-const BYTES_WITHOUT_END: &str = "{msg} {bytes}, {elapsed} so far";
+const BYTES: &str = "{msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {eta} left";
+const BYTES_WITHOUT_END: &str = "{msg} {decimal_bytes}, {elapsed} so far";
 const FILES: &str = "{msg} {wide_bar} {pos} of {len} files";
 
 /// A work under way. What is drawn goes away when it is dropped.

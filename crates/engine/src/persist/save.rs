@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::effect::Seq;
 use crate::engine::Engine;
-use crate::journal::{Journal, Waiters};
 use crate::journal::snapshot::write::{self, Made, Plan};
+use crate::journal::{Journal, Waiters};
 
 /// How long after a failure the next is tried, unless somebody asks.
 const RETRY_US: u64 = 60_000_000;

@@ -154,7 +154,7 @@ fn content(content: Content) -> String {
             records,
         } => {
             let (sections, records) = (counted(sections, "keyspace"), counted(records, "key"));
-            format!("the state at unit {}: {sections}, {records}", cut.0)
+            format!("a state, cut {}: {sections}, {records}", cut.0)
         }
         Content::Watermark { durable } => format!("stored up to unit {}", durable.0),
         Content::Draft => "of no account".to_owned(),

@@ -74,8 +74,8 @@ fn promises(measured: &Measured) -> Vec<String> {
     }
     lines.push(format!(
         "everysec: about {} writes/s from one caller in the same process; a reply does not wait \
-         for the disk. A crash of the process costs at most 10 ms of writes, a loss of power at \
-         most a second, or two while a sync is slow.",
+         for the disk. A crash of the process costs a few milliseconds of writes, or those of one \
+         sync; a loss of power at most a second, or two while a sync is slow.",
         about(measured.everysec.rate)
     ));
     if measured.filled.p50 < TOO_FAST {
