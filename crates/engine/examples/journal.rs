@@ -174,7 +174,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fill(&engine, keys);
     engine.close();
     drop(engine);
-    println!("start from the log            {:>9} ms", start_ms(&folder, keys)?);
+    println!(
+        "start from the log            {:>9} ms",
+        start_ms(&folder, keys)?
+    );
     let engine = open(&folder, Fsync::EverySecond)?;
     for turn in 1..=3 {
         let (took_ms, hold_us, slowest_us) = save(&engine, keys)?;
@@ -185,7 +188,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     engine.close();
     drop(engine);
-    println!("start from the snapshot       {:>9} ms", start_ms(&folder, keys)?);
+    println!(
+        "start from the snapshot       {:>9} ms",
+        start_ms(&folder, keys)?
+    );
     std::fs::remove_dir_all(&root)?;
     Ok(())
 }

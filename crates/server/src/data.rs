@@ -123,7 +123,12 @@ impl DataFolder {
 
     /// Where the engine keeps its data.
     pub fn engine_path(&self) -> PathBuf {
-        self.path.join("engine")
+        DataFolder::engine_in(&self.path)
+    }
+
+    /// The same of a folder that nobody has to hold.
+    pub fn engine_in(path: &Path) -> PathBuf {
+        path.join("engine")
     }
 
     /// Where the token is kept.

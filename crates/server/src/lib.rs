@@ -15,12 +15,14 @@
 //! # }
 //! ```
 
+mod advice;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod gateway;
 mod handoff;
 mod listener;
+mod progress;
 pub mod resp;
 mod server;
 mod tls;

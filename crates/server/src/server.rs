@@ -27,14 +27,13 @@ use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
 use crate::gateway::Gateway;
 use crate::listener::Listener;
+use crate::progress::Progress;
 use crate::resp::Resp;
 use crate::tls::{self, TlsError};
-use crate::{handoff, listener};
+use crate::{advice, handoff, listener};
 
 /// The keyspace that the server's tokens open.
 const KEYSPACE: &str = "default";
-/// How often a long load says how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Longest sleep of the timer: a key set with an earlier deadline than the
 /// timer knew of goes at most this late (readers never see it).
 const TICK_MAX: Duration = Duration::from_millis(100);
@@ -81,12 +80,14 @@ pub enum StartError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// What is in the data folder.
-    #[error("cannot open {}: {error}", folder.display())]
+    #[error("cannot open {}: {error}{advice}", folder.display())]
     Open {
         /// The engine's folder.
         folder: PathBuf,
         /// Why.
         error: Box<OpenError>,
+        /// A line with the command that helps, if one does.
+        advice: String,
     },
     /// The certificate or its key.
     #[error(transparent)]
@@ -279,6 +280,7 @@ async fn load(folder: &DataFolder, options: Options, fsync: Fsync) -> Result<Eng
     let path = folder.engine_path();
     let failed = |error: OpenError| StartError::Open {
         folder: folder.engine_path(),
+        advice: advice::after(&error, folder.path()),
         error: Box::new(error),
     };
     let journal = JournalOptions {
@@ -287,12 +289,9 @@ async fn load(folder: &DataFolder, options: Options, fsync: Fsync) -> Result<Eng
     };
     let work = move || {
         let storage = DiskStorage::open(&path)?;
-        let mut told = std::time::Instant::now();
+        let mut progress = Progress::of_bytes("loading").or_log();
         Engine::open(options, Arc::new(storage), journal, &mut |done, total| {
-            if told.elapsed() >= PROGRESS_EVERY {
-                told = std::time::Instant::now();
-                tracing::info!("loading: {} of {} MB", done >> 20, total >> 20);
-            }
+            progress.set(done, total);
         })
     };
     let (engine, opened) = match tokio::task::spawn_blocking(work).await {

@@ -37,6 +37,15 @@ impl Engine {
     /// Runs one command and answers with the position of the last write that
     /// the answer may depend on. Blocks the thread while others hold the lock.
     pub fn call(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
+        let (reply, seq) = self.call_now(session, argv);
+        match session.take_blocked() {
+            None => (reply, seq),
+            Some(blocked) => (self.unblock_thread(&blocked), seq),
+        }
+    }
+
+    /// The same, with the wait of a blocked session left to the caller.
+    fn call_now(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
         let keyspace = session.keyspace().cloned();
         let free = keyspace
             .as_ref()
@@ -60,12 +69,7 @@ impl Engine {
             }
         };
         let reply = batch.run(session, argv);
-        let seq = batch.seq();
-        drop(batch);
-        match session.take_blocked() {
-            None => (reply, seq),
-            Some(blocked) => (self.unblock_thread(&blocked), seq),
-        }
+        (reply, batch.seq())
     }
 
     /// The answer, where the command needs no lock or is refused; `None` where

@@ -29,7 +29,7 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    pub(super) fn reached(&self) -> Seq {
+    pub(crate) fn reached(&self) -> Seq {
         Seq(self.reached.load(Ordering::Acquire))
     }
 
@@ -40,7 +40,7 @@ impl Waiters {
     }
 
     /// Nothing more will be reached.
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.lost.store(true, Ordering::SeqCst);
         self.wake(|_| true);
     }

@@ -3,6 +3,8 @@
 //! Every setting is text here; [`Config::load`](crate::Config::load) reads it,
 //! so that a flag, a variable and a line of the file fail with the same words.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 /// The state layer: Redis over REST and RESP, in one binary.
@@ -22,6 +24,77 @@ pub struct Cli {
 pub enum Action {
     /// Serve (the default).
     Serve(ServeArgs),
+    /// Read all data files, say what is wrong with them, repair if asked.
+    Check(CheckArgs),
+    /// Copy the data to one file, while a server runs or not.
+    Backup(BackupArgs),
+    /// Put a backup into an empty data folder.
+    Restore(RestoreArgs),
+    /// Measure what the data folder's disk can promise.
+    BenchDisk(BenchDiskArgs),
+}
+
+/// Which data folder, and where the settings stand that say so.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Data folder [default: ./sangam-data].
+    #[arg(long, env = "SANGAM_DATA", value_name = "FOLDER")]
+    pub data: Option<String>,
+    /// File with settings [default: sangam.toml if it is there].
+    #[arg(long, env = "SANGAM_CONFIG", value_name = "FILE")]
+    pub config: Option<String>,
+    /// Answer as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Keep the longest exact history and set the rest apart; no server may run.
+    #[arg(long)]
+    pub repair: bool,
+    /// With --repair: keep nothing after this unit, sound or not.
+    #[arg(long, value_name = "SEQ", requires = "repair")]
+    pub last: Option<u64>,
+    /// Where.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// Settings of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// The backup, or "-" for standard output.
+    pub file: PathBuf,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// Of what.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// Settings of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// The backup, or "-" for standard input.
+    pub file: PathBuf,
+    /// Into what.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// Settings of `bench-disk`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchDiskArgs {
+    /// How long to measure.
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub seconds: u64,
+    /// Whose disk.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// Settings of `serve`.

@@ -1,51 +1,48 @@
-//! The command line: reads the settings, starts the server, waits for a signal.
+//! The command line: a file for each subcommand.
 //!
-//! Standard output carries the lines to paste, standard error the log, so that
-//! either can be piped on its own.
+//! Standard output carries what was asked for, standard error the log, errors
+//! and progress, so that either can be piped on its own. The exit status is 0
+//! when all is good, 1 when something is damaged or refused, 2 when the command
+//! or a setting is wrong.
 
 mod args;
+mod backup;
 mod banner;
+mod bench_disk;
+mod check;
+mod error;
+mod figures;
+mod restore;
+mod serve;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-pub use args::{Action, Cli, ServeArgs};
+use error::CliError;
 
-use crate::config::{Config, ConfigError};
-use crate::server::{Server, StartError};
-
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error("cannot start the runtime: {0}")]
-    Runtime(std::io::Error),
-    #[error("cannot listen for signals: {0}")]
-    Signals(std::io::Error),
-}
+pub use args::{
+    Action, BackupArgs, BenchDiskArgs, CheckArgs, Cli, DataArgs, RestoreArgs, ServeArgs,
+};
 
 /// Runs the program to its end.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
-    let outcome = match cli.action {
-        None => serve(&cli.serve),
-        Some(Action::Serve(serve_args)) => serve(&serve_args),
+    let outcome = match &cli.action {
+        None => serve::run(&cli.serve),
+        Some(Action::Serve(args)) => serve::run(args),
+        Some(Action::Check(args)) => check::run(args),
+        Some(Action::Backup(args)) => backup::run(args),
+        Some(Action::Restore(args)) => restore::run(args),
+        Some(Action::BenchDisk(args)) => bench_disk::run(args),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "sangam: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "sangam: {error}");
+        error.status()
+    })
 }
 
 fn start_log() {
@@ -62,29 +59,4 @@ fn start_log() {
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
         .init();
-}
-
-fn serve(args: &ServeArgs) -> Result<(), CliError> {
-    let config = Config::load(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(CliError::Runtime)?;
-    let outcome = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Signals)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Signals)?;
-        let running = Server::start(config).await?;
-        // Whoever reads this may be gone already; the server is not for them.
-        let _ = banner::write(&running, &mut std::io::stdout().lock());
-        let name = tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        };
-        tracing::info!("{name}: finishing what runs");
-        running.shutdown().await;
-        Ok(())
-    });
-    // What did not end in its time does not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(10));
-    outcome
 }
