@@ -9,7 +9,7 @@
 //! - [`snapshot`]: the state at a cut;
 //! - `queue`: where callers leave frames; `writer`: the thread that takes them;
 //!   `log`: the segment it writes to; `spare`: the one allocated ahead;
-//!   `waiters`: who waits for a sync;
+//!   `waiters`: who waits for a sync; `group`: how many one sync serves;
 //! - [`scan`]: a segment's frames, and what stands where they stop;
 //! - [`recover`]: from the files to the state, at start;
 //! - [`check`]: what is wrong with the files, and its repair;
@@ -20,6 +20,7 @@
 pub mod backup;
 pub mod check;
 pub mod frame;
+mod group;
 mod log;
 mod quarantine;
 mod queue;

@@ -47,6 +47,8 @@ pub(super) struct Queue {
     pub(super) last: Seq,
     /// The writer sleeps and `bytes` was empty.
     pub(super) parked: bool,
+    /// The writer waits for this one, to sync a whole group.
+    pub(super) wake_at: Seq,
     /// Somebody wants what is here synced now.
     pub(super) sync: bool,
     /// Somebody wants a new segment.
@@ -130,7 +132,8 @@ impl Shared {
         let before = queue.bytes.len();
         frame::append(&mut queue.bytes, seq, now_ms, keyspace, kind, payload);
         let after = queue.bytes.len();
-        let wake = queue.parked || (before < FLUSH_BYTES && after >= FLUSH_BYTES);
+        let wake =
+            queue.parked || queue.wake_at == seq || (before < FLUSH_BYTES && after >= FLUSH_BYTES);
         queue.parked = false;
         drop(queue);
         if wake {

@@ -1,7 +1,7 @@
 //! The writer thread: takes what was queued, writes it, syncs it, says so.
 //!
-//! Under `always` it goes on as soon as there is a frame; what comes while it
-//! syncs is the next group. Otherwise it writes a frame at once if it has not
+//! Under `always` it goes on as soon as there is a group of frames (`group`);
+//! what comes while it syncs is the next one. Otherwise it writes a frame at once if it has not
 //! written for [`WRITE_TICK`], and what comes meanwhile when that is over; a sync
 //! follows a second after the last. It sleeps while there is nothing to do.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 use quanta::Instant;
 
 use super::Fsync;
+use super::group::Group;
 use super::log::Log;
 use super::queue::WRITE_TICK;
 use crate::effect::Seq;
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     /// When frames were last given to the system.
     written_at: Instant,
     synced_at: Instant,
+    group: Group,
 }
 
 /// What there is to do besides writing.
@@ -41,6 +43,7 @@ impl Writer {
             buffer: Vec::new(),
             written_at: Instant::now(),
             synced_at: Instant::now(),
+            group: Group::default(),
         }
     }
 
@@ -87,8 +90,11 @@ impl Writer {
                 Fsync::No => false,
             };
             if due || orders.sync {
+                let begun = Instant::now();
+                let count = orders.last.0 - shared.durable.reached().0;
                 self.log.sync(orders.last)?;
                 self.synced_at = Instant::now();
+                self.group.synced(count, self.synced_at - begun);
             }
         }
         Ok(())
@@ -103,7 +109,11 @@ impl Writer {
                 break;
             }
             let patience = match (shared.policy(), queue.bytes.is_empty()) {
-                (Fsync::Always, false) => break,
+                (Fsync::Always, false) => {
+                    let durable = shared.durable.reached();
+                    queue.wake_at = Seq(durable.0 + self.group.expected());
+                    Some(self.group.patience(queue.last.0 - durable.0))
+                }
                 (Fsync::Always | Fsync::No, true) => None,
                 (Fsync::EverySecond, true) if shared.durable.reached() < queue.last => {
                     Some(SYNC_EVERY.saturating_sub(self.synced_at.elapsed()))
@@ -123,6 +133,7 @@ impl Writer {
             }
         }
         queue.parked = false;
+        queue.wake_at = Seq(0);
         let orders = Orders {
             sync: std::mem::take(&mut queue.sync),
             rotate: std::mem::take(&mut queue.rotate),
