@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sangam_engine::journal::Fsync;
+use sangam_engine::journal::snapshot::snapshot_of;
 use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage as _};
 
 use super::{Life, Manner, START_US, dump, eventually, in_time};
@@ -12,7 +13,7 @@ const IN_PROGRESS: &str = "ERR Background save already in progress";
 
 fn snapshots(life: &Life) -> Vec<String> {
     let mut names = life.storage.list().unwrap();
-    names.retain(|name| name.ends_with(".snap"));
+    names.retain(|name| snapshot_of(name).is_some());
     names
 }
 
