@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use sangam_engine::journal::JournalOptions;
+use sangam_engine::journal::snapshot::snapshot_of;
 use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage};
 use sangam_engine::{Engine, Options, Reply};
 
@@ -40,7 +41,10 @@ fn call(engine: &Engine, argv: &[&'static str]) -> Reply {
 
 fn snapshots(storage: &FaultyStorage) -> usize {
     let names = storage.list().unwrap();
-    names.iter().filter(|name| name.ends_with(".snap")).count()
+    names
+        .iter()
+        .filter(|name| snapshot_of(name).is_some())
+        .count()
 }
 
 #[test]

@@ -76,6 +76,11 @@ impl<'e> Restorer<'e> {
 impl Restore for Restorer<'_> {
     fn section(&mut self, section: Section<'_>) -> Result<(), String> {
         let keyspace = self.declare(section.keyspace, section.class, section.name)?;
+        // What a reply from here on may depend on, until there is a new unit.
+        keyspace.data.lock_blocking().map_err(|_| in_use())?.seq = section.cut;
+        keyspace
+            .last_seq
+            .store(section.cut.0, std::sync::atomic::Ordering::Release);
         self.current = Some(keyspace);
         Ok(())
     }

@@ -44,7 +44,7 @@ fn count(life: &Life) -> u64 {
     count
 }
 
-fn fail_and_restart(manner: Manner, faults: Faults, tried: &mut u64, storage: &mut FaultyStorage) {
+fn fail_and_restart(manner: Manner, faults: &Faults, tried: &mut u64, storage: &mut FaultyStorage) {
     let mut life = manner.open(storage);
     life.fail(faults.clone());
     let durable = write_until_lost(&mut life, tried);
@@ -97,7 +97,7 @@ fn a_failed_write_poisons_and_loses_nothing_durable() {
                     torn,
                     ..Faults::default()
                 };
-                fail_and_restart(Manner::of(fsync), faults, &mut tried, &mut storage);
+                fail_and_restart(Manner::of(fsync), &faults, &mut tried, &mut storage);
             }
         }
     }
@@ -116,7 +116,7 @@ fn a_failed_sync_poisons_and_is_never_tried_again() {
                 sync_error: Some(n),
                 ..Faults::default()
             };
-            fail_and_restart(manner, faults, &mut tried, &mut storage);
+            fail_and_restart(manner, &faults, &mut tried, &mut storage);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A disk without room.
 
-use sangam_engine::journal::storage::{Faults, FaultyStorage};
+use sangam_engine::journal::segment::SPARE;
+use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage as _};
 use sangam_engine::journal::{Fsync, Health};
 use sangam_engine::{Reply, Seq};
 
@@ -17,22 +18,24 @@ fn capacity(bytes: u64) -> Faults {
 }
 
 /// Writes until that is refused; answers how many were taken and the last.
-fn fill(life: &mut Life, prefix: &str) -> (usize, Seq) {
+///
+/// The next segment is allocated beside: a segment of the usual size lasts longer
+/// than that takes, and here each write waits for it.
+fn fill(life: &mut Life, key: impl Fn(usize) -> String) -> (usize, Seq) {
     let mut last = Seq(0);
     for taken in 0..10_000 {
-        let (reply, seq) = life.call(&format!("SET {prefix}{taken} {}", "v".repeat(200)));
+        let (reply, seq) = life.call(&format!("SET {} {}", key(taken), "v".repeat(200)));
         if reply.is_error() {
             assert_eq!(reply, Reply::error(NO_SPACE));
             return (taken, last);
         }
         last = seq;
-        // The allocation runs beside: what may be taken until it fails has to
-        // be less than a segment, as 32 MiB are of one of the usual size.
-        if taken % 8 == 0 {
-            life.engine.journal().unwrap().request_sync();
-            life.engine.durable_blocking(seq).unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        life.engine.journal().unwrap().request_sync();
+        life.engine.durable_blocking(seq).unwrap();
+        eventually("a spare or its refusal", || {
+            let spare = life.storage.open(SPARE).and_then(|file| file.len());
+            spare.is_ok_and(|bytes| bytes == SEGMENT) || life.health() == Health::Full
+        });
     }
     panic!("never full");
 }
@@ -47,13 +50,10 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
     for fsync in [Fsync::Always, Fsync::EverySecond] {
         let mut life = Manner::of(fsync).open(&FaultyStorage::new());
         life.fail(capacity(10 * SEGMENT));
-        let (taken, last) = fill(&mut life, "a");
+        let (taken, last) = fill(&mut life, |at| format!("a{at}"));
         assert!(taken > 100, "{taken}");
         assert_eq!(life.health(), Health::Full);
-        // All that was taken gets onto the disk though it is full.
-        life.engine.journal().unwrap().request_sync();
-        let engine = life.engine.clone();
-        in_time("what was taken", move || engine.durable_blocking(last)).unwrap();
+        assert!(life.engine.journal().unwrap().durable() >= last);
         assert_eq!(life.say("STRLEN a0"), "200");
         assert_eq!(life.say("SET b 1"), NO_SPACE);
         assert_eq!(life.say("MULTI"), "OK");
@@ -63,7 +63,7 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
 
         life.fail(capacity(20 * SEGMENT));
         writes_again(&mut life);
-        let (more, _) = fill(&mut life, "b");
+        let (more, _) = fill(&mut life, |at| format!("b{at}"));
         life.fail(Faults::default());
         writes_again(&mut life);
         let last = life.commit("SET end 1");
@@ -79,9 +79,9 @@ fn a_crash_on_a_full_disk_loses_nothing_durable() {
     for seed in 0..10 {
         let mut life = Manner::default().open(&FaultyStorage::new());
         life.fail(capacity((6 + seed) * SEGMENT));
-        let (taken, last) = fill(&mut life, "a");
-        life.engine.durable_blocking(last).unwrap();
+        let (taken, last) = fill(&mut life, |at| format!("a{at}"));
         let life = Manner::default().open(&life.crash(seed));
+        assert!(life.opened.last >= last);
         assert_eq!(
             dump(&life.engine, &life.engine.keyspace("default")).len(),
             taken
@@ -124,11 +124,9 @@ fn large_and_small_units_take_turns() {
     assert_eq!(life.say("GET n"), "44");
 }
 
-/// Keys that are overwritten again and again: a long log and little data.
+/// One key that is overwritten again and again: a long log and little data.
 fn fill_in_place(life: &mut Life) {
-    eventually("a full disk", || {
-        life.say(&format!("SET k {}", "v".repeat(200))) == NO_SPACE
-    });
+    fill(life, |_| "k".to_owned());
 }
 
 #[test]

@@ -10,10 +10,9 @@ use super::{Life, Manner, START_US, dump};
 const START_MS: u64 = START_US / 1000;
 
 fn restart(life: Life, at_ms: u64) -> Life {
-    life.engine.close();
     Manner::default()
         .at(at_ms * 1000)
-        .open(&life.storage.crash_hard())
+        .open(&life.close().crash_hard())
 }
 
 #[test]
@@ -184,4 +183,15 @@ fn a_restart_without_change_writes_nothing() {
         assert_eq!(life.opened.last, last);
         assert_eq!(life.engine.journal().unwrap().last(), last);
     }
+}
+
+#[test]
+fn a_reply_after_a_restart_depends_on_what_was_loaded() {
+    let mut life = Manner::default().open(&FaultyStorage::new());
+    let written = life.commit("SET k v");
+    life.engine.save().unwrap();
+    life = restart(life, START_MS);
+    assert_eq!(life.opened.frames, 0, "all of it is in the snapshot");
+    let (_, seq) = life.call("GET k");
+    assert!(seq >= written && seq <= life.opened.last, "{seq:?}");
 }

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sangam_engine::Reply;
 use sangam_engine::journal::Fsync;
+use sangam_engine::journal::snapshot::snapshot_of;
 use sangam_engine::journal::storage::{Faults, FaultyStorage, Storage as _};
 
 use super::{Life, Manner, START_US, dump, eventually, in_time};
@@ -12,7 +14,7 @@ const IN_PROGRESS: &str = "ERR Background save already in progress";
 
 fn snapshots(life: &Life) -> Vec<String> {
     let mut names = life.storage.list().unwrap();
-    names.retain(|name| name.ends_with(".snap"));
+    names.retain(|name| snapshot_of(name).is_some());
     names
 }
 
@@ -43,6 +45,20 @@ fn one_snapshot_at_a_time() {
     assert_eq!(life.say("LASTSAVE"), made);
     life.fail(Faults::default());
     assert_eq!(life.say("SAVE"), "OK");
+    assert_eq!(snapshots(&life).len(), 1);
+}
+
+#[test]
+fn save_in_a_pipeline_waits_without_the_lock() {
+    let mut life = Manner::default().open(&FaultyStorage::new());
+    life.commit("SET k v");
+    let keyspace = life.engine.keyspace("default");
+    let mut batch = life.engine.try_batch(&keyspace).unwrap();
+    batch.run(&mut life.session, &[b"SAVE"]);
+    let blocked = life.session.take_blocked().expect("its reply comes later");
+    drop(batch);
+    ended(&life);
+    assert_eq!(life.engine.blocked_reply(&blocked), Reply::OK);
     assert_eq!(snapshots(&life).len(), 1);
 }
 
