@@ -1,4 +1,5 @@
-"""The server is killed under load, again and again, on the same folder.
+"""The server is killed under load, and while it starts, again and again, on the
+same folder.
 
 Under `always` no acknowledged write may be missing; under `everysec` none that
 is older than a second. In both, a unit is there whole or not at all.
@@ -83,6 +84,8 @@ def rounds(folder, fsync, count, seconds):
             save_after = chance.uniform(0.05, seconds) if turn % 3 == 0 else None
             killed_at = live(server, load, history, seconds * chance.uniform(0.6, 1.4), save_after)
             snapshots += len(list(server.engine.glob("snapshot-*.snap"))) > 0
+            if turn % 2:
+                server.break_off(chance.uniform(0, 0.15))
             began = time.monotonic()
             server.start()
             starts.append(time.monotonic() - began)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -85,6 +86,15 @@ class Server:
             raise Refused(b"".join(lines).decode(errors="replace"))
         self.http, self.resp = found[b"UPSTASH_REDIS_REST_URL"], found[b"REDIS_URL"]
         return self
+
+    def break_off(self, after):
+        """A start that is killed, wherever it is by then."""
+        argv = [binary(), "serve", "--http", "127.0.0.1:0", "--resp", "127.0.0.1:0"]
+        argv += ["--data", str(self.folder), "--token", TOKEN, *self.flags]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", env=environment())
+        time.sleep(after)
+        process.kill()
+        process.wait()
 
     def connect(self, timeout=PATIENCE):
         return Connection(self.url, timeout=timeout)

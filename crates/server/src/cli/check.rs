@@ -37,7 +37,17 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         },
     };
     let engine = DataFolder::engine_in(&folder);
-    let report = read(&*storage, &wanted).map_err(CliError::of(&engine))?;
+    let mut report = read(&*storage, &wanted).map_err(CliError::of(&engine))?;
+    if report.repaired {
+        let again = Check {
+            repair: false,
+            ..wanted
+        };
+        let now = read(&*storage, &again).map_err(CliError::of(&engine))?;
+        report.lost = (report.last.0 + report.lost).saturating_sub(now.last.0);
+        report.last = now.last;
+        report.repaired = matches!(now.verdict, Verdict::Good | Verdict::Empty);
+    }
     let mut out = io::stdout().lock();
     if args.data.json {
         writeln!(out, "{}", as_json(&folder, &report))
@@ -137,7 +147,7 @@ fn damaged(out: &mut impl Write, folder: &Path, report: &Report, repair: bool) -
         advice::command("check --repair", folder),
     );
     if repair {
-        return writeln!(out, "damaged: {kept}; it could not be repaired");
+        return writeln!(out, "still damaged: {kept}");
     }
     writeln!(out, "damaged: {kept}\nrun: {command}")
 }
@@ -204,5 +214,5 @@ fn file_json(file: &FileReport) -> Value {
 
 /// A log's name in hexadecimal digits.
 pub(super) fn log_name(log: LogId) -> String {
-    log.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(log.0))
 }

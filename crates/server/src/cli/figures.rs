@@ -1,6 +1,8 @@
 //! Numbers for people.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use sangam_engine::clock::{Clock as _, SystemClock};
 
 /// Bytes, in the unit that leaves few digits.
 pub(super) fn bytes(count: u64) -> String {
@@ -63,9 +65,7 @@ pub(super) fn counted(count: u64, one: &str) -> String {
 
 /// Milliseconds since the epoch.
 pub(super) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+    SystemClock::default().now_micros() / 1000
 }
 
 #[cfg(test)]

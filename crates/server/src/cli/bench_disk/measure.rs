@@ -175,7 +175,7 @@ fn group(scratch: &Path, fsync: Fsync, writers: usize, time: Duration) -> io::Re
     // While the journal readies its next segment the disk is busy with that.
     run_writers(&engine, writers, time / 4)?;
     let begun = Instant::now();
-    let took = run_writers(&engine, writers, time - time / 4)?;
+    let took = run_writers(&engine, writers, time * 3 / 4)?;
     let elapsed = begun.elapsed();
     engine.close();
     drop(engine);
@@ -241,6 +241,6 @@ mod tests {
         assert_eq!(times.count, 1000);
         assert_eq!(times.p50, Duration::from_micros(501));
         assert_eq!(times.p99, Duration::from_micros(991));
-        assert_eq!(times.max, Duration::from_micros(1000));
+        assert_eq!(times.max, Duration::from_millis(1));
     }
 }
