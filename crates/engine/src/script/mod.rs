@@ -19,6 +19,7 @@ mod convert;
 mod library;
 mod native;
 mod number;
+mod pattern;
 mod raise;
 mod sandbox;
 mod shebang;
