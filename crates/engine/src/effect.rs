@@ -13,7 +13,7 @@ pub struct Seq(pub u64);
 
 /// Most bytes of a unit of several commands: the journal keeps a unit in one
 /// frame. More than the largest string and its key.
-pub const UNIT_MAX: usize = 1 << 30;
+pub const UNIT_MAX: usize = if cfg!(test) { 16 << 20 } else { 1 << 30 };
 
 /// The effects of one unit, flat: a count of arguments, then each argument with
 /// its length, all lengths as little-endian `u32`.

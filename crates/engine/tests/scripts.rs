@@ -100,6 +100,17 @@ fn a_kill_inside_exec_takes_the_whole_transaction_back() {
 
 #[test]
 fn others_get_busy_and_what_needs_no_lock_answers() {
+    for script in [
+        "while true do end",
+        "return ('a'):rep(2000):find(('.-'):rep(6) .. 'b')",
+        "local t = cjson.decode('[' .. ('1,'):rep(1e5) .. '1]') \
+         while true do cjson.encode(t) end",
+    ] {
+        others_get_busy(script);
+    }
+}
+
+fn others_get_busy(script: &'static str) {
     let engine = Engine::default();
     engine
         .update_settings(|settings| settings.set("busy-reply-threshold", "30"))
@@ -107,11 +118,7 @@ fn others_get_busy_and_what_needs_no_lock_answers() {
     let looping = {
         let engine = engine.clone();
         thread::spawn(move || {
-            call(
-                &engine,
-                &mut engine.session(),
-                &["EVAL", "while true do end", "0"],
-            )
+            call(&engine, &mut engine.session(), &["EVAL", script, "0"])
         })
     };
     let mut session = engine.session();

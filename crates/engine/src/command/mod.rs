@@ -80,6 +80,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     client::COMMANDS,
     server::COMMANDS,
     introspect::COMMANDS,
+    #[cfg(test)]
+    script::PANICKING,
 ];
 
 /// Stands where a command has no handler under the lock.

@@ -62,6 +62,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .since("5.0.0"),
 ];
 
+/// A command that changes its key and fails half-way.
+#[cfg(test)]
+pub(super) const PANICKING: &[CommandSpec] = &[CommandSpec::new("test.panic", 2, |ctx, argv| {
+    let set = super::spec::find(b"set").ok_or(CommandError::Syntax)?;
+    super::call(ctx, set, &[b"SET", argv[1], b"half"]);
+    panic!("asked for")
+})
+.flags(Flags::WRITE)
+.keys(super::spec::ONE_KEY)];
+
 #[derive(Clone, Copy)]
 enum By {
     Text,

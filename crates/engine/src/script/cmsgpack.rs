@@ -4,21 +4,35 @@
 //! stops at 16 levels, below which tables pack as nil; numbers that are whole
 //! pack as integers, others as the shortest float that keeps their value.
 
+use std::sync::Arc;
+
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 
+use super::library::Shared;
 use super::raise::{self, Arguments};
 
 const MAX_PACK_DEPTH: usize = 16;
 /// How deep a message may nest; a bound on our own stack.
 const MAX_UNPACK_DEPTH: usize = 500;
+/// How many values `pack` takes: they stand twice on Lua's stack.
+const MOST_PACKED: usize = 4000;
+/// How many values a call answers.
+const MOST_UNPACKED: usize = 7998;
+/// What a value costs, in steps of [`Shared::spend`].
+const STEPS: usize = 32;
 
-fn pack_value(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<()> {
+fn pack_value(value: &Value, depth: usize, shared: &Shared, out: &mut Vec<u8>) -> Result<()> {
+    shared.spend(STEPS)?;
     match value {
-        Value::String(text) => pack_bytes(&text.as_bytes(), out),
+        Value::String(text) => {
+            let text = text.as_bytes();
+            shared.spend(text.len() / 16)?;
+            pack_bytes(&text, out);
+        }
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
         Value::Integer(value) => pack_integer(*value, out),
         Value::Number(value) => pack_number(*value, out),
-        Value::Table(table) if depth < MAX_PACK_DEPTH => pack_table(table, depth, out)?,
+        Value::Table(table) if depth < MAX_PACK_DEPTH => pack_table(table, depth, shared, out)?,
         _ => out.push(0xc0),
     }
     Ok(())
@@ -81,10 +95,11 @@ fn pack_header(length: usize, fixed: u8, tag: u8, out: &mut Vec<u8>) {
 }
 
 /// Whether the keys are exactly 1..n; with the number of pairs.
-fn shape(table: &Table) -> Result<(bool, usize)> {
+fn shape(table: &Table, shared: &Shared) -> Result<(bool, usize)> {
     let (mut count, mut largest, mut array) = (0, 0, true);
     for pair in table.pairs::<Value, Value>() {
         let (key, _) = pair?;
+        shared.spend(STEPS)?;
         count += 1;
         match key {
             Value::Integer(key) if key > 0 => largest = largest.max(key),
@@ -94,31 +109,36 @@ fn shape(table: &Table) -> Result<(bool, usize)> {
     Ok((array && largest == count, count as usize))
 }
 
-fn pack_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> Result<()> {
-    let (array, count) = shape(table)?;
+fn pack_table(table: &Table, depth: usize, shared: &Shared, out: &mut Vec<u8>) -> Result<()> {
+    let (array, count) = shape(table, shared)?;
     if array {
         pack_header(count, 0x90, 0xdc, out);
         for index in 1..=count {
-            pack_value(&table.raw_get(index)?, depth + 1, out)?;
+            pack_value(&table.raw_get(index)?, depth + 1, shared, out)?;
         }
     } else {
         pack_header(count, 0x80, 0xde, out);
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
-            pack_value(&key, depth + 1, out)?;
-            pack_value(&value, depth + 1, out)?;
+            pack_value(&key, depth + 1, shared, out)?;
+            pack_value(&value, depth + 1, shared, out)?;
         }
     }
     Ok(())
 }
 
-fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
-    if values.is_empty() {
-        return Err(raise::bad_argument(lua, 0, "MessagePack pack needs input."));
+fn pack(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<Value> {
+    let refusal = match values.len() {
+        0 => Some("MessagePack pack needs input."),
+        1..=MOST_PACKED => None,
+        _ => Some("Too many arguments for MessagePack pack."),
+    };
+    if let Some(refusal) = refusal {
+        return Err(raise::bad_argument(lua, 0, refusal));
     }
     let mut out = Vec::new();
     for value in values {
-        pack_value(value, 0, &mut out)?;
+        pack_value(value, 0, shared, &mut out)?;
     }
     lua.create_string(out).map(Value::String)
 }
@@ -139,6 +159,7 @@ impl From<mlua::Error> for Fault {
 
 struct Reader<'a> {
     lua: &'a Lua,
+    shared: &'a Shared,
     rest: &'a [u8],
 }
 
@@ -158,6 +179,7 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self, length: usize) -> std::result::Result<Value, Fault> {
         let bytes = self.take(length)?;
+        self.shared.spend(length / 16)?;
         Ok(Value::String(self.lua.create_string(bytes)?))
     }
 
@@ -198,6 +220,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> std::result::Result<Value, Fault> {
+        self.shared.spend(STEPS)?;
         let tag = *self.take(1)?.first().ok_or(Fault::Missing)?;
         Ok(match tag {
             0x00..=0x7f => Value::Integer(i64::from(tag)),
@@ -235,7 +258,13 @@ impl<'a> Reader<'a> {
 
 /// Unpacks up to `limit` objects from `offset`; with both 0 all of them, and no
 /// offset in front of the results.
-fn unpack(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue> {
+fn unpack(
+    lua: &Lua,
+    shared: &Shared,
+    data: &[u8],
+    limit: i64,
+    offset: i64,
+) -> Result<MultiValue> {
     if limit < 0 || offset < 0 {
         let text = format!(
             "Invalid request to unpack with offset of {offset} and limit of {}.",
@@ -252,9 +281,14 @@ fn unpack(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue>
     };
     let all = limit == 0 && offset == 0;
     let limit = if all { usize::MAX } else { limit as usize };
-    let mut reader = Reader { lua, rest };
+    let mut reader = Reader { lua, shared, rest };
     let mut results = Vec::new();
     while !reader.rest.is_empty() && results.len() < limit {
+        if results.len() >= MOST_UNPACKED {
+            let text = "stack overflow (too many return values at once; \
+                        use unpack_one or unpack_limit instead.)";
+            return Err(raise::error(lua, text));
+        }
         let value = reader.value(0).map_err(|fault| match fault {
             Fault::Missing => raise::error(lua, "Missing bytes in input."),
             Fault::Format => raise::error(lua, "Bad data format in input."),
@@ -279,39 +313,38 @@ fn unpack(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue>
 }
 
 /// The table `cmsgpack`.
-pub(crate) fn library(lua: &Lua) -> Result<Table> {
+pub(crate) fn library(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("_NAME", "cmsgpack")?;
     table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
     table.raw_set("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo")?;
     table.raw_set("_DESCRIPTION", "MessagePack C implementation for Lua")?;
-    table.raw_set(
-        "pack",
-        lua.create_function(|lua, values: Variadic<Value>| pack(lua, &values))?,
-    )?;
-    table.raw_set(
-        "unpack",
-        lua.create_function(|lua, values: Variadic<Value>| {
-            let data = Arguments::new(lua, &values).string(1)?;
-            unpack(lua, &data.as_bytes(), 0, 0)
-        })?,
-    )?;
-    table.raw_set(
-        "unpack_one",
-        lua.create_function(|lua, values: Variadic<Value>| {
-            let arguments = Arguments::new(lua, &values);
-            let offset = arguments.integer_or(2, 0)?;
-            unpack(lua, &arguments.string(1)?.as_bytes(), 1, offset)
-        })?,
-    )?;
-    table.raw_set(
-        "unpack_limit",
-        lua.create_function(|lua, values: Variadic<Value>| {
-            let arguments = Arguments::new(lua, &values);
-            let limit = arguments.integer(2)?;
-            let offset = arguments.integer_or(3, 0)?;
-            unpack(lua, &arguments.string(1)?.as_bytes(), limit, offset)
-        })?,
-    )?;
+    macro_rules! entry {
+        ($name:literal, $body:expr) => {
+            let shared = Arc::clone(shared);
+            table.raw_set(
+                $name,
+                lua.create_function(move |lua: &Lua, values: Variadic<Value>| {
+                    $body(lua, &shared, values.as_slice())
+                })?,
+            )?;
+        };
+    }
+    entry!("pack", pack);
+    entry!("unpack", |lua, shared, values| {
+        let data = Arguments::new(lua, values).string(1)?;
+        unpack(lua, shared, &data.as_bytes(), 0, 0)
+    });
+    entry!("unpack_one", |lua, shared, values| {
+        let arguments = Arguments::new(lua, values);
+        let offset = arguments.integer_or(2, 0)?;
+        unpack(lua, shared, &arguments.string(1)?.as_bytes(), 1, offset)
+    });
+    entry!("unpack_limit", |lua, shared, values| {
+        let arguments = Arguments::new(lua, values);
+        let limit = arguments.integer(2)?;
+        let offset = arguments.integer_or(3, 0)?;
+        unpack(lua, shared, &arguments.string(1)?.as_bytes(), limit, offset)
+    });
     Ok(table)
 }

@@ -1,7 +1,7 @@
 //! The table `redis` of scripts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use smallvec::SmallVec;
@@ -24,6 +24,10 @@ pub(crate) struct Shared {
     pub(crate) resp3: AtomicBool,
     /// Once set, every tick ends the run.
     pub(crate) killed: AtomicBool,
+    /// Steps of library functions until they ask the host next.
+    pub(crate) left: AtomicUsize,
+    /// Worst case, in steps, below which C functions match patterns.
+    pub(crate) small: AtomicUsize,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.

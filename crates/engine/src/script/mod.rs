@@ -6,7 +6,8 @@
 //!
 //! A script is an atomic unit. It runs under an undo list, so SCRIPT KILL may
 //! end it at any time, even after writes; in Upstash's dialect an error takes its
-//! writes back too. Past `busy-reply-threshold` everybody else gets BUSY.
+//! writes back too. So do a panic of a command and more writes than a unit may
+//! have. Past `busy-reply-threshold` everybody else gets BUSY.
 //!
 //! `allow-key-locking`, Upstash's flag, is accepted: with one lock a keyspace it
 //! gives no more parallelism here, and keeps its promise to refuse a key that
@@ -19,13 +20,18 @@ mod convert;
 mod library;
 mod native;
 mod number;
+mod pattern;
 mod raise;
 mod sandbox;
 mod shebang;
 mod struct_pack;
 mod vm;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashSet;
 
 use crate::command::spec::{self, Keys};
 use crate::command::{Ctx, call_scripted, may_call};
@@ -41,6 +47,10 @@ pub(crate) use vm::{Script, sha1_hex};
 
 /// Microseconds after which the host is told to move its other tasks away.
 const LONG_RUN_US: u64 = 2_000;
+
+const TOO_LARGE: &str = "ERR the script is undone: it writes more than a unit may";
+
+const FAILED_INSIDE: &str = "ERR internal error: a command of the script panicked, it is undone";
 
 /// Scripts cached before the cache starts anew. Callers that build a script's
 /// text for each call would fill the memory otherwise; whoever uses EVALSHA
@@ -163,7 +173,7 @@ impl Scripts {
                 db: ctx.db,
                 session,
             },
-            declared: locks_keys.then_some(request.keys),
+            declared: locks_keys.then(|| Declared::new(request.keys)),
             read_only,
             allow_oom,
             killed: false,
@@ -173,19 +183,34 @@ impl Scripts {
         let options = RunOptions {
             truncate_numbers: upstash,
         };
-        let reply = self
-            .vm
-            .run(script, request.keys, request.args, options, &mut run);
+        // A panic of a command ends here: its unit is undone, and what the
+        // keyspace lent to the run comes back whole.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            self.vm
+                .run(script, request.keys, request.args, options, &mut run)
+        }));
         let killed = run.killed;
+        drop(run);
         ctx.keyspace.script.finish();
         if ctx.keyspace.data.is_busy() {
             ctx.keyspace.data.set_busy(false);
         }
         std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
+        let panicked = ran.is_err();
+        let mut reply = ran.unwrap_or_else(|_| Reply::error(FAILED_INSIDE));
         if nested {
-            ctx.db.must_roll_back |= killed;
-        } else if killed || (upstash && reply.is_error()) {
-            ctx.db.rollback();
+            ctx.db.must_roll_back |= killed || panicked;
+            return reply;
+        }
+        let too_large = ctx.db.effects.exceed_a_unit();
+        if too_large && !killed {
+            reply = Reply::error(TOO_LARGE);
+        }
+        if killed || panicked || too_large || (upstash && reply.is_error()) {
+            // Undoing meets whatever the panic left half done.
+            if catch_unwind(AssertUnwindSafe(|| ctx.db.rollback())).is_err() {
+                reply = Reply::error(FAILED_INSIDE);
+            }
             ctx.db.effects.truncate(mark);
         } else {
             ctx.db.commit();
@@ -198,11 +223,34 @@ impl Scripts {
 struct Run<'a> {
     ctx: Ctx<'a>,
     /// The declared keys, when others are refused.
-    declared: Option<&'a [&'a [u8]]>,
+    declared: Option<Declared<'a>>,
     read_only: bool,
     allow_oom: bool,
     killed: bool,
     announced: bool,
+}
+
+/// The keys that a request declared: few are looked through, many are hashed.
+enum Declared<'a> {
+    Few(&'a [&'a [u8]]),
+    Many(HashSet<&'a [u8], RandomState>),
+}
+
+impl<'a> Declared<'a> {
+    fn new(keys: &'a [&'a [u8]]) -> Self {
+        if keys.len() <= 8 {
+            Declared::Few(keys)
+        } else {
+            Declared::Many(keys.iter().copied().collect())
+        }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        match self {
+            Declared::Few(keys) => keys.contains(&key),
+            Declared::Many(keys) => keys.contains(key),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -218,7 +266,7 @@ impl Run<'_> {
 
     /// The reason to refuse a command that touches what was not declared.
     fn undeclared(&self, argv: &[&[u8]]) -> Option<Reply> {
-        let declared = self.declared?;
+        let declared = self.declared.as_ref()?;
         let command = spec::find(argv.first()?)?;
         if matches!(command.spec.name, "flushdb" | "flushall") {
             return Some(Reply::error(format!(
@@ -235,7 +283,7 @@ impl Run<'_> {
             .positions(argv)
             .into_iter()
             .filter_map(|at| argv.get(at))
-            .find(|key| !declared.iter().any(|declared| declared == *key))?;
+            .find(|key| !declared.has(key))?;
         let mut text = b"ERR Dynamic keys are not allowed in Lua scripts when \
                          'allow-key-locking' flag is set. Key was: "
             .to_vec();
@@ -248,6 +296,9 @@ impl Host for Run<'_> {
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply {
         if let Some(refusal) = self.undeclared(argv) {
             return refusal;
+        }
+        if self.ctx.db.effects.exceed_a_unit() {
+            return Reply::error(TOO_LARGE);
         }
         if self.read_only && self.replicates(argv) {
             return Reply::error("ERR Write commands are not allowed from read-only scripts.");
@@ -288,3 +339,6 @@ impl Host for Run<'_> {
         may_call(self.ctx.session, argv)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@
 //!   nil or NaN as a key, no write to what is not a table, no more values than
 //!   the stack has room for.
 //! - **`lua_error` is called by [`trampoline`] alone**, when its frame owns
-//!   nothing any more.
+//!   nothing any more. The functions in `strings` stand in for C functions of Lua's
+//!   library: their frames own nothing at any time, so Lua may raise through them.
 //!
 //! A panic does not cross C: [`trampoline`] keeps it, and [`run`] lets it go on
 //! once Lua has returned. Access is exclusive: a run holds the lock of its Lua from
@@ -24,6 +25,10 @@
     unsafe_code,
     reason = "the safe bindings cost a short script most of its time"
 )]
+
+mod strings;
+
+pub(crate) use strings::guard;
 
 use std::any::Any;
 use std::cell::Cell;

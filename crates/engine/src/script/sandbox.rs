@@ -12,7 +12,7 @@ use mlua::{Lua, LuaOptions, RegistryKey, Result, StdLib, Table, Value, Variadic}
 
 use super::library::Shared;
 use super::raise::{self, Arguments};
-use super::{bit, cjson, cmsgpack, struct_pack};
+use super::{bit, cjson, cmsgpack, native, struct_pack};
 
 /// The chunk name of `sandbox.lua`, by which the error handler knows its frames.
 const OWN_SOURCE: &str = "=sandbox";
@@ -44,6 +44,7 @@ pub(crate) fn build(
     shared: &Arc<Shared>,
     random: &Random,
 ) -> Result<Sandbox> {
+    native::guard(lua, shared)?;
     let host = lua.create_table()?;
     // Where an error is caught for good: no kill goes past it.
     let own = Arc::clone(shared);
@@ -67,9 +68,12 @@ pub(crate) fn build(
     )?;
     let handler = lua.create_function(on_error)?;
     host.raw_set("handler", &handler)?;
+    let own = Arc::clone(shared);
     host.raw_set(
         "rep",
-        lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &values, limit))?,
+        lua.create_function(move |lua, values: Variadic<Value>| {
+            repeat(lua, &own, &values, limit)
+        })?,
     )?;
     host.raw_set(
         "rawset",
@@ -93,8 +97,8 @@ pub(crate) fn build(
 
     let libraries = lua.create_table()?;
     libraries.raw_set("redis", redis)?;
-    libraries.raw_set("cjson", cjson::library(lua)?)?;
-    libraries.raw_set("cmsgpack", cmsgpack::library(lua)?)?;
+    libraries.raw_set("cjson", cjson::library(lua, shared)?)?;
+    libraries.raw_set("cmsgpack", cmsgpack::library(lua, shared)?)?;
     libraries.raw_set("bit", bit::library(lua)?)?;
     libraries.raw_set("struct", struct_pack::library(lua)?)?;
 
@@ -205,13 +209,14 @@ fn raw_set(lua: &Lua, sealed: &Table, values: &[Value]) -> Result<Value> {
 }
 
 /// `string.rep`, which refuses what memory cannot hold before it allocates.
-fn repeat(lua: &Lua, values: &[Value], limit: usize) -> Result<Value> {
+fn repeat(lua: &Lua, shared: &Shared, values: &[Value], limit: usize) -> Result<Value> {
     let arguments = Arguments::new(lua, values);
     let text = arguments.string(1)?;
     let count = arguments.integer(2)?.max(0) as usize;
     let bytes = text.as_bytes();
     match bytes.len().checked_mul(count) {
         Some(length) if limit == 0 || length <= limit => {
+            shared.spend(length / 8)?;
             lua.create_string(bytes.repeat(count)).map(Value::String)
         }
         _ => Err(raise::Raise::Text(b"not enough memory".to_vec()).into()),

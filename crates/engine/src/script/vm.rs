@@ -5,9 +5,9 @@
 //! set anew, so that no run sees another.
 //!
 //! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
-//! instructions that asks [`Host::tick`]. A kill is an error that no `pcall`
-//! holds. One library call (`string.find` with a hostile pattern) runs to its
-//! end before the hook is asked.
+//! instructions that asks [`Host::tick`]. Library functions whose work grows with
+//! their arguments count it and ask too ([`Shared::spend`]): patterns, sorting,
+//! `cjson`, `cmsgpack`, long strings. A kill is an error that no `pcall` holds.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +20,7 @@ use sha1::{Digest, Sha1};
 use super::convert;
 use super::library::{self, Shared};
 use super::native::{self, Reader, Writer};
+use super::pattern::QUANTUM;
 use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
@@ -31,7 +32,7 @@ pub(crate) trait Host: Send {
     /// asked. `resp3` is the protocol that the script chose.
     fn call(&mut self, argv: &[&[u8]], resp3: bool) -> Reply;
 
-    /// Asked every [`Limits::interval`] instructions.
+    /// Asked every [`Limits::interval`] instructions, and during long library calls.
     fn tick(&mut self) -> Tick {
         Tick::Continue
     }
@@ -361,12 +362,42 @@ impl Shared {
     }
 
     fn tick(&self) -> mlua::Result<()> {
-        let tick = self.host.host(|host| host.tick());
-        if self.killed.load(Ordering::Relaxed) || tick == Some(Tick::Kill) {
-            self.killed.store(true, Ordering::Relaxed);
-            return Err(raise::killed());
+        if self.goes_on() {
+            Ok(())
+        } else {
+            Err(raise::killed())
         }
-        Ok(())
+    }
+
+    /// Asks the host; once it has killed the run, the answer stays no.
+    pub(crate) fn goes_on(&self) -> bool {
+        let tick = self.host.host(|host| host.tick());
+        if tick == Some(Tick::Kill) {
+            self.killed.store(true, Ordering::Relaxed);
+        }
+        !self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Counts work that takes no instruction, in steps of a few nanoseconds, and
+    /// asks the host when it has come to [`QUANTUM`]: false when the run ends.
+    #[inline]
+    pub(crate) fn has_time_for(&self, steps: usize) -> bool {
+        if let Some(left) = self.left.load(Ordering::Relaxed).checked_sub(steps) {
+            self.left.store(left, Ordering::Relaxed);
+            return true;
+        }
+        self.left.store(QUANTUM, Ordering::Relaxed);
+        self.goes_on()
+    }
+
+    /// The same for a function that may fail.
+    #[inline]
+    pub(crate) fn spend(&self, steps: usize) -> mlua::Result<()> {
+        if self.has_time_for(steps) {
+            Ok(())
+        } else {
+            Err(raise::killed())
+        }
     }
 }
 

@@ -6,11 +6,17 @@
 
 use mlua::{LightUserData, Lua, Result, Value};
 
+use super::super::library::Shared;
 use super::super::raise;
-use super::{STACK_DEPTH, Settings};
+use super::{STACK_DEPTH, STEPS, Settings};
 
 /// The value that the text describes; the error is lua-cjson's.
-pub(super) fn decode(lua: &Lua, settings: Settings, text: &[u8]) -> Result<Value> {
+pub(super) fn decode(
+    lua: &Lua,
+    run: &Shared,
+    settings: Settings,
+    text: &[u8],
+) -> Result<Value> {
     if text.len() >= 2 && text.iter().take(2).any(|byte| *byte == 0) {
         return Err(raise::error(
             lua,
@@ -19,9 +25,11 @@ pub(super) fn decode(lua: &Lua, settings: Settings, text: &[u8]) -> Result<Value
     }
     let mut decoder = Decoder {
         lua,
+        run,
         settings,
         text,
         at: 0,
+        counted: 0,
         depth: 0,
         string: Vec::new(),
     };
@@ -73,9 +81,12 @@ impl Token {
 
 struct Decoder<'a> {
     lua: &'a Lua,
+    run: &'a Shared,
     settings: Settings,
     text: &'a [u8],
     at: usize,
+    /// Up to here the text's length is counted as time.
+    counted: usize,
     depth: usize,
     string: Vec<u8>,
 }
@@ -244,6 +255,8 @@ impl Decoder<'_> {
     }
 
     fn value(&mut self, (token, start): (Token, usize)) -> Result<Value> {
+        self.run.spend(STEPS + (self.at - self.counted))?;
+        self.counted = self.at;
         match token {
             Token::String => self.lua.create_string(&self.string).map(Value::String),
             Token::Number(number) => Ok(Value::Number(number)),

@@ -2,14 +2,21 @@
 
 use mlua::{Lua, Result, Table, Value};
 
+use super::super::library::Shared;
 use super::super::number::format_g;
 use super::super::raise;
-use super::{Invalid, STACK_DEPTH, Settings};
+use super::{Invalid, STACK_DEPTH, STEPS, Settings};
 
 /// The JSON text of a value; the error is lua-cjson's.
-pub(super) fn encode(lua: &Lua, settings: Settings, value: &Value) -> Result<Vec<u8>> {
+pub(super) fn encode(
+    lua: &Lua,
+    run: &Shared,
+    settings: Settings,
+    value: &Value,
+) -> Result<Vec<u8>> {
     let mut encoder = Encoder {
         lua,
+        run,
         settings,
         out: Vec::with_capacity(64),
     };
@@ -19,6 +26,7 @@ pub(super) fn encode(lua: &Lua, settings: Settings, value: &Value) -> Result<Vec
 
 struct Encoder<'a> {
     lua: &'a Lua,
+    run: &'a Shared,
     settings: Settings,
     out: Vec<u8>,
 }
@@ -30,6 +38,7 @@ impl Encoder<'_> {
     }
 
     fn value(&mut self, value: &Value, depth: usize) -> Result<()> {
+        self.run.spend(STEPS)?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::LightUserData(pointer) if pointer.0.is_null() => {
@@ -38,7 +47,7 @@ impl Encoder<'_> {
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
             Value::Integer(_) | Value::Number(_) => self.number(value)?,
-            Value::String(text) => self.string(&text.as_bytes()),
+            Value::String(text) => self.string(&text.as_bytes())?,
             Value::Table(table) => {
                 let depth = depth + 1;
                 if depth > self.settings.encode_depth || depth > STACK_DEPTH {
@@ -64,6 +73,7 @@ impl Encoder<'_> {
         }
         let (mut largest, mut items) = (0_i64, 0_i64);
         for pair in table.pairs::<Value, Value>() {
+            self.run.spend(STEPS)?;
             match pair?.0 {
                 Value::Integer(key) if (1..=i64::from(i32::MAX)).contains(&key) => {
                     largest = largest.max(key);
@@ -110,7 +120,7 @@ impl Encoder<'_> {
             }
             first = false;
             match &key {
-                Value::String(text) => self.string(&text.as_bytes()),
+                Value::String(text) => self.string(&text.as_bytes())?,
                 Value::Integer(_) | Value::Number(_) => {
                     self.out.push(b'"');
                     self.number(&key)?;
@@ -158,7 +168,8 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn string(&mut self, text: &[u8]) {
+    fn string(&mut self, text: &[u8]) -> Result<()> {
+        self.run.spend(text.len())?;
         const HEX: &[u8; 16] = b"0123456789abcdef";
         self.out.reserve(text.len() + 2);
         self.out.push(b'"');
@@ -190,5 +201,6 @@ impl Encoder<'_> {
         self.out
             .extend_from_slice(text.get(plain..).unwrap_or_default());
         self.out.push(b'"');
+        Ok(())
     }
 }

@@ -11,11 +11,15 @@ use std::sync::Arc;
 use mlua::{LightUserData, Lua, MultiValue, Result, Table, Value, Variadic};
 use parking_lot::Mutex;
 
+use super::library;
 use super::raise::{self, Arguments};
 
 /// Nesting beyond which both directions give up whatever the settings say, since
 /// they recurse: this takes under 1 MB of stack.
 const STACK_DEPTH: usize = 1000;
+
+/// What a value costs, in steps of [`library::Shared::spend`].
+const STEPS: usize = 32;
 
 /// How numbers that JSON cannot say are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +183,7 @@ fn level(
 }
 
 /// A module with settings of its own.
-pub(crate) fn library(lua: &Lua) -> Result<Table> {
+pub(crate) fn library(lua: &Lua, run: &Arc<library::Shared>) -> Result<Table> {
     let shared = Shared::default();
     let table = lua.create_table()?;
     table.raw_set("_NAME", "cjson")?;
@@ -200,19 +204,21 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
         }};
     }
     const MOST: i64 = i32::MAX as i64;
+    let own = Arc::clone(run);
     entry!("encode", |lua, shared: &Shared, values: &[Value]| {
         let arguments = Arguments::new(lua, values);
         arguments.require(values.len() == 1, 1, "expected 1 argument")?;
         let settings = *shared.lock();
-        let text = encode::encode(lua, settings, arguments.get(1).unwrap_or(&Value::Nil))?;
+        let text = encode::encode(lua, &own, settings, arguments.get(1).unwrap_or(&Value::Nil))?;
         lua.create_string(text)
     });
+    let own = Arc::clone(run);
     entry!("decode", |lua, shared: &Shared, values: &[Value]| {
         let arguments = Arguments::new(lua, values);
         arguments.require(values.len() == 1, 1, "expected 1 argument")?;
         let text = arguments.string(1)?;
         let settings = *shared.lock();
-        decode::decode(lua, settings, &text.as_bytes())
+        decode::decode(lua, &own, settings, &text.as_bytes())
     });
     entry!("encode_sparse_array", sparse_array);
     entry!("encode_invalid_numbers", invalid_numbers);
@@ -249,9 +255,10 @@ pub(crate) fn library(lua: &Lua) -> Result<Table> {
         values,
         |s| &mut s.decode_invalid
     ));
+    let own = Arc::clone(run);
     table.raw_set(
         "new",
-        lua.create_function(|lua, _: MultiValue| library(lua))?,
+        lua.create_function(move |lua, _: MultiValue| library(lua, &own))?,
     )?;
     Ok(table)
 }
