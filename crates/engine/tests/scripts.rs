@@ -117,9 +117,7 @@ fn others_get_busy(script: &'static str) {
         .unwrap();
     let looping = {
         let engine = engine.clone();
-        thread::spawn(move || {
-            call(&engine, &mut engine.session(), &["EVAL", script, "0"])
-        })
+        thread::spawn(move || call(&engine, &mut engine.session(), &["EVAL", script, "0"]))
     };
     let mut session = engine.session();
     let deadline = Instant::now() + Duration::from_secs(20);

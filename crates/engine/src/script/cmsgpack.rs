@@ -258,13 +258,7 @@ impl<'a> Reader<'a> {
 
 /// Unpacks up to `limit` objects from `offset`; with both 0 all of them, and no
 /// offset in front of the results.
-fn unpack(
-    lua: &Lua,
-    shared: &Shared,
-    data: &[u8],
-    limit: i64,
-    offset: i64,
-) -> Result<MultiValue> {
+fn unpack(lua: &Lua, shared: &Shared, data: &[u8], limit: i64, offset: i64) -> Result<MultiValue> {
     if limit < 0 || offset < 0 {
         let text = format!(
             "Invalid request to unpack with offset of {offset} and limit of {}.",

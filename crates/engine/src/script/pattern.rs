@@ -393,9 +393,8 @@ impl Match {
         subject: &'a [u8],
         index: usize,
     ) -> Result<Captured<'a>, Fault> {
-        let text = |start: usize, end: usize| {
-            Captured::Text(subject.get(start..end).unwrap_or_default())
-        };
+        let text =
+            |start: usize, end: usize| Captured::Text(subject.get(start..end).unwrap_or_default());
         if index >= self.level {
             return match index {
                 0 => Ok(text(self.start, self.end)),

@@ -71,9 +71,7 @@ pub(crate) fn build(
     let own = Arc::clone(shared);
     host.raw_set(
         "rep",
-        lua.create_function(move |lua, values: Variadic<Value>| {
-            repeat(lua, &own, &values, limit)
-        })?,
+        lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &own, &values, limit))?,
     )?;
     host.raw_set(
         "rawset",

@@ -25,7 +25,11 @@ impl EffectSink for Units {
     fn append(&self, _: u32, _: u64, effects: &Effects) -> Seq {
         let mut units = self.0.lock();
         let names = effects.iter().map(|argv| argv.concat());
-        units.push(names.map(|name| name[..name.len().min(20)].to_vec()).collect());
+        units.push(
+            names
+                .map(|name| name[..name.len().min(20)].to_vec())
+                .collect(),
+        );
         Seq(units.len() as u64)
     }
 }
@@ -64,7 +68,11 @@ fn a_panic_of_a_command_undoes_its_script_alone() {
     ] {
         let reply = ask(&engine, &["EVAL", script, "0"]);
         assert!(error(&reply).starts_with("ERR internal error"), "{script}");
-        assert_eq!(ask(&engine, &["GET", "k"]), Reply::bulk("whole"), "{script}");
+        assert_eq!(
+            ask(&engine, &["GET", "k"]),
+            Reply::bulk("whole"),
+            "{script}"
+        );
         assert_eq!(ask(&engine, &["GET", "gone"]), Reply::bulk("here"));
         assert_eq!(ask(&engine, &["EXISTS", "new"]), Reply::Int(0));
         assert_eq!(ask(&engine, &["DBSIZE"]), Reply::Int(2));
@@ -92,7 +100,10 @@ fn a_panic_in_exec_undoes_all_of_it() {
     run(&["EVAL", "return redis.call('TEST.PANIC', 'k')", "0"]);
     assert!(error(&run(&["EXEC"])).starts_with("EXECABORT"));
     assert_eq!(run(&["DBSIZE"]), Reply::Int(0));
-    assert_eq!(run(&["EVAL", "return redis.call('SET', 'k', 1)", "0"]), Reply::OK);
+    assert_eq!(
+        run(&["EVAL", "return redis.call('SET', 'k', 1)", "0"]),
+        Reply::OK
+    );
     assert_eq!(units.0.lock().len(), 1);
 }
 

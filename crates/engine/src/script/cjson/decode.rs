@@ -11,12 +11,7 @@ use super::super::raise;
 use super::{STACK_DEPTH, STEPS, Settings};
 
 /// The value that the text describes; the error is lua-cjson's.
-pub(super) fn decode(
-    lua: &Lua,
-    run: &Shared,
-    settings: Settings,
-    text: &[u8],
-) -> Result<Value> {
+pub(super) fn decode(lua: &Lua, run: &Shared, settings: Settings, text: &[u8]) -> Result<Value> {
     if text.len() >= 2 && text.iter().take(2).any(|byte| *byte == 0) {
         return Err(raise::error(
             lua,

@@ -627,8 +627,7 @@ unsafe extern "C-unwind" fn sort_(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: an entry that owns nothing; two arguments always have room.
     unsafe {
         let own = guarded(state);
-        let long =
-            ffi::lua_type(state, 1) == ffi::LUA_TTABLE && ffi::lua_objlen(state, 1) > FEW;
+        let long = ffi::lua_type(state, 1) == ffi::LUA_TTABLE && ffi::lua_objlen(state, 1) > FEW;
         if long && let ffi::LUA_TNONE | ffi::LUA_TNIL = ffi::lua_type(state, 2) {
             ffi::lua_settop(state, 1);
             ffi::lua_pushvalue(state, ffi::lua_upvalueindex(COMPARISON));

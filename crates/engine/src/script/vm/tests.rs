@@ -120,15 +120,13 @@ fn encode(reply: &Reply) -> String {
 #[test]
 fn as_redis() {
     // The deepest cases nest 1000 levels, in frames that no optimizer has seen.
-    let run = std::thread::Builder::new()
-        .stack_size(32 << 20)
-        .spawn(|| {
-            compare_with_recording(vm());
-            // With every pattern left to our own matcher.
-            let vm = vm();
-            vm.shared.small.store(0, Ordering::Relaxed);
-            compare_with_recording(vm);
-        });
+    let run = std::thread::Builder::new().stack_size(32 << 20).spawn(|| {
+        compare_with_recording(vm());
+        // With every pattern left to our own matcher.
+        let vm = vm();
+        vm.shared.small.store(0, Ordering::Relaxed);
+        compare_with_recording(vm);
+    });
     run.unwrap().join().unwrap();
 }
 
@@ -308,7 +306,10 @@ fn a_library_call_can_be_stopped() {
         let reply = run(&mut vm, &mut host, &script);
         assert!(reply.is_error(), "{script}: {} ticks", host.ticks);
         let text = error_text(&reply);
-        assert!(text.starts_with("ERR Script killed by user"), "{script}: {text}");
+        assert!(
+            text.starts_with("ERR Script killed by user"),
+            "{script}: {text}"
+        );
         assert!(text.ends_with("on @user_script:1."), "{script}: {text}");
         assert!(host.ticks < 30, "{script}: {} ticks", host.ticks);
         assert_eq!(run(&mut vm, &mut host, "return 1"), Reply::Int(1));
@@ -459,9 +460,7 @@ fn calls_are_as_wide_as_the_stack_and_work_in_coroutines() {
         (
             "local t = {} for i = 1, 4001 do t[i] = i end \
              local _, text = pcall(cmsgpack.pack, unpack(t)) return text",
-            Reply::bulk(
-                "bad argument #0 to '?' (Too many arguments for MessagePack pack.)",
-            ),
+            Reply::bulk("bad argument #0 to '?' (Too many arguments for MessagePack pack.)"),
         ),
         (
             "return select(2, pcall(cmsgpack.unpack, ('\\1'):rep(8000)))",
