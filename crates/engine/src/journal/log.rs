@@ -98,10 +98,10 @@ impl Log {
                 self.shared.slow_syncs.fetch_add(1, Ordering::Relaxed);
             }
         }
-        // Who waits is let go before the watermark is written: it promises
-        // nothing, it only helps to notice what got lost.
+        // First, so that whatever was acknowledged is known to have been durable.
+        self.watermark.write(last)?;
         self.shared.durable.advance(last);
-        self.watermark.write(last)
+        Ok(())
     }
 
     /// Ends the segment and begins the one whose first frame, of `need` bytes,
