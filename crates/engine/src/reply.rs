@@ -98,7 +98,7 @@ impl Reply {
                 .sum(),
             Reply::Null | Reply::NullArray | Reply::Int(_) | Reply::Double(_) | Reply::Bool(_) => 0,
         };
-        content + 16
+        content + ELEMENT
     }
 }
 
@@ -118,6 +118,43 @@ impl From<bool> for Reply {
     /// Redis' own yes and no: the integers 1 and 0.
     fn from(value: bool) -> Self {
         Reply::Int(i64::from(value))
+/// What the reply to one command, or to one EXEC, may weigh where the request alone
+/// decides its size: one that names the same value again and again could ask for
+/// any multiple of what is stored.
+pub(crate) const REPLY_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
+/// What is left of [`REPLY_MAX`] while a reply is gathered.
+pub(crate) struct Room(usize);
+
+impl Room {
+    /// All of it.
+    pub(crate) const fn new() -> Self {
+        Room(REPLY_MAX)
+    }
+
+    /// Takes the room of `bytes` in one element.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), CommandError> {
+        let left = self.0.checked_sub(bytes.saturating_add(ELEMENT));
+        self.0 = left.ok_or(CommandError::text("ERR the reply is too large"))?;
+        Ok(())
+    }
+
+    /// A string, if there is room for it.
+    pub(crate) fn bulk(&mut self, bytes: &[u8]) -> Result<Reply, CommandError> {
+        self.take(bytes.len())?;
+        Ok(Reply::bulk(bytes))
+    }
+
+    /// The same for a reply that is made.
+    pub(crate) fn hold(&mut self, reply: Reply) -> Result<Reply, CommandError> {
+        self.take(reply.weight())?;
+        Ok(reply)
+    }
+}
+
+/// What an element weighs without its content.
+const ELEMENT: usize = 16;
+
     }
 }
 
@@ -152,3 +189,47 @@ mod tests {
         assert_eq!(nested.weight(), 16 + (16 + 17 + 16) + 18);
     }
 }
+
+    #[test]
+    fn a_reply_is_bounded_however_often_a_request_names_the_same() {
+        let engine = crate::Engine::default();
+        let mut session = engine.session();
+        let half = "x".repeat(REPLY_MAX / 2 - 100);
+        let mut run = |text: &str| {
+            let argv: Vec<&str> = text.split(' ').collect();
+            let argv: Vec<&[u8]> = argv
+                .iter()
+                .map(|arg| if *arg == "HALF" { &half } else { *arg }.as_bytes())
+                .collect();
+            engine.call(&mut session, &argv).0
+        };
+        for made in [
+            "SET k HALF",
+            "HSET h f HALF",
+            "SADD s HALF",
+            "ZADD z 1 HALF",
+        ] {
+            assert!(!run(made).is_error(), "{made}");
+        }
+        let table = [
+            ("MGET k k", "MGET k k k"),
+            ("HMGET h f f", "HMGET h f f f"),
+            ("SRANDMEMBER s -2", "SRANDMEMBER s -3"),
+            ("ZRANDMEMBER z -2", "ZRANDMEMBER z -3"),
+            ("HRANDFIELD h -3", "HRANDFIELD h -3 WITHVALUES"),
+        ];
+        for (fits, not) in table {
+            assert!(!run(fits).is_error(), "{fits}");
+            assert_eq!(
+                run(not),
+                Reply::error("ERR the reply is too large"),
+                "{not}"
+            );
+        }
+        for name in ["COMMAND INFO", "COMMAND DOCS"] {
+            let many = |count| format!("{name}{}", " config".repeat(count));
+            assert!(!run(&many(10)).is_error(), "{name}");
+            let refused = Reply::error("ERR the reply is too large");
+            assert_eq!(run(&many(3000)), refused, "{name}");
+        }
+    }

@@ -13,8 +13,8 @@ use super::object::help;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::reply::Reply;
-use crate::session::{Client, Role, Session};
+use crate::reply::{Reply, Room};
+use crate::session::{Client, Muted, Role, Session};
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
 const PLAIN: Flags = Flags::NOSCRIPT.and(ANY_TIME);
@@ -109,9 +109,12 @@ fn list(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
         [_, _, option, ids @ ..] if is(option, "ID") && !ids.is_empty() => {
             let invalid = CommandError::text("ERR Invalid client ID");
             let ids: Option<Vec<i64>> = ids.iter().map(|id| parse_i64(id)).collect();
+            let mut room = Room::new();
             for id in ids.ok_or(invalid)? {
                 if let Some(client) = clients.iter().find(|client| client.id as i64 == id) {
+                    let before = text.len();
                     describe(client, now, &mut text);
+                    room.take(text.len() - before)?;
                 }
             }
         }

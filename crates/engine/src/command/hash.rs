@@ -3,7 +3,7 @@
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::value::float::{ExtendedError, extended_add};
 use crate::value::{Collection, Hash};
 
@@ -137,11 +137,15 @@ fn hget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn hmget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let hash = ctx.db.get::<Hash>(argv[1])?;
-    let values = argv[2..].iter().map(|field| {
-        hash.and_then(|hash| hash.get(field))
-            .map_or(Reply::Null, Reply::bulk)
-    });
-    Ok(Reply::Array(values.collect()))
+    let mut room = Room::new();
+    let mut values = Vec::with_capacity(argv.len() - 2);
+    for field in &argv[2..] {
+        values.push(match hash.and_then(|hash| hash.get(field)) {
+            Some(value) => room.bulk(value)?,
+            None => Reply::Null,
+        });
+    }
+    Ok(Reply::Array(values))
 }
 
 fn hlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -215,9 +219,19 @@ fn hrandfield(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Ok(Reply::Array(Vec::new()));
     };
     let picked: Vec<(&[u8], &[u8])> = if count < 0 {
-        (0..repeated_picks(count)?)
-            .filter_map(|_| hash.random(rng))
-            .collect()
+        let mut room = Room::new();
+        let mut picked = Vec::new();
+        for _ in 0..repeated_picks(count)? {
+            let Some((field, value)) = hash.random(rng) else {
+                break;
+            };
+            room.take(field.len())?;
+            if with_values {
+                room.take(value.len())?;
+            }
+            picked.push((field, value));
+        }
+        picked
     } else if count as usize >= Collection::len(hash) {
         hash.iter().collect()
     } else {

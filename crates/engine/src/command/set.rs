@@ -10,7 +10,7 @@ use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO
 use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::keyspace::Expire;
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::value::{Collection, Member, Set, SetLimits};
 
 type Handler = fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome;
@@ -189,11 +189,12 @@ fn srandmember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let Some(set) = ctx.db.get::<Set>(argv[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
+    let mut room = Room::new();
     Ok(Reply::Array(if count < 0 {
         (0..repeated_picks(count)?)
             .filter_map(|_| set.random(rng))
-            .map(Reply::bulk)
-            .collect()
+            .map(|member| room.bulk(&member))
+            .collect::<Result<_, _>>()?
     } else if count as usize >= Collection::len(set) {
         set.iter().map(Reply::bulk).collect()
     } else {

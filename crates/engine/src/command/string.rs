@@ -18,7 +18,7 @@ use super::args::{int, parse_i64};
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Keys, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire, StrRef};
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::value::Value;
 
 /// Keys with a value after each.
@@ -115,12 +115,19 @@ fn get(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn mget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let values = argv[1..].iter().map(|key| match ctx.db.get_str(key) {
-        Ok(Some(text)) => Reply::Bulk(text.to_vec()),
-        // A value of another type is no string: nil, not an error.
-        Ok(None) | Err(_) => Reply::Null,
-    });
-    Ok(Reply::Array(values.collect()))
+    let mut room = Room::new();
+    let mut values = Vec::with_capacity(argv.len() - 1);
+    for key in &argv[1..] {
+        values.push(match ctx.db.get_str(key) {
+            Ok(Some(text)) => {
+                room.take(text.len())?;
+                Reply::Bulk(text.to_vec())
+            }
+            // A value of another type is no string: nil, not an error.
+            Ok(None) | Err(_) => Reply::Null,
+        });
+    }
+    Ok(Reply::Array(values))
 }
 
 fn put_pairs(db: &mut Db, pairs: &[&[u8]]) {

@@ -12,11 +12,8 @@ use super::{Ctx, call};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::Db;
-use crate::reply::Reply;
+use crate::reply::{REPLY_MAX, Reply};
 use crate::session::{Session, Transaction};
-
-/// What the replies of one EXEC may weigh together.
-const REPLIES_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 const FREE_OF_STATE: Flags = Flags::NOSCRIPT
     .and(Flags::LOADING)
@@ -140,7 +137,7 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
         weight += reply.weight();
         replies.push(reply);
         let killed = std::mem::take(&mut ctx.db.must_roll_back);
-        if let Some(reason) = why_undone(ctx.db, killed, weight <= REPLIES_MAX) {
+        if let Some(reason) = why_undone(ctx.db, killed, weight <= REPLY_MAX) {
             ctx.db.rollback();
             ctx.db.effects.truncate(mark);
             return Err(CommandError::text(reason));
@@ -213,7 +210,7 @@ mod tests {
             let argv: Vec<&[u8]> = argv.iter().map(|arg| arg.as_bytes()).collect();
             engine.call(&mut session, &argv).0
         };
-        let third = "x".repeat(REPLIES_MAX / 3);
+        let third = "x".repeat(REPLY_MAX / 3);
         run(&["SET", "k", &third]);
         for gets in [2, 3] {
             run(&["MULTI"]);

@@ -14,7 +14,7 @@ use super::spec::{
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::glob;
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::session::Session;
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
@@ -67,8 +67,11 @@ fn info(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     if names.is_empty() {
         return all(engine, session, argv);
     }
-    let entry = |name: &&[u8]| by_full_name(name).map_or(Reply::Null, describe);
-    Ok(Reply::Array(names.iter().map(entry).collect()))
+    let mut room = Room::new();
+    let entry = |name: &&[u8]| room.hold(by_full_name(name).map_or(Reply::Null, describe));
+    Ok(Reply::Array(
+        names.iter().map(entry).collect::<Result<_, _>>()?,
+    ))
 }
 
 /// The flags in the order in which Redis shows them; what is not among them is
@@ -295,7 +298,13 @@ fn docs_of(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     } else {
         names.iter().filter_map(|name| by_full_name(name)).collect()
     };
-    Ok(Reply::Map(found.into_iter().map(document).collect()))
+    let mut room = Room::new();
+    let entry = |command| {
+        let (name, document) = document(command);
+        Ok((name, room.hold(document)?))
+    };
+    let entries: Result<_, CommandError> = found.into_iter().map(entry).collect();
+    Ok(Reply::Map(entries?))
 }
 
 fn document(command: &Command) -> (Reply, Reply) {

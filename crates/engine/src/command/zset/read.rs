@@ -4,7 +4,7 @@ use super::super::hash::{pick_count, repeated_picks};
 use super::super::spec::Outcome;
 use super::{Ctx, announce, args, lex_bounds, pair, score_bounds};
 use crate::error::CommandError;
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::value::{Collection, ZSet};
 
 pub(super) fn zcard(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -90,7 +90,16 @@ pub(super) fn zrandmember(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let picked: Vec<(&[u8], f64)> = if count < 0 {
         let picks = repeated_picks(count)?;
         announce(engine, picks);
-        (0..picks).filter_map(|_| zset.random(rng)).collect()
+        let mut room = Room::new();
+        let mut picked = Vec::new();
+        for _ in 0..picks {
+            let Some((member, score)) = zset.random(rng) else {
+                break;
+            };
+            room.take(member.len())?;
+            picked.push((member, score));
+        }
+        picked
     } else {
         let picks = (count as usize).min(Collection::len(zset));
         announce(engine, picks);
