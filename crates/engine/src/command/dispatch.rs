@@ -639,7 +639,7 @@ fn resolve(command: &'static Command, argv: &[&[u8]]) -> Result<&'static Command
     };
     command.subcommand(name).ok_or_else(|| {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(name.get(..128).unwrap_or(name));
+        text.extend_from_slice(quoted(name, 128));
         text.extend_from_slice(b"'. Try ");
         text.extend_from_slice(command.spec.name.to_ascii_uppercase().as_bytes());
         text.extend_from_slice(b" HELP.");
@@ -703,18 +703,26 @@ fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
         ));
     }
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(name.get(..128).unwrap_or(name));
+    text.extend_from_slice(quoted(name, 128));
     text.extend_from_slice(b"', with args beginning with: ");
-    let mut quoted = 0;
+    let mut bytes: usize = 0;
     for arg in argv.iter().skip(1) {
-        if quoted >= 128 {
+        if bytes >= 128 {
             break;
         }
-        let shown = arg.get(..128 - quoted).unwrap_or(arg);
+        let shown = quoted(arg, 128 - bytes);
         text.push(b'\'');
         text.extend_from_slice(shown);
         text.extend_from_slice(b"' ");
-        quoted += shown.len() + 3;
+        bytes += shown.len() + 3;
     }
     Reply::error(text)
+}
+
+/// What an error's text shows of an argument: up to `most` bytes, and like a C
+/// string none from a NUL on.
+fn quoted(arg: &[u8], most: usize) -> &[u8] {
+    let shown = arg.get(..most).unwrap_or(arg);
+    let end = shown.iter().position(|byte| *byte == 0);
+    shown.get(..end.unwrap_or(shown.len())).unwrap_or(shown)
 }

@@ -40,7 +40,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("sadd", -3, sadd).denyoom().fast(),
     write("srem", -3, srem).fast(),
     write("smove", 4, smove).keys(TWO_KEYS).fast(),
-    write("spop", -2, spop).fast(),
+    write("spop", -2, spop).flags(Flags::YIELDS).fast(),
     read("sismember", 3, sismember).fast(),
     read("smismember", -3, smismember).fast().since("6.2.0"),
     read("scard", 2, scard).fast(),
@@ -295,10 +295,13 @@ fn walk(
             let Some((Some(smallest), others)) = sets.split_first() else {
                 return Ok(());
             };
+            // A key that is named again is not asked again.
+            let mut others: Vec<&Set> = others.iter().flatten().copied().collect();
+            others.retain(|set| !std::ptr::eq(*set, *smallest));
+            others.sort_by_key(|set| (Collection::len(*set), std::ptr::from_ref(*set).addr()));
+            others.dedup_by(|one, other| std::ptr::eq(*one, *other));
             for member in *smallest {
-                let everywhere = others
-                    .iter()
-                    .all(|set| set.is_some_and(|set| set.contains(&member)));
+                let everywhere = others.iter().all(|set| set.contains(&member));
                 if everywhere && !visit(&member) {
                     break;
                 }
