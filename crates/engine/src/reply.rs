@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::error::CommandError;
+
 /// The answer to one command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -80,6 +82,20 @@ impl Reply {
         matches!(self, Reply::Error(_))
     }
 
+    /// Whether it is more than a number, a status or an error.
+    pub(crate) const fn carries_data(&self) -> bool {
+        !matches!(
+            self,
+            Reply::Null
+                | Reply::NullArray
+                | Reply::Status(_)
+                | Reply::Error(_)
+                | Reply::Int(_)
+                | Reply::Double(_)
+                | Reply::Bool(_)
+        )
+    }
+
     /// Roughly the bytes that it takes up: the strings, and 16 for each element.
     pub fn weight(&self) -> usize {
         let many = |items: &[Reply]| items.iter().map(Reply::weight).sum::<usize>();
@@ -102,22 +118,6 @@ impl Reply {
     }
 }
 
-impl From<i64> for Reply {
-    fn from(value: i64) -> Self {
-        Reply::Int(value)
-    }
-}
-
-impl From<usize> for Reply {
-    fn from(value: usize) -> Self {
-        Reply::Int(value as i64)
-    }
-}
-
-impl From<bool> for Reply {
-    /// Redis' own yes and no: the integers 1 and 0.
-    fn from(value: bool) -> Self {
-        Reply::Int(i64::from(value))
 /// What the reply to one command, or to one EXEC, may weigh where the request alone
 /// decides its size: one that names the same value again and again could ask for
 /// any multiple of what is stored.
@@ -155,6 +155,22 @@ impl Room {
 /// What an element weighs without its content.
 const ELEMENT: usize = 16;
 
+impl From<i64> for Reply {
+    fn from(value: i64) -> Self {
+        Reply::Int(value)
+    }
+}
+
+impl From<usize> for Reply {
+    fn from(value: usize) -> Self {
+        Reply::Int(value as i64)
+    }
+}
+
+impl From<bool> for Reply {
+    /// Redis' own yes and no: the integers 1 and 0.
+    fn from(value: bool) -> Self {
+        Reply::Int(i64::from(value))
     }
 }
 
@@ -188,7 +204,6 @@ mod tests {
         let nested = Reply::Array(vec![Reply::Pairs(vec![pair]), Reply::OK]);
         assert_eq!(nested.weight(), 16 + (16 + 17 + 16) + 18);
     }
-}
 
     #[test]
     fn a_reply_is_bounded_however_often_a_request_names_the_same() {
@@ -233,3 +248,4 @@ mod tests {
             assert_eq!(run(&many(3000)), refused, "{name}");
         }
     }
+}

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::Ctx;
 use super::args::{at, int, is, parse_i64};
 use super::bitmap::bit_offset;
-use super::spec::{Acl, CommandSpec, ONE_KEY, Outcome};
+use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::Db;
 use crate::reply::Reply;
@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::new("bitfield", -2, bitfield)
         .writes(ONE_KEY, Acl::BITMAP)
         .denyoom()
+        .flags(Flags::YIELDS)
         .since("3.2.0"),
     CommandSpec::new("bitfield_ro", -2, bitfield_ro)
         .reads(ONE_KEY, Acl::BITMAP)

@@ -26,6 +26,10 @@ use crate::session::{Dialect, Protocol, Role, Session};
 /// Elements above which a `LONG` command is announced to the host.
 pub(super) const LONG_ELEMENTS: usize = 20_000;
 
+/// Bytes that a number or a status takes in any protocol, with what stands
+/// around it.
+const BRIEF: usize = 64;
+
 /// A request after its checks.
 enum Prepared {
     Done(Reply),
@@ -178,7 +182,39 @@ impl<'a> Batch<'a> {
         match prepare(session, argv) {
             Prepared::Done(reply) => reply,
             Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
-            Prepared::Locked(command) => self.run_locked(session, command, argv),
+            Prepared::Locked(command) => self.run_locked(session, command, argv, None),
+        }
+    }
+
+    /// The same for a caller that may not be able to pass the reply on: where
+    /// the command may have to be undone for that, `accept` is asked, once, and
+    /// if it answers false, what the command wrote is undone. The reply comes
+    /// back all the same.
+    ///
+    /// `room` is how many bytes `accept` takes for sure: a number or a status
+    /// needs [`BRIEF`], and what answers with no more is spared the undo list.
+    pub fn run_within(
+        &mut self,
+        session: &mut Session,
+        argv: &[&[u8]],
+        room: usize,
+        accept: &mut dyn FnMut(&Reply) -> bool,
+    ) -> Reply {
+        match prepare(session, argv) {
+            Prepared::Locked(command) if may_lose(command, argv, room) => {
+                self.run_locked(session, command, argv, Some(accept))
+            }
+            Prepared::Locked(command) => {
+                let reply = self.run_locked(session, command, argv, None);
+                debug_assert!(
+                    !command.spec.flags.has(Flags::WRITE) || !reply.carries_data(),
+                    "{} yields",
+                    command.full_name
+                );
+                reply
+            }
+            Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
+            Prepared::Done(reply) => reply,
         }
     }
 
@@ -313,6 +349,7 @@ impl<'a> Batch<'a> {
         session: &mut Session,
         command: &'static Command,
         argv: &[&[u8]],
+        accept: Option<&mut dyn FnMut(&Reply) -> bool>,
     ) -> Reply {
         self.set_time();
         if let Some(refusal) = self.admit(command) {
@@ -332,7 +369,10 @@ impl<'a> Batch<'a> {
             .client
             .active_us
             .store(self.clock_us, Ordering::Relaxed);
-        let reply = self.with_ctx(session, |ctx| call(ctx, command, argv));
+        let reply = match accept {
+            None => self.with_ctx(session, |ctx| call(ctx, command, argv)),
+            Some(accept) => self.call_within(session, command, argv, accept),
+        };
         self.log();
         let end = self.engine.now_micros();
         let micros = end.saturating_sub(self.clock_us);
@@ -344,6 +384,30 @@ impl<'a> Batch<'a> {
             && !command.spec.flags.has(Flags::SKIP_SLOWLOG)
         {
             self.log_slow(session, argv, micros);
+        }
+        reply
+    }
+
+    /// Runs a command as a unit that is undone where `accept` answers false.
+    fn call_within(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        argv: &[&[u8]],
+        accept: &mut dyn FnMut(&Reply) -> bool,
+    ) -> Reply {
+        self.db.begin_undo();
+        let mark = self.db.effects.mark();
+        let reply = self.with_ctx(session, |ctx| call(ctx, command, argv));
+        let killed = std::mem::take(&mut self.db.must_roll_back);
+        // A script leaves to the unit around it what it does when it is alone.
+        let is_script = !command.spec.flags.has(Flags::WRITE);
+        let failed = is_script && session.dialect == Dialect::Upstash && reply.is_error();
+        if !accept(&reply) || killed || failed {
+            self.db.rollback();
+            self.db.effects.truncate(mark);
+        } else {
+            self.db.commit();
         }
         reply
     }
@@ -392,6 +456,16 @@ impl<'a> Batch<'a> {
         });
         log.entries.truncate(limit);
     }
+}
+
+/// Whether the command may write and then not get its reply into `room` bytes.
+fn may_lose(command: &Command, argv: &[&[u8]], room: usize) -> bool {
+    let flags = command.spec.flags;
+    if flags.has(Flags::YIELDS) {
+        // SET, of all commands the most frequent, yields only with its option GET.
+        return argv.len() > 3 || command.spec.name != "set" || room < BRIEF;
+    }
+    flags.has(Flags::WRITE) && room < BRIEF
 }
 
 /// A request for an error's text.

@@ -34,6 +34,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("hmset", -4, hmset).denyoom(),
     write("hincrby", 4, hincrby).denyoom(),
     write("hincrbyfloat", 4, hincrbyfloat)
+        .flags(Flags::YIELDS)
         .denyoom()
         .since("2.6.0"),
     write("hdel", -3, hdel),

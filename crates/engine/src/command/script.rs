@@ -28,8 +28,8 @@ const fn eval_form(
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    eval_form("eval", |ctx, argv| run(ctx, argv, By::Text, false)),
-    eval_form("evalsha", |ctx, argv| run(ctx, argv, By::Sha, false)),
+    eval_form("eval", |ctx, argv| run(ctx, argv, By::Text, false)).flags(Flags::YIELDS),
+    eval_form("evalsha", |ctx, argv| run(ctx, argv, By::Sha, false)).flags(Flags::YIELDS),
     eval_form("eval_ro", |ctx, argv| run(ctx, argv, By::Text, true))
         .flags(Flags::READONLY)
         .since("7.0.0"),

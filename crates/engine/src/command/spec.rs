@@ -112,6 +112,9 @@ bits! {
         SKIP_SLOWLOG = "skip_slowlog",
         /// Its time grows with the value: moved off the async workers when large.
         LONG = "long",
+        /// Its reply may carry data that it takes away or changes, of any size.
+        /// What writes without it answers with a number or a status.
+        YIELDS = "yields",
     }
 }
 

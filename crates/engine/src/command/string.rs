@@ -15,7 +15,7 @@ mod xxh3;
 
 use super::Ctx;
 use super::args::{int, parse_i64};
-use super::spec::{ALL_KEYS, Acl, CommandSpec, Keys, ONE_KEY, Outcome};
+use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire, StrRef};
 use crate::reply::{Reply, Room};
@@ -46,13 +46,22 @@ const fn write(
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     read("get", 2, get).fast(),
-    write("set", -3, set::set).denyoom(),
+    write("set", -3, set::set).flags(Flags::YIELDS).denyoom(),
     write("setnx", 3, set::setnx).denyoom().fast(),
     write("setex", 4, set::setex).denyoom().since("2.0.0"),
     write("psetex", 4, set::psetex).denyoom().since("2.6.0"),
-    write("getset", 3, set::getset).denyoom().fast(),
-    write("getdel", 2, set::getdel).fast().since("6.2.0"),
-    write("getex", -2, set::getex).fast().since("6.2.0"),
+    write("getset", 3, set::getset)
+        .flags(Flags::YIELDS)
+        .denyoom()
+        .fast(),
+    write("getdel", 2, set::getdel)
+        .flags(Flags::YIELDS)
+        .fast()
+        .since("6.2.0"),
+    write("getex", -2, set::getex)
+        .flags(Flags::YIELDS)
+        .fast()
+        .since("6.2.0"),
     CommandSpec::new("mget", -2, mget)
         .reads(ALL_KEYS, Acl::STRING)
         .fast(),
@@ -74,6 +83,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("incrby", 3, counter::incrby).denyoom().fast(),
     write("decrby", 3, counter::decrby).denyoom().fast(),
     write("incrbyfloat", 3, counter::incrbyfloat)
+        .flags(Flags::YIELDS)
         .denyoom()
         .fast()
         .since("2.6.0"),

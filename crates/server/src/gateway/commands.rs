@@ -36,12 +36,18 @@ impl<T> Answer<'_, T> {
     }
 }
 
-/// Takes the replies of a pipeline, in order.
-pub type Each<'a> = &'a mut (dyn FnMut(&Reply) + Send + 'a);
+/// Takes the replies of a batch, in order; answers how many bytes there is room
+/// for after it, and nothing where there was none for it.
+pub type Each<'a> = &'a mut (dyn FnMut(&Reply) -> Option<usize> + Send + 'a);
 
-/// Takes the replies of a transaction, in order; answers whether there is room
-/// for more.
-pub type EachWithin<'a> = &'a mut (dyn FnMut(&Reply) -> bool + Send + 'a);
+/// What the reply of a single command has to fit into.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// Bytes of the answer.
+    pub bytes: usize,
+    /// Whether it fits.
+    pub fits: &'a (dyn Fn(&Reply) -> bool + Send + Sync),
+}
 
 /// Runs commands for sessions. The [`Seq`] beside a reply is the last write
 /// that the reply may depend on; it is as durable as the store promises.
@@ -52,15 +58,19 @@ pub trait Commands: Send + Sync + 'static {
     /// Who a token is.
     fn authenticate(&self, token: &[u8]) -> Option<Principal>;
 
-    /// One command.
+    /// One command. A reply that does not fit comes back all the same, and what
+    /// the command wrote is undone.
     fn call<'a>(
         &'a self,
         session: &'a mut Session,
         argv: &'a [&'a [u8]],
+        room: Room<'a>,
     ) -> Answer<'a, (Reply, Seq)>;
 
-    /// Commands one after the other; others may come in between. A refusal
-    /// stands for all replies: what became of the commands is unknown.
+    /// Commands one after the other; others may come in between. It stops at the
+    /// first reply that `each` has no room for, and undoes that command; those
+    /// before it stay. A refusal stands for all replies: what became of the
+    /// commands is unknown.
     fn pipeline<'a>(
         &'a self,
         session: &'a mut Session,
@@ -74,7 +84,7 @@ pub trait Commands: Send + Sync + 'static {
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
-        each: EachWithin<'a>,
+        each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Seq)>;
 
     /// Waits until commands can run; false where they are refused.
@@ -100,12 +110,14 @@ impl Commands for Engine {
         &'a self,
         session: &'a mut Session,
         argv: &'a [&'a [u8]],
+        room: Room<'a>,
     ) -> Answer<'a, (Reply, Seq)> {
+        let mut fits = |reply: &Reply| (room.fits)(reply);
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((no_principal(), Seq::default()));
         };
         if let Some(mut batch) = self.try_batch(&keyspace) {
-            let reply = batch.run(session, argv);
+            let reply = batch.run_within(session, argv, room.bytes, &mut fits);
             let done = Done::of(&batch);
             drop(batch);
             if !self.must_wait(done.seq) {
@@ -121,7 +133,10 @@ impl Commands for Engine {
         }
         Answer::Later(Box::pin(async move {
             let (reply, done) = match self.batch(&keyspace).await {
-                Ok(mut batch) => (batch.run(session, argv), Done::of(&batch)),
+                Ok(mut batch) => {
+                    let reply = batch.run_within(session, argv, room.bytes, &mut fits);
+                    (reply, Done::of(&batch))
+                }
                 Err(Busy) => return (Engine::busy_reply(), keyspace.last_seq()),
             };
             let reply = done.settle(self).await.err().unwrap_or(reply);
@@ -136,7 +151,7 @@ impl Commands for Engine {
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Seq)> {
         let Some(keyspace) = session.keyspace().cloned() else {
-            commands.iter().for_each(|_| each(&no_principal()));
+            let _ = commands.iter().all(|_| each(&no_principal()).is_some());
             return Answer::Ready((Ok(()), Seq::default()));
         };
         let mut next = 0;
@@ -160,14 +175,14 @@ impl Commands for Engine {
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
-        each: EachWithin<'a>,
+        each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Seq)> {
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((Err(no_principal()), Seq::default()));
         };
         let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
         if let Some(mut batch) = self.try_batch(&keyspace) {
-            let outcome = batch.transaction(session, &unit, each);
+            let outcome = batch.transaction(session, &unit, &mut |reply| each(reply).is_some());
             let done = Done::of(&batch);
             drop(batch);
             if !self.must_wait(done.seq) {
@@ -179,7 +194,10 @@ impl Commands for Engine {
         }
         Answer::Later(Box::pin(async move {
             let (outcome, done) = match self.batch(&keyspace).await {
-                Ok(mut batch) => (batch.transaction(session, &unit, each), Done::of(&batch)),
+                Ok(mut batch) => {
+                    let each = &mut |reply: &Reply| each(reply).is_some();
+                    (batch.transaction(session, &unit, each), Done::of(&batch))
+                }
                 Err(Busy) => return (Err(Engine::busy_reply()), keyspace.last_seq()),
             };
             (done.settle(self).await.and(outcome), done.seq)
@@ -244,24 +262,40 @@ impl Done {
     }
 }
 
-/// Runs commands from `next` on until the turn is over.
+/// Runs commands from `next` on until the turn is over. Where there is no room
+/// for a reply, none is left to run.
 fn turn(
     mut batch: Batch<'_>,
     session: &mut Session,
     commands: &rest::Batch<'_>,
     next: &mut usize,
-    each: &mut (dyn FnMut(&Reply) + Send),
+    each: &mut (dyn FnMut(&Reply) -> Option<usize> + Send),
 ) -> Done {
     let start = batch.clock_micros();
     let last = *next + TURN_COMMANDS;
+    let mut room = None;
     while *next < last
         && batch.clock_micros().saturating_sub(start) < TURN_MICROS
         && let Some(argv) = commands.argv(*next)
     {
-        each(&batch.run(session, &argv));
-        *next += 1;
+        let before = room.unwrap_or_default();
+        let mut asked = false;
+        let reply = batch.run_within(session, &argv, before, &mut |reply| {
+            asked = true;
+            room = each(reply);
+            room.is_some()
+        });
+        if !asked {
+            room = each(&reply);
+        }
+        *next = after(*next, room, commands);
     }
     Done::of(&batch)
+}
+
+/// The command after `done`, if there was room for its reply; none otherwise.
+fn after(done: usize, room: Option<usize>, commands: &rest::Batch<'_>) -> usize {
+    room.map_or(commands.len(), |_| done + 1)
 }
 
 async fn rest_of_pipeline(
@@ -288,15 +322,13 @@ async fn rest_of_pipeline(
         }
         // What needs no lock goes on while a script holds it.
         if let Some(reply) = engine.call_unlocked(session, &argv) {
-            each(&reply);
-            next += 1;
+            next = after(next, each(&reply), commands);
             continue;
         }
         if let Ok(batch) = engine.batch(&keyspace).await {
             add(turn(batch, session, commands, &mut next, each));
         } else {
-            each(&Engine::busy_reply());
-            next += 1;
+            next = after(next, each(&Engine::busy_reply()), commands);
         }
     }
 }

@@ -4,6 +4,11 @@
 //! the store behind it only as [`Commands`]. A request's life: method, token,
 //! headers that choose a format, body up to a limit, argument vectors, reply.
 //!
+//! A request whose answer is larger than the limit is refused, and so consumes
+//! nothing: a single command or a transaction is undone. A pipeline is not
+//! atomic: it stops at the command whose reply no longer fits, which is undone;
+//! what ran before it stays, though the whole answer is refused.
+//!
 //! Each connection has one session, so a request that repeats the token of the
 //! one before costs a comparison and not a look-up. Answers reuse the memory of
 //! the request's headers; a warm connection allocates a reply and its body.
@@ -33,7 +38,7 @@ use sangam_wire::rest::{
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
-pub use commands::{Answer, Commands, Each, EachWithin};
+pub use commands::{Answer, Commands, Each, Room};
 pub use events::Events;
 pub use payload::Payload;
 
@@ -51,6 +56,10 @@ const TOKEN_MAX: usize = 4096;
 pub struct Gateway<C> {
     commands: C,
     limit: usize,
+/// What a byte of [`Reply::weight`] can become in an answer at most: `\u0000`
+/// in JSON.
+const EXPANSION: usize = 6;
+
     timing: Timing,
     sync_tokens: SyncTokens,
 }
@@ -163,6 +172,13 @@ struct Outcome {
     format: ResponseFormat,
     body: Vec<u8>,
     seq: Option<Seq>,
+
+    /// Bytes of an answer with this reply alone.
+    fn size(self, reply: &Reply) -> usize {
+        let mut body = Vec::with_capacity(first_size(reply));
+        self.write(reply, &mut body);
+        body.len()
+    }
 }
 
 impl Outcome {
@@ -332,7 +348,15 @@ impl<C: Commands> Gateway<C> {
         style: Style,
         argv: &[&[u8]],
     ) -> Result<Outcome, RestError> {
-        let (reply, seq) = self.commands.call(session, argv).get().await;
+        let fits = |reply: &Reply| {
+            reply.weight().saturating_mul(EXPANSION) <= self.limit
+                || style.size(reply) <= self.limit
+        };
+        let room = Room {
+            bytes: self.limit,
+            fits: &fits,
+        };
+        let (reply, seq) = self.commands.call(session, argv, room).get().await;
         let mut body = Vec::with_capacity(first_size(&reply));
         style.write(&reply, &mut body);
         self.check_size(body.len())?;
@@ -383,10 +407,7 @@ impl<C: Commands> Gateway<C> {
             ..style
         };
         let mut replies = Replies::new(style, batch.len(), self.limit);
-        let mut each = |reply: &Reply| {
-            replies.push(reply);
-            replies.fit()
-        };
+        let mut each = |reply: &Reply| replies.push(reply);
         let (outcome, seq) = self
             .commands
             .transaction(session, batch, &mut each)

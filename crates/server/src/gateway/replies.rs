@@ -1,7 +1,7 @@
 //! The replies of a batch on their way into one body.
 //!
-//! Each is encoded as it comes and dropped. Past the limit they are counted and
-//! not kept, so a batch costs the limit and one reply, however many it has.
+//! Each is encoded as it comes and dropped, and none comes after the first that
+//! does not fit: a batch costs the limit and one reply, however many it has.
 
 use sangam_engine::Reply;
 use sangam_wire::rest::ResponseFormat;
@@ -15,8 +15,6 @@ pub(super) struct Replies {
     style: Style,
     limit: usize,
     body: Vec<u8>,
-    /// Bytes that were thrown away.
-    dropped: usize,
     first: bool,
 }
 
@@ -27,23 +25,15 @@ impl Replies {
             style,
             limit,
             body: Vec::with_capacity(count.min(1024) * USUAL + 2),
-            dropped: 0,
             first: true,
         }
     }
 
-    pub(super) fn push(&mut self, reply: &Reply) {
-        if !self.fit() {
-            self.dropped += self.body.len();
-            self.body.clear();
-        }
+    /// Adds one; answers how many bytes are left, if it fits.
+    pub(super) fn push(&mut self, reply: &Reply) -> Option<usize> {
         self.open();
         self.style.write(reply, &mut self.body);
-    }
-
-    /// Whether the body, with its last byte, is within the limit so far.
-    pub(super) fn fit(&self) -> bool {
-        self.dropped + self.body.len() + usize::from(self.is_json()) <= self.limit
+        self.limit.checked_sub(self.size())
     }
 
     /// The body, or its length where that is above the limit.
@@ -51,14 +41,18 @@ impl Replies {
         if self.first {
             self.open();
         }
-        if !self.fit() {
-            let closing = usize::from(self.is_json());
-            return Err((self.dropped + self.body.len() + closing) as u64);
+        if self.size() > self.limit {
+            return Err(self.size() as u64);
         }
         if self.is_json() {
             self.body.push(b']');
         }
         Ok(self.body)
+    }
+
+    /// Bytes of the body, with its last one.
+    fn size(&self) -> usize {
+        self.body.len() + usize::from(self.is_json())
     }
 
     /// What stands before a reply.

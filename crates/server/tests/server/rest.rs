@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::Http;
 use crate::start::{start, start_with};
@@ -316,7 +316,7 @@ async fn sizes_are_bounded_both_ways() {
         .await;
     assert_eq!(
         (answer.status, answer.text()),
-        (400, too_large(3 * 1001 + 14 + 5).as_str())
+        (400, too_large(1001 + 2).as_str())
     );
     assert_eq!(http.post("/strlen/k", "").await.text(), r#"{"result":988}"#);
     // A body in chunks says its size only at its end.
@@ -353,10 +353,81 @@ async fn replies_of_batches_are_bounded() {
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.text().contains(text), "{}", answer.text());
     }
-    // The transaction was undone; the pipeline ran to its end.
-    assert_eq!(http.post("/get/n", "").await.text(), r#"{"result":"2"}"#);
+    // The transaction was undone; the pipeline ended at the reply without room.
+    assert_eq!(http.post("/get/n", "").await.text(), r#"{"result":"1"}"#);
     let (path, body) = gets("/multi-exec", 1, r#"["PING"]"#);
     assert_eq!(http.post(path, &body).await.status, 200);
+    server.shutdown().await;
+}
+
+/// Commands that answer with what they take away.
+const TAKERS: &[&str] = &[
+    r#"["GETDEL","k"]"#,
+    r#"["GETSET","k","v"]"#,
+    r#"["SET","k","v","GET"]"#,
+    r#"["GETEX","k","EX","9"]"#,
+    r#"["SPOP","s","9"]"#,
+    r#"["ZPOPMIN","z","9"]"#,
+    r#"["EVAL","return redis.call('GETDEL', KEYS[1])","1","k"]"#,
+    r#"["EVAL","redis.call('SPOP', 's'); return redis.call('GET', 'k') .. redis.error_reply('x').err","0"]"#,
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_is_not_taken() {
+    let server = start_with(|config| config.max_request_size = 1000).await;
+    let mut http = Http::connect(server.http()).await;
+    let mut state = async || {
+        let asked =
+            r#"[["STRLEN","k"],["TTL","k"],["SCARD","s"],["ZCARD","z"],["GET","n"],["DBSIZE"]]"#;
+        http.post("/pipeline", asked).await.text().to_owned()
+    };
+    let mut other = Http::connect(server.http()).await;
+    other.post("/set/k", &"x".repeat(900)).await;
+    other.post("/append/k", &"x".repeat(100)).await;
+    for member in ["a", "b", "c"] {
+        let member = member.repeat(400);
+        other.post("/sadd/s", &member).await;
+        other.post("/zadd/z/1", &member).await;
+    }
+    other.post("/set/n", "0").await;
+    let before =
+        r#"[{"result":1000},{"result":-1},{"result":3},{"result":3},{"result":"0"},{"result":4}]"#;
+    assert_eq!(state().await, before);
+    for taker in TAKERS {
+        let answer = other.post("/", taker).await;
+        assert_eq!(answer.status, 400, "{taker}");
+        assert!(answer.text().contains("size exceeded"), "{}", answer.text());
+        assert_eq!(state().await, before, "{taker}");
+        // In a pipeline, what came before it stays, and nothing comes after it.
+        let body = format!(r#"[["INCR","n"],{taker},["INCR","n"]]"#);
+        let answer = other.post("/pipeline", &body).await;
+        assert_eq!(answer.status, 400, "{taker}");
+        assert!(answer.text().contains("size exceeded"), "{}", answer.text());
+        assert_eq!(
+            other.post("/getset/n", "0").await.text(),
+            r#"{"result":"1"}"#
+        );
+        assert_eq!(state().await, before, "{taker}");
+    }
+    // Nor does a number that finds no room leave a trace.
+    let filling = r#"["GETRANGE","k","0","964"],"#;
+    for (number, status) in [("100000", 200), ("100000000000", 400)] {
+        let body = format!(r#"[{filling}["INCRBY","n","{number}"]]"#);
+        assert_eq!(other.post("/pipeline", &body).await.status, status);
+    }
+    assert_eq!(
+        other.post("/getset/n", "0").await.text(),
+        r#"{"result":"100000"}"#
+    );
+    // What fits is taken, and a script that fails leaves nothing.
+    let failing = r#"["EVAL","redis.call('DEL', 'k'); return redis.call('INCR', 's')","0"]"#;
+    assert_eq!(other.post("/", failing).await.status, 400);
+    assert_eq!(state().await, before);
+    assert_eq!(
+        other.post("/getdel/n", "").await.text(),
+        r#"{"result":"0"}"#
+    );
+    assert_eq!(other.post("/get/n", "").await.text(), r#"{"result":null}"#);
     server.shutdown().await;
 }
 
@@ -499,6 +570,39 @@ async fn what_is_no_http_is_told_so() {
         let mut http = Http::connect(server.http()).await;
         http.stream.write_all(sent).await.unwrap();
         assert_eq!(http.receive(true).await.status, status);
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_the_answer_is_let_go() {
+    let server = start_with(|config| config.timing.write = Duration::from_millis(200)).await;
+    let mut http = Http::connect(server.http()).await;
+    let value = "x".repeat(8 << 20);
+    assert_eq!(http.post("/set/k", &value).await.status, 200);
+    // What a connection was sent and did not read it may read yet, and no more.
+    for _ in 0..4 {
+        http.send("GET", "/get/k", &[FULL], b"").await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut read = 0;
+    let mut chunk = vec![0; 1 << 20];
+    let reading = async {
+        while let Ok(count @ 1..) = http.stream.read(&mut chunk).await {
+            read += count;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    assert!(ended.is_ok() && read < 4 * value.len(), "{read}");
+    // A slow reader that goes on reading gets all of it.
+    let mut http = Http::connect(server.http()).await;
+    for _ in 0..4 {
+        http.send("GET", "/get/k", &[FULL], b"").await;
+    }
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = http.receive(true).await;
+        assert_eq!(answer.body.len(), value.len() + 13);
     }
     server.shutdown().await;
 }

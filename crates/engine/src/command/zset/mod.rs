@@ -82,11 +82,17 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("zremrangebyrank", 4, range::zremrangebyrank).since("2.0.0"),
     write("zremrangebyscore", 4, range::zremrangebyscore),
     write("zremrangebylex", 4, range::zremrangebylex).since("2.8.9"),
-    write("zpopmin", -2, pop::zpopmin).fast().since("5.0.0"),
-    write("zpopmax", -2, pop::zpopmax).fast().since("5.0.0"),
+    write("zpopmin", -2, pop::zpopmin)
+        .flags(Flags::YIELDS)
+        .fast()
+        .since("5.0.0"),
+    write("zpopmax", -2, pop::zpopmax)
+        .flags(Flags::YIELDS)
+        .fast()
+        .since("5.0.0"),
     write("zmpop", -4, pop::zmpop)
         .keys(Keys::Counted { at: 1 })
-        .flags(Flags::MOVABLEKEYS)
+        .flags(Flags::MOVABLEKEYS.and(Flags::YIELDS))
         .since("7.0.0"),
     combine("zunion", combine::zunion),
     combine("zinter", combine::zinter),
