@@ -35,6 +35,13 @@ pub struct Settings {
     pub script_memory: usize,
     /// Bytes of one string.
     pub proto_max_bulk_len: usize,
+    /// RESP connections that may be open.
+    pub maxclients: usize,
+    /// Seconds of silence after which a RESP connection is closed; 0 for never.
+    /// One that subscribes, or waits for a reply, is let be.
+    pub timeout: u64,
+    /// The port of RESP, 0 for none; not to be chosen here.
+    pub port: u16,
     /// Whether there is a journal; not to be chosen here.
     pub appendonly: bool,
     /// When the journal is synced.
@@ -69,6 +76,9 @@ impl Default for Settings {
             busy_reply_threshold: 5_000,
             script_memory: 256 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
+            maxclients: 10_000,
+            timeout: 0,
+            port: 0,
             appendonly: false,
             fsync: Fsync::default(),
             rewrite_percentage: 100,
@@ -173,6 +183,7 @@ pub const PARAMETERS: &[Parameter] = &[
     number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
     memory!("hash-max-ziplist-value", hash.max_value, ANY),
     number!("lua-time-limit", busy_reply_threshold, u64, ANY),
+    number!("maxclients", maxclients, usize, 1..=i64::from(u32::MAX)),
     memory!("maxmemory", maxmemory, ANY),
     Parameter {
         name: "maxmemory-policy",
@@ -202,6 +213,12 @@ pub const PARAMETERS: &[Parameter] = &[
         usize,
         1..=i64::from(i32::MAX)
     ),
+    fixed!("notify-keyspace-events", ""),
+    Parameter {
+        name: "port",
+        get: |settings| settings.port.to_string(),
+        set: |_, _| Err("can't set immutable config".to_owned()),
+    },
     memory!("proto-max-bulk-len", proto_max_bulk_len, 1 << 20..=i64::MAX),
     fixed!("save", ""),
     memory!("script-max-memory", script_memory, ANY),
@@ -213,6 +230,7 @@ pub const PARAMETERS: &[Parameter] = &[
         -1..=i64::MAX
     ),
     number!("slowlog-max-len", slowlog_max_len, usize, ANY),
+    number!("timeout", timeout, u64, 0..=i64::from(i32::MAX)),
     number!("zset-max-listpack-entries", zset.max_entries, usize, ANY),
     memory!("zset-max-listpack-value", zset.max_value, ANY),
     number!("zset-max-ziplist-entries", zset.max_entries, usize, ANY),
@@ -266,7 +284,10 @@ mod tests {
         let mut settings = Settings::default();
         for parameter in PARAMETERS {
             let before = (parameter.get)(&settings);
-            let immutable = matches!(parameter.name, "appendonly" | "databases" | "save");
+            let immutable = matches!(
+                parameter.name,
+                "appendonly" | "databases" | "notify-keyspace-events" | "port" | "save"
+            );
             assert_eq!((parameter.set)(&mut settings, &before).is_err(), immutable);
             assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);
         }

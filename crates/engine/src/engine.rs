@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
@@ -104,7 +105,10 @@ impl Engine {
             clock: options.clock,
             sink: OnceLock::new(),
             journal: OnceLock::new(),
-            settings: RwLock::new(Arc::new(options.settings)),
+            settings: RwLock::new(Arc::new(Settings {
+                port: options.port,
+                ..options.settings
+            })),
             settings_version: AtomicU64::new(1),
             keyspaces: RwLock::default(),
             grants: RwLock::default(),
@@ -329,6 +333,27 @@ impl Engine {
         drop(session);
     }
 
+    /// Closes the mailboxes, and so the connections, of clients that are silent
+    /// for longer than CONFIG's `timeout`, and of those that have no token
+    /// `patience` after they connected, or gave theirs up. To be called now and
+    /// then.
+    pub fn dismiss_idle(&self, patience: Duration) {
+        let now = self.now_micros();
+        let since = |then: u64| Duration::from_micros(now.saturating_sub(then));
+        let timeout = Duration::from_secs(self.settings().timeout);
+        for client in self.clients() {
+            let unknown = client.scope().is_none()
+                && since(client.unknown_us.load(Ordering::Relaxed)) > patience;
+            let idle = !timeout.is_zero()
+                && since(client.active_us.load(Ordering::Relaxed)) > timeout
+                && !client.is_subscriber()
+                && !client.blocked.load(Ordering::Relaxed);
+            if unknown || idle {
+                client.mailbox.close();
+            }
+        }
+    }
+
     /// The connected clients, oldest first.
     pub fn clients(&self) -> Vec<Arc<Client>> {
         self.0
@@ -422,5 +447,76 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("keyspaces", &self.keyspaces())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::reply::Reply;
+
+    fn call(engine: &Engine, session: &mut Session, text: &str) -> String {
+        let argv: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+        match engine.call(session, &argv).0 {
+            Reply::Bulk(text) | Reply::Verbatim(_, text) => String::from_utf8(text).unwrap(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_gives_no_token_or_says_nothing_has_to_go() {
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let engine = Engine::new(Options {
+            clock: clock.clone(),
+            ..Options::default()
+        });
+        engine.grant("token", "default", Role::Full);
+        let connect = || engine.connect("a".to_owned(), "b".to_owned());
+        let (mut known, mut stranger, mut returned) = (connect(), connect(), connect());
+        let mut listener = connect();
+        let patience = Duration::from_secs(30);
+        for session in [&mut known, &mut returned, &mut listener] {
+            call(&engine, session, "AUTH token");
+        }
+        call(&engine, &mut listener, "SUBSCRIBE a");
+        clock.advance_millis(30_000);
+        // Its time begins anew, but not for one that gave no token.
+        call(&engine, &mut returned, "RESET");
+        call(&engine, &mut stranger, "RESET");
+        engine.dismiss_idle(patience);
+        assert!(!stranger.client().mailbox.is_closed());
+        clock.advance_millis(1);
+        engine.dismiss_idle(patience);
+        assert!(stranger.client().mailbox.is_closed());
+        assert!(!returned.client().mailbox.is_closed());
+        call(&engine, &mut returned, "AUTH token");
+
+        call(&engine, &mut known, "CONFIG SET timeout 60");
+        let waiting = connect();
+        waiting.client().set_blocked(true);
+        clock.advance_millis(60_001);
+        call(&engine, &mut returned, "PING");
+        engine.dismiss_idle(Duration::MAX);
+        let gone = |session: &Session| session.client().mailbox.is_closed();
+        assert!(gone(&known));
+        assert!(!gone(&returned) && !gone(&listener) && !gone(&waiting));
+        waiting.client().set_blocked(false);
+        waiting.client().touch(engine.now_micros());
+        engine.dismiss_idle(Duration::MAX);
+        assert!(!gone(&waiting));
+        clock.advance_millis(60_001);
+        engine.dismiss_idle(Duration::MAX);
+        assert!(gone(&waiting) && gone(&returned) && !gone(&listener));
+    }
+
+    #[test]
+    fn the_count_of_connections_can_be_reset() {
+        let engine = Engine::default();
+        let mut session = engine.connect(String::new(), String::new());
+        let count = |text: String| text.contains("total_connections_received:1");
+        assert!(count(call(&engine, &mut session, "INFO stats")));
+        call(&engine, &mut session, "CONFIG RESETSTAT");
+        assert!(!count(call(&engine, &mut session, "INFO stats")));
     }
 }

@@ -5,7 +5,7 @@
 //! same path through dispatch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ahash::AHashSet;
@@ -68,12 +68,16 @@ pub struct Client {
     pub(crate) library: Mutex<(String, String)>,
     pub(crate) created_us: u64,
     pub(crate) active_us: AtomicU64,
+    /// When it had no principal for the first time since it had one.
+    pub(crate) unknown_us: AtomicU64,
     /// Id of the last command plus one; 0 for none.
     pub(crate) last_command: AtomicUsize,
     pub(crate) queued: AtomicUsize,
     pub(crate) in_multi: AtomicU8,
     pub(crate) channels: AtomicUsize,
     pub(crate) patterns: AtomicUsize,
+    /// Whether it waits for the reply to a command.
+    pub(crate) blocked: AtomicBool,
     pub(crate) protocol: AtomicU8,
     /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
     /// nobody.
@@ -92,11 +96,13 @@ impl Client {
             library: Mutex::default(),
             created_us: now_us,
             active_us: AtomicU64::new(now_us),
+            unknown_us: AtomicU64::new(now_us),
             last_command: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             in_multi: AtomicU8::new(0),
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
             protocol: AtomicU8::new(2),
             scope: AtomicU64::new(0),
             mailbox: Arc::default(),
@@ -114,6 +120,21 @@ impl Client {
         (scope >> 1)
             .checked_sub(1)
             .map(|keyspace| (keyspace as u32, role))
+    }
+
+    /// Says that it is alive: that bytes of it came in or went out.
+    pub fn touch(&self, now_us: u64) {
+        self.active_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// Says whether it waits for the reply to a command.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether it listens to channels or patterns.
+    pub(crate) fn is_subscriber(&self) -> bool {
+        self.channels.load(Ordering::Relaxed) + self.patterns.load(Ordering::Relaxed) > 0
     }
 
     fn set_scope(&self, principal: Option<&Principal>) {
@@ -179,6 +200,20 @@ pub(crate) enum Until {
     Saved(Ticket),
 }
 
+/// Which replies a caller does without (CLIENT REPLY).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Muted {
+    /// None.
+    #[default]
+    No,
+    /// This one and the next.
+    Next,
+    /// This one.
+    This,
+    /// All until it is taken back.
+    All,
+}
+
 /// What one caller carries; see the module.
 #[derive(Debug)]
 pub struct Session {
@@ -195,6 +230,7 @@ pub struct Session {
     patterns: AHashSet<Arc<[u8]>>,
     /// Set by QUIT: the connection closes after this reply.
     pub(crate) closing: bool,
+    pub(crate) muted: Muted,
     /// Whether the command runs inside a script.
     pub(crate) scripted: bool,
     /// Set by a command whose reply has to wait.
@@ -214,6 +250,7 @@ impl Session {
             channels: AHashSet::new(),
             patterns: AHashSet::new(),
             closing: false,
+            muted: Muted::No,
             scripted: false,
             blocked: None,
         }
@@ -243,6 +280,18 @@ impl Session {
     /// Whether QUIT was asked.
     pub fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// Whether the caller wants the last command's reply; to be asked once for
+    /// each. Subscribing and its messages are told all the same.
+    pub fn wants_reply(&mut self) -> bool {
+        match self.muted {
+            Muted::No => return true,
+            Muted::Next => self.muted = Muted::This,
+            Muted::This => self.muted = Muted::No,
+            Muted::All => {}
+        }
+        false
     }
 
     /// What the last command waits for, if it does; its reply is then

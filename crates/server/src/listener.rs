@@ -15,8 +15,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections that a door may have open, as Redis' `maxclients`.
-const CONNECTIONS_MAX: usize = 10_000;
 /// Silence after which a connection is probed, as Redis' `tcp-keepalive`.
 const PROBE_AFTER: Duration = Duration::from_mins(5);
 /// Time to recover when the process has no file descriptor left.
@@ -38,6 +36,9 @@ pub(crate) struct Ends {
 pub(crate) trait Door: Send + Sync + 'static {
     /// What a client reads when there are too many.
     const TOO_MANY: &'static [u8];
+
+    /// Connections that may be open.
+    fn connections_max(&self) -> usize;
 
     /// Serves one connection to its end. Once `stop` is cancelled it ends when
     /// the request that runs is answered.
@@ -78,7 +79,7 @@ impl<D: Door> Listener<D> {
                     continue;
                 }
             };
-            if Arc::strong_count(&open) > CONNECTIONS_MAX {
+            if Arc::strong_count(&open) > self.door.connections_max() {
                 self.tasks.spawn(async move {
                     let write = stream.write_all(D::TOO_MANY);
                     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;

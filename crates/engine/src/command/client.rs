@@ -135,17 +135,12 @@ fn role_of(client: &Client) -> Role {
     client.scope().map_or(Role::Full, |(_, role)| role)
 }
 
-/// Whether it listens to channels or patterns.
-fn is_subscriber(client: &Client) -> bool {
-    client.channels.load(Ordering::Relaxed) + client.patterns.load(Ordering::Relaxed) > 0
-}
-
 /// Adds the client's line.
 fn describe(client: &Client, now_us: u64, text: &mut String) {
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
     let in_multi = client.in_multi.load(Ordering::Relaxed) != 0;
-    let flags = match (is_subscriber(client), in_multi) {
+    let flags = match (client.is_subscriber(), in_multi) {
         (false, false) => "N",
         (true, false) => "P",
         (false, true) => "x",
@@ -209,8 +204,8 @@ impl ClientKind {
 
     fn has(&self, client: &Client) -> bool {
         match self {
-            ClientKind::Normal => !is_subscriber(client),
-            ClientKind::Subscriber => is_subscriber(client),
+            ClientKind::Normal => !client.is_subscriber(),
+            ClientKind::Subscriber => client.is_subscriber(),
             ClientKind::Replication => false,
         }
     }
@@ -320,17 +315,19 @@ fn no_evict(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     }
 }
 
-fn reply(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+/// Whoever writes the replies asks [`Session::wants_reply`].
+fn reply(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let mode = at(argv, 2)?;
     if is(mode, "ON") {
-        Ok(Reply::OK)
-    } else if is(mode, "OFF") || is(mode, "SKIP") {
-        Err(CommandError::text(
-            "ERR every command is answered: only CLIENT REPLY ON is supported",
-        ))
-    } else {
-        Err(CommandError::Syntax)
+        session.muted = Muted::No;
+    } else if is(mode, "OFF") {
+        session.muted = Muted::All;
+    } else if !is(mode, "SKIP") {
+        return Err(CommandError::Syntax);
+    } else if session.muted != Muted::All {
+        session.muted = Muted::Next;
     }
+    Ok(Reply::OK)
 }
 
 fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
@@ -351,8 +348,8 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    The connections, one a line.",
             "NO-EVICT (ON|OFF)",
             "    Accepted; connections are never evicted.",
-            "REPLY ON",
-            "    Accepted; every command is answered.",
+            "REPLY (ON|OFF|SKIP)",
+            "    Whether commands are answered; SKIP leaves out the next answer.",
             "SETINFO (LIB-NAME|LIB-VER) <text>",
             "    Say which client library this is.",
             "SETNAME <name>",

@@ -1,6 +1,7 @@
 //! A connection: who it acts for, what it speaks, whether it is alive.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::args::{at, is, parse_i64};
 use super::generic::database;
@@ -8,7 +9,7 @@ use super::spec::{Acl, CommandSpec, Flags, Outcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::Reply;
-use crate::session::{Principal, Protocol, Role, Session};
+use crate::session::{Muted, Principal, Protocol, Role, Session};
 
 /// The Redis version whose behaviour Sangam has, as clients are told it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -222,8 +223,15 @@ fn reset(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
     session.discard();
     session.unsubscribe_all();
     session.set_protocol(Protocol::Resp2);
+    if session.muted != Muted::This {
+        session.muted = Muted::No;
+    }
     session.client.name.lock().clear();
     if session.client.id != 0 {
+        if session.principal().is_some() {
+            let now = engine.now_micros();
+            session.client.unknown_us.store(now, Ordering::Relaxed);
+        }
         session.set_principal((!engine.requires_token()).then(|| engine.owner()));
     }
     Ok(Reply::status("RESET"))

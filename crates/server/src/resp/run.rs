@@ -52,9 +52,9 @@ impl Desk {
         Desk {
             session,
             keyspace: None,
-            input: Vec::with_capacity(READ_SIZE),
+            input: Vec::new(),
             start: 0,
-            out: Vec::with_capacity(1024),
+            out: Vec::new(),
             decoder: Decoder::new(),
             seq: Seq::default(),
             wrote: false,
@@ -101,7 +101,9 @@ impl Desk {
                         break 'turn Some(Pause::Starved(need));
                     }
                     Err(error) => {
-                        error.write_reply(out);
+                        if session.wants_reply() {
+                            error.write_reply(out);
+                        }
                         break 'turn Some(Pause::Closing);
                     }
                 };
@@ -143,7 +145,9 @@ impl Desk {
                     break 'turn Some(Pause::Blocked(blocked));
                 }
                 deliver_before(session, listening, out);
-                encode(&reply, protocol(session), out);
+                if session.wants_reply() || is_push(&reply) {
+                    encode(&reply, protocol(session), out);
+                }
                 if session.is_closing() {
                     break 'turn Some(Pause::Closing);
                 }
@@ -180,7 +184,9 @@ impl Desk {
             }
             Ok(Decoded::Incomplete { need, .. }) => return Pause::Starved(need),
             Err(error) => {
-                error.write_reply(&mut self.out);
+                if self.session.wants_reply() {
+                    error.write_reply(&mut self.out);
+                }
                 return Pause::Closing;
             }
         };
@@ -192,10 +198,17 @@ impl Desk {
 
     /// Puts a message into the output.
     pub(super) fn push(&mut self, message: &Message) {
-        self.answer(&message.to_reply());
+        self.write(&message.to_reply());
     }
 
+    /// Puts the reply to a command into the output, unless it is not wanted.
     pub(super) fn answer(&mut self, reply: &Reply) {
+        if self.session.wants_reply() || is_push(reply) {
+            self.write(reply);
+        }
+    }
+
+    pub(super) fn write(&mut self, reply: &Reply) {
         encode(reply, protocol(&self.session), &mut self.out);
     }
 
@@ -208,6 +221,11 @@ impl Desk {
             self.input.drain(..self.start);
             self.start = 0;
         }
+    }
+
+    /// Whether a part of a command waits for the rest.
+    pub(super) fn has_part(&self) -> bool {
+        self.start < self.input.len()
     }
 
     /// Gives back a large buffer that is empty.
@@ -232,6 +250,15 @@ fn deliver_before(session: &Session, listening: (usize, Protocol), out: &mut Vec
     }
     while let Some(message) = session.client().mailbox.try_next() {
         encode(&message.to_reply(), protocol, out);
+    }
+}
+
+/// Whether it is told even to those who do without replies.
+fn is_push(reply: &Reply) -> bool {
+    match reply {
+        Reply::Push(_) => true,
+        Reply::Many(replies) => replies.iter().any(is_push),
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! CONFIG over the table of [`crate::config`].
 
+use std::sync::atomic::Ordering;
+
 use super::super::Ctx;
 use super::super::object::help;
 use super::super::spec::{CommandSpec, Flags, Outcome};
@@ -111,6 +113,7 @@ fn resetstat(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
     };
     ctx.db.commands.reset();
     ctx.keyspace.unlocked.lock().reset();
+    ctx.engine.0.connections.store(0, Ordering::Relaxed);
     Ok(Reply::OK)
 }
 
