@@ -62,11 +62,11 @@ struct Waiting {
 }
 
 impl Mailbox {
-    /// Puts a message in; a full mailbox closes.
-    fn deliver(&self, message: Message) {
+    /// Puts a message in; a full mailbox closes. Answers whether it was open.
+    fn deliver(&self, message: Message) -> bool {
         let mut waiting = self.0.lock();
         if waiting.closed {
-            return;
+            return false;
         }
         waiting.bytes += message.bytes();
         waiting.messages.push_back(message);
@@ -80,6 +80,7 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+        true
     }
 
     /// Ends it: [`Mailbox::next`] answers `None` from now on.
@@ -200,12 +201,11 @@ impl Hub {
         let mut send = |pattern: Option<&Arc<[u8]>>, mailboxes: &[Arc<Mailbox>]| {
             let (channel, payload) = parts.get_or_insert_with(|| (channel.into(), payload.into()));
             for mailbox in mailboxes {
-                receivers += 1;
-                mailbox.deliver(Message {
+                receivers += usize::from(mailbox.deliver(Message {
                     pattern: pattern.cloned(),
                     channel: channel.clone(),
                     payload: payload.clone(),
-                });
+                }));
             }
         };
         if let Some(mailboxes) = listeners.channels.get(channel) {

@@ -64,8 +64,14 @@ pub struct Timing {
     pub body: Duration,
     /// Between two signs of life on an event stream.
     pub event_keep_alive: Duration,
+    /// For a client to take more of an HTTP answer or an event stream. What it
+    /// was sent is kept in memory until then: half of what it may take to ask.
+    pub write: Duration,
     /// For a TLS handshake.
     pub handshake: Duration,
+    /// For a RESP client's token, from when it connected: a person who types AUTH
+    /// makes it, and connections that nobody vouches for do not gather.
+    pub authentication: Duration,
     /// For running requests when the server stops.
     pub shutdown: Duration,
     /// For the keyspace lock when readiness is asked.
@@ -78,7 +84,9 @@ impl Default for Timing {
             head: Duration::from_secs(75),
             body: Duration::from_mins(1),
             event_keep_alive: Duration::from_secs(15),
+            write: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
+            authentication: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
             readiness: Duration::from_millis(250),
         }

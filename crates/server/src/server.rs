@@ -34,6 +34,8 @@ use crate::{advice, handoff, listener};
 
 /// The keyspace that the server's tokens open.
 const KEYSPACE: &str = "default";
+/// How often idle connections are looked for: CONFIG's `timeout` is in seconds.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// Longest sleep of the timer: a key set with an earlier deadline than the
 /// timer knew of goes at most this late (readers never see it).
 const TICK_MAX: Duration = Duration::from_millis(100);
@@ -190,6 +192,9 @@ impl Server {
             );
         }
         tokio::spawn(keep_time(running.engine.clone(), running.stop.clone()));
+        let idle = dismiss_idle(running.engine.clone(), config.timing.authentication);
+        let stop = running.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(idle).await });
         tracing::info!(http = %running.http, resp = ?running.resp, tls = running.tls, "listening");
         Ok(running)
     }
@@ -375,6 +380,14 @@ fn choose_token(
         Some(folder) => (folder.make_token()?, TokenOrigin::Kept(folder.token_path())),
         None => (make_token()?, TokenOrigin::Made),
     })
+}
+
+/// Closes RESP connections that are silent for too long.
+async fn dismiss_idle(engine: Engine, patience: Duration) {
+    loop {
+        tokio::time::sleep(IDLE_CHECK.min(patience)).await;
+        engine.dismiss_idle(patience);
+    }
 }
 
 /// Removes keys when their time comes, though nobody asks for them.

@@ -9,6 +9,7 @@
 //! allocation but the reply.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -398,12 +399,25 @@ impl<'a> Batch<'a> {
     ) -> Reply {
         self.db.begin_undo();
         let mark = self.db.effects.mark();
-        let reply = self.with_ctx(session, |ctx| call(ctx, command, argv));
+        let run = || self.with_ctx(session, |ctx| call(ctx, command, argv));
+        let mut reply = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(reply) => reply,
+            Err(panic) => {
+                // The next unit begins with an empty list.
+                self.db.rollback();
+                self.db.effects.truncate(mark);
+                resume_unwind(panic);
+            }
+        };
         let killed = std::mem::take(&mut self.db.must_roll_back);
         // A script leaves to the unit around it what it does when it is alone.
         let is_script = !command.spec.flags.has(Flags::WRITE);
         let failed = is_script && session.dialect == Dialect::Upstash && reply.is_error();
-        if !accept(&reply) || killed || failed {
+        let too_large = is_script && self.db.effects.exceed_a_unit();
+        if too_large && !killed {
+            reply = Reply::error("ERR the script is undone: it writes more than a unit may");
+        }
+        if !accept(&reply) || killed || failed || too_large {
             self.db.rollback();
             self.db.effects.truncate(mark);
         } else {
@@ -800,3 +814,6 @@ fn quoted(arg: &[u8], most: usize) -> &[u8] {
     let end = shown.iter().position(|byte| *byte == 0);
     shown.get(..end.unwrap_or(shown.len())).unwrap_or(shown)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Commands;
+use super::stall::Stalling;
 use super::{Caller, Gateway};
 use crate::listener::{Ends, Transport};
 
@@ -55,9 +56,9 @@ pub(super) async fn serve<C: Commands, S: Transport>(
     let connection = http1::Builder::new()
         .timer(CoarseTimer)
         .header_read_timeout(timing.head)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stalling::new(stream, timing.write)), service);
     let mut connection = pin!(connection);
-    let mut pulse = tokio::time::interval(PULSE.min(timing.head));
+    let mut pulse = tokio::time::interval(PULSE.min(timing.head).min(timing.write));
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;

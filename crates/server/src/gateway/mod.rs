@@ -20,6 +20,7 @@ mod events;
 mod health;
 mod payload;
 mod replies;
+mod stall;
 mod sync_token;
 
 use std::sync::Arc;
@@ -49,17 +50,20 @@ use payload::{Unread, collect, drain};
 use replies::Replies;
 use sync_token::{LastToken, SyncTokens};
 
+/// HTTP connections that may be open, as many as RESP's unless CONFIG says
+/// otherwise.
+const CONNECTIONS_MAX: usize = 10_000;
 /// Longest token that is looked up; longer ones open nothing.
 const TOKEN_MAX: usize = 4096;
+
+/// What a byte of [`Reply::weight`] can become in an answer at most: `\u0000`
+/// in JSON.
+const EXPANSION: usize = 6;
 
 /// The gateway of one store.
 pub struct Gateway<C> {
     commands: C,
     limit: usize,
-/// What a byte of [`Reply::weight`] can become in an answer at most: `\u0000`
-/// in JSON.
-const EXPANSION: usize = 6;
-
     timing: Timing,
     sync_tokens: SyncTokens,
 }
@@ -82,6 +86,10 @@ impl<C: Commands> Door for Gateway<C> {
     const TOO_MANY: &'static [u8] = b"HTTP/1.1 400 Bad Request\r\n\
         content-type: application/json; charset=utf-8\r\ncontent-length: 52\r\n\
         connection: close\r\n\r\n{\"error\":\"ERR max concurrent connections exceeded\"}\n";
+
+    fn connections_max(&self) -> usize {
+        CONNECTIONS_MAX
+    }
 
     async fn serve<S: Transport>(self: Arc<Self>, stream: S, ends: Ends, stop: CancellationToken) {
         connection::serve(self, stream, ends, stop).await;
@@ -164,6 +172,13 @@ impl Style {
             ResponseFormat::Resp2 => resp::encode(reply, resp::Protocol::Resp2, out),
         }
     }
+
+    /// Bytes of an answer with this reply alone.
+    fn size(self, reply: &Reply) -> usize {
+        let mut body = Vec::with_capacity(first_size(reply));
+        self.write(reply, &mut body);
+        body.len()
+    }
 }
 
 /// What became of a request: a status, a body, and the writes that it saw.
@@ -172,13 +187,6 @@ struct Outcome {
     format: ResponseFormat,
     body: Vec<u8>,
     seq: Option<Seq>,
-
-    /// Bytes of an answer with this reply alone.
-    fn size(self, reply: &Reply) -> usize {
-        let mut body = Vec::with_capacity(first_size(reply));
-        self.write(reply, &mut body);
-        body.len()
-    }
 }
 
 impl Outcome {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Desk, Pause};
-use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_MIN, READ_SIZE};
+use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_FIRST, READ_MIN, READ_SIZE};
 use crate::listener::{Ends, Transport};
 
 /// A connection; dropping it takes it off the engine's list.
@@ -91,6 +91,9 @@ impl<'e, S: Transport> Connection<'e, S> {
                     tokio::task::yield_now().await;
                     self.flush().await?;
                     self.desk.shrink();
+                    if self.desk.has_part() {
+                        self.touch();
+                    }
                     return Ok(Some(need));
                 }
                 Pause::Full => self.flush().await?,
@@ -100,7 +103,11 @@ impl<'e, S: Transport> Connection<'e, S> {
                 }
                 Pause::Blocked(blocked) => {
                     self.flush().await?;
+                    let client = self.desk.session.client().clone();
+                    client.set_blocked(true);
                     let reply = later(self.engine, &blocked).await;
+                    client.touch(self.engine.now_micros());
+                    client.set_blocked(false);
                     self.desk.answer(&reply);
                 }
                 Pause::Locked(_) => tokio::task::yield_now().await,
@@ -120,11 +127,21 @@ impl<'e, S: Transport> Connection<'e, S> {
                 "query buffer limit reached",
             ));
         }
-        let room = need.min(desk.input.len()).max(READ_SIZE);
-        if desk.input.capacity() - desk.input.len() < need.min(room).max(READ_MIN) {
+        // Before authentication there is little to say, and many may connect.
+        let (least, usual) = match desk.session.principal() {
+            Some(_) => (READ_MIN, READ_SIZE),
+            None => (READ_FIRST / 4, READ_FIRST),
+        };
+        let room = need.min(desk.input.len()).max(usual);
+        if desk.input.capacity() - desk.input.len() < need.min(room).max(least) {
             desk.input.reserve(room);
         }
         Ok(())
+    }
+
+    fn touch(&self) {
+        let client = self.desk.session.client();
+        client.touch(self.engine.now_micros());
     }
 
     /// Waits for bytes or messages. Nothing is lost if it is dropped midway.
@@ -173,7 +190,7 @@ impl<'e, S: Transport> Connection<'e, S> {
             return Ok(());
         }
         self.desk.out.clear();
-        self.desk.answer(&self.engine.lost_reply());
+        self.desk.write(&self.engine.lost_reply());
         self.stream.write_all(&self.desk.out).await?;
         self.stream.shutdown().await?;
         Err(io::Error::other("the journal failed"))
@@ -188,7 +205,12 @@ impl<'e, S: Transport> Connection<'e, S> {
         {
             match Pin::new(&mut self.stream).poll_write(context, rest)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => self.written += count,
+                Poll::Ready(count) => {
+                    if self.written > 0 {
+                        self.touch();
+                    }
+                    self.written += count;
+                }
                 Poll::Pending if self.desk.out.len() > self.ceiling => {
                     return Poll::Ready(Err(too_slow()));
                 }

@@ -26,6 +26,8 @@ const OUT_HIGH: usize = 64 * 1024;
 const PUSH_MAX: usize = 32 * 1024 * 1024;
 /// Bytes to read at once (Redis reads as many).
 const READ_SIZE: usize = 16 * 1024;
+/// The same before authentication.
+const READ_FIRST: usize = 1024;
 /// Room that has to be there before a read.
 const READ_MIN: usize = 4 * 1024;
 /// Buffers larger than this are given back once they are empty.
@@ -50,6 +52,10 @@ impl Resp {
 
 impl Door for Resp {
     const TOO_MANY: &'static [u8] = b"-ERR max number of clients reached\r\n";
+
+    fn connections_max(&self) -> usize {
+        self.engine.settings().maxclients
+    }
 
     async fn serve<S: Transport>(self: Arc<Self>, stream: S, ends: Ends, stop: CancellationToken) {
         let mut connection = Connection::new(&self.engine, stream, ends, stop.clone());

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use sangam_engine::Reply;
+
 use crate::http::Http;
 use crate::start::{start, start_with};
 
@@ -79,4 +81,37 @@ async fn silence_is_filled_and_a_stop_ends_it() {
         .await
         .unwrap();
     while !events.line().await.is_empty() || !events.line().await.is_empty() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_does_not_read_is_cut_off() {
+    let server = start_with(|config| config.timing.write = Duration::from_millis(200)).await;
+    let mut events = Http::connect(server.http()).await;
+    events.send("POST", "/subscribe/a", &[FULL], b"").await;
+    events.head().await;
+    assert_eq!(event(&mut events).await, "data: subscribe,a,1");
+    let (engine, mut session) = (server.engine(), server.engine().session());
+    let mut listeners = || {
+        let asked = engine.call(&mut session, &[b"PUBSUB", b"NUMSUB", b"a"]).0;
+        asked != Reply::Array(vec![Reply::bulk("a"), Reply::Int(0)])
+    };
+    assert!(listeners());
+    let mut http = Http::connect(server.http()).await;
+    let message = "x".repeat(1 << 20);
+    for _ in 0..200 {
+        let receivers = http.post("/publish/a", &message).await;
+        if receivers.text() == r#"{"result":0}"# {
+            break;
+        }
+    }
+    // Its mailbox is closed, or it is gone already.
+    assert_eq!(http.post("/publish/a", "x").await.text(), r#"{"result":0}"#);
+    for _ in 0..500 {
+        if !listeners() {
+            server.shutdown().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a client that does not read is still subscribed");
 }

@@ -297,3 +297,119 @@ async fn an_exec_that_meets_a_looping_script_gives_its_transaction_up() {
     resp.check(b"GET k\r\n", b"$-1\r\n").await;
     server.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gives_no_token_is_let_go() {
+    let server =
+        start_with(|config| config.timing.authentication = Duration::from_millis(100)).await;
+    let mut known = Resp::authenticated(server.resp()).await;
+    let mut stranger = Resp::connect(server.resp()).await;
+    stranger.check(b"PING\r\n*1\r\n", b"-NOAUTH").await;
+    let refused = b" Authentication required.\r\n";
+    stranger.expect(refused).await;
+    assert!(stranger.is_closed().await);
+    known.check(b"PING\r\n", b"+PONG\r\n").await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_command_may_be_long() {
+    let server = start().await;
+    let mut resp = Resp::connect(server.resp()).await;
+    let wrong = command(&["AUTH", &"x".repeat(16 * 1024)]);
+    let answer = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    resp.check(&wrong, answer).await;
+    let mut sent = command(&["AUTH", "full"]);
+    sent.extend(command(&["SET", "k", &"v".repeat(100_000)]));
+    sent.extend(command(&["STRLEN", "k"]));
+    resp.check(&sent, b"+OK\r\n+OK\r\n:100000\r\n").await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_connect_as_maxclients_says() {
+    let server = start().await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    resp.check(b"CONFIG SET maxclients 2\r\n", b"+OK\r\n").await;
+    let mut second = Resp::authenticated(server.resp()).await;
+    let mut third = Resp::connect(server.resp()).await;
+    third
+        .expect(b"-ERR max number of clients reached\r\n")
+        .await;
+    assert!(third.is_closed().await);
+    second.check(b"QUIT\r\n", b"+OK\r\n").await;
+    assert!(second.is_closed().await);
+    resp.check(
+        b"CONFIG GET maxclients\r\n",
+        b"*2\r\n$10\r\nmaxclients\r\n$1\r\n2\r\n",
+    )
+    .await;
+    let port = server.resp().unwrap().port().to_string();
+    let expected = format!("*2\r\n$4\r\nport\r\n${}\r\n{port}\r\n", port.len());
+    resp.check(b"CONFIG GET port\r\n", expected.as_bytes())
+        .await;
+    server.shutdown().await;
+}
+
+/// What was sent, and what Redis 7.0.15 answers.
+const MUTED: &[(&str, &str)] = &[
+    (
+        "CLIENT REPLY OFF\r\nPING\r\nNOPE\r\nCLIENT REPLY ON\r\nPING\r\n",
+        "+OK\r\n+PONG\r\n",
+    ),
+    ("CLIENT REPLY SKIP\r\nPING\r\nPING\r\n", "+PONG\r\n"),
+    (
+        "CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nPING 1\r\nPING 2\r\n",
+        "$1\r\n2\r\n",
+    ),
+    (
+        "CLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\nPING\r\n",
+        "+OK\r\n+PONG\r\n",
+    ),
+    (
+        "CLIENT REPLY SKIP\r\nCLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY ON\r\n",
+        "+OK\r\n",
+    ),
+    (
+        "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\nCLIENT REPLY ON\r\nPING\r\n",
+        "+OK\r\n+PONG\r\n",
+    ),
+    (
+        "CLIENT REPLY SKIP\r\nMULTI\r\nPING\r\nEXEC\r\n",
+        "+QUEUED\r\n*1\r\n+PONG\r\n",
+    ),
+    ("CLIENT REPLY NO\r\n", "-ERR syntax error\r\n"),
+    (
+        "CLIENT REPLY SKIP\r\nSUBSCRIBE a\r\nUNSUBSCRIBE a\r\nPING\r\n",
+        "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+PONG\r\n",
+    ),
+    ("CLIENT REPLY OFF\r\nRESET\r\n", "+RESET\r\n"),
+    (
+        "AUTH full\r\nCLIENT REPLY SKIP\r\nRESET\r\nAUTH full\r\n",
+        "+OK\r\n+OK\r\n",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_are_left_out_for_who_does_without() {
+    let server = start().await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    for (sent, expected) in MUTED {
+        resp.check(sent.as_bytes(), expected.as_bytes()).await;
+    }
+    resp.check(b"HELLO 3\r\n", b"%7\r\n").await;
+    let mut resp = Resp::authenticated(server.resp()).await;
+    let mut other = Resp::authenticated(server.resp()).await;
+    let subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+    resp.check(b"CLIENT REPLY OFF\r\nPING\r\nSUBSCRIBE a\r\n", subscribed)
+        .await;
+    other.check(b"PUBLISH a x\r\n", b":1\r\n").await;
+    resp.expect(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n")
+        .await;
+    resp.0
+        .write_all(b"RESET\r\nCLIENT REPLY OFF\r\nQUIT\r\n")
+        .await
+        .unwrap();
+    resp.expect(b"+RESET\r\n").await;
+    server.shutdown().await;
+}
