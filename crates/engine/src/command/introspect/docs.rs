@@ -84,6 +84,11 @@ const DOCS: &[(&str, &str, &str)] = &[
         "O(N) where N is the number of connections",
         "Describes all connections",
     ),
+    (
+        "client|reply",
+        ONE,
+        "Says whether the connection wants replies",
+    ),
     ("client|setinfo", ONE, "Says which library the client is"),
     ("client|setname", ONE, "Names the connection"),
     (
@@ -427,8 +432,8 @@ mod tests {
         for command in (0..command_count()).filter_map(command_by_id) {
             let obvious = matches!(command.spec.run, Run::Container)
                 || command.spec.name == "help"
-                || ["client|no-evict", "client|reply", "config|rewrite"]
-                    .contains(&command.full_name.as_str());
+                || command.spec.name == "test.panic"
+                || ["client|no-evict", "config|rewrite"].contains(&command.full_name.as_str());
             assert!(
                 obvious || of(&command.full_name).is_some(),
                 "{}",
