@@ -1,7 +1,7 @@
 //! The table `redis` of scripts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
 use smallvec::SmallVec;
@@ -26,6 +26,11 @@ pub(crate) struct Shared {
     pub(crate) killed: AtomicBool,
     /// Steps of library functions until they ask the host next.
     pub(crate) left: AtomicUsize,
+    /// Instructions until the hook comes next.
+    pub(crate) pace: AtomicU32,
+    /// When the hook came last, in microseconds since the VM was made; 0 before it
+    /// has come in this run.
+    pub(crate) paced_at: AtomicU64,
     /// Worst case, in steps, below which C functions match patterns.
     pub(crate) small: AtomicUsize,
 }

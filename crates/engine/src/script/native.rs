@@ -440,8 +440,27 @@ impl Reader {
     }
 }
 
-/// Runs the function that `prepare` leaves on top, under a memory limit and with
-/// `host` lent to its functions, and reads the value that it answers. What it
+/// Lets the hook of `lua` come after so many instructions from now on.
+pub(crate) fn set_pace(lua: &Lua, instructions: u32) {
+    lua.exec_raw_lua(|raw| {
+        // SAFETY: the state is valid while its Lua is locked, which it is here.
+        unsafe { pace(raw.state(), instructions) }
+    });
+}
+
+/// # Safety
+///
+/// `state` must be valid.
+unsafe fn pace(state: *mut ffi::lua_State, instructions: u32) {
+    // SAFETY: the hook and its events stay what they are.
+    unsafe {
+        let (hook, events) = (ffi::lua_gethook(state), ffi::lua_gethookmask(state));
+        ffi::lua_sethook(state, hook, events, instructions as c_int);
+    }
+}
+
+/// Runs the function that `prepare` leaves on top, under a memory limit, with a
+/// hook after so many instructions if that changes, and `host` lent to its functions, and reads the value that it answers. What it
 /// raised goes through the error handler, and is the error here.
 ///
 /// # Panics
@@ -450,7 +469,7 @@ impl Reader {
 pub(crate) fn run<R>(
     lua: &Lua,
     handler: &RegistryKey,
-    limit: usize,
+    (limit, instructions): (usize, Option<u32>),
     (lent, host): (&Lent, &mut dyn Host),
     prepare: impl FnOnce(&mut Writer),
     read: impl FnOnce(&mut Reader, Slot) -> R,
@@ -467,6 +486,10 @@ pub(crate) fn run<R>(
             return Err(mlua::Error::StackError);
         }
         lua.set_memory_limit(limit)?;
+        if let Some(instructions) = instructions {
+            // SAFETY: the state is valid.
+            unsafe { pace(state, instructions) }
+        }
         // SAFETY: above the handler there is a value to call, and room. The call is
         // protected: what it raises ends here. Callbacks catch their panics.
         let status = lent.during(host, || unsafe { ffi::lua_pcall(state, 0, 1, handler) });

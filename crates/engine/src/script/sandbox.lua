@@ -196,7 +196,22 @@ globals.__redis__err__handler = host.handler
 local strings = native.string
 strings.rep = host.rep
 
-local tables = copy(native.table, 'concat foreach foreachi getn maxn remove setn sort')
+local tables = copy(native.table, 'concat foreach foreachi getn remove setn sort')
+
+-- In Lua, so that a walk through a large table can be stopped.
+function tables.maxn(...)
+  local t, most = ..., 0
+  if type(t) ~= 'table' then
+    local found = select('#', ...) == 0 and 'no value' or type(t)
+    error("bad argument #1 to 'maxn' (table expected, got " .. found .. ')', 2)
+  end
+  for key in next, t do
+    if type(key) == 'number' and key > most then
+      most = key
+    end
+  end
+  return most
+end
 
 function tables.insert(t, ...)
   if contents_of[t] then

@@ -5,12 +5,13 @@
 //! set anew, so that no run sees another.
 //!
 //! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
-//! instructions that asks [`Host::tick`]. Library functions whose work grows with
+//! instructions, or fewer where they take long, that asks [`Host::tick`]. Library functions whose work grows with
 //! their arguments count it and ask too ([`Shared::spend`]): patterns, sorting,
 //! `cjson`, `cmsgpack`, long strings. A kill is an error that no `pcall` holds.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -25,6 +26,15 @@ use super::raise;
 use super::sandbox::{self, Random, Sandbox};
 use super::shebang::{self, Flags};
 use crate::reply::Reply;
+
+/// Instructions before the first tick of a run, at the most.
+const FIRST_PACE: u32 = 256;
+/// Between two ticks this long, microseconds, some instructions take long (two
+/// strings of megabytes joined, a search through a table of holes): the next tick
+/// comes after fewer of them.
+const SLOW_US: u64 = 1000;
+/// Between two ticks this short, it comes after more.
+const QUICK_US: u64 = 200;
 
 /// What scripts may ask of the engine during a run.
 pub(crate) trait Host: Send {
@@ -63,7 +73,7 @@ pub(crate) enum Tick {
 pub(crate) struct Limits {
     /// Bytes that Lua may hold, cached scripts included; 0 for no bound.
     pub(crate) memory: usize,
-    /// Instructions between two ticks.
+    /// Instructions between two ticks, at the most.
     pub(crate) interval: u32,
 }
 
@@ -136,9 +146,17 @@ impl Vm {
         let redis = library::redis(&lua, &shared)?;
         let sandbox = sandbox::build(&lua, redis, limits.memory, &shared, &random)?;
         let watched = Arc::clone(&shared);
+        let (interval, start) = (limits.interval.max(1), Instant::now());
+        shared.pace.store(first_pace(limits), Ordering::Relaxed);
         lua.set_global_hook(
-            HookTriggers::new().every_nth_instruction(limits.interval.max(1)),
-            move |_, _| watched.tick().map(|()| VmState::Continue),
+            HookTriggers::new().every_nth_instruction(first_pace(limits)),
+            move |lua, _| {
+                watched.tick()?;
+                if let Some(pace) = watched.new_pace(interval, start.elapsed()) {
+                    native::set_pace(lua, pace);
+                }
+                Ok(VmState::Continue)
+            },
         )?;
         Ok(Vm {
             random,
@@ -231,7 +249,7 @@ impl Vm {
         host: &mut dyn Host,
     ) -> Reply {
         let shared = &self.shared;
-        shared.begin(options);
+        let pace = shared.begin(options, first_pace(self.limits));
         let Sandbox {
             globals,
             names,
@@ -255,7 +273,7 @@ impl Vm {
         };
         let limit = self.limits.memory;
         let lent = (&shared.host, host);
-        let outcome = native::run(&self.lua, handler, limit, lent, prepare, read);
+        let outcome = native::run(&self.lua, handler, (limit, pace), lent, prepare, read);
         match outcome {
             Ok(Ok(reply)) => reply,
             Ok(Err(raised)) => self.failure(script, &raised),
@@ -343,6 +361,11 @@ impl Vm {
     }
 }
 
+/// Instructions before the first tick of a run.
+fn first_pace(limits: Limits) -> u32 {
+    FIRST_PACE.min(limits.interval.max(1))
+}
+
 /// SHA-1 in lower-case hexadecimal.
 pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -354,11 +377,18 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
 }
 
 impl Shared {
-    fn begin(&self, options: RunOptions) {
+    /// Begins a run; answers the hook's pace where the last run has changed it.
+    fn begin(&self, options: RunOptions, pace: u32) -> Option<u32> {
         let truncate = options.truncate_numbers;
         self.truncate_numbers.store(truncate, Ordering::Relaxed);
         self.resp3.store(false, Ordering::Relaxed);
         self.killed.store(false, Ordering::Relaxed);
+        if self.paced_at.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.paced_at.store(0, Ordering::Relaxed);
+        self.pace.store(pace, Ordering::Relaxed);
+        Some(pace)
     }
 
     fn tick(&self) -> mlua::Result<()> {
@@ -367,6 +397,24 @@ impl Shared {
         } else {
             Err(raise::killed())
         }
+    }
+
+    /// After how many instructions the hook is to come next, where that changes.
+    /// `now` is the time since the VM was made.
+    fn new_pace(&self, interval: u32, now: Duration) -> Option<u32> {
+        let now = (now.as_micros() as u64).max(1);
+        let before = self.paced_at.swap(now, Ordering::Relaxed);
+        let pace = self.pace.load(Ordering::Relaxed);
+        let took = now.saturating_sub(before);
+        let new = if before != 0 && took > SLOW_US {
+            (pace / 8).max(1)
+        } else if before == 0 || took < QUICK_US {
+            pace.saturating_mul(2).min(interval)
+        } else {
+            pace
+        };
+        self.pace.store(new, Ordering::Relaxed);
+        (new != pace).then_some(new)
     }
 
     /// Asks the host; once it has killed the run, the answer stays no.

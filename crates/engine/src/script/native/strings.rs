@@ -76,7 +76,7 @@ pub(crate) fn guard(lua: &Lua, shared: &Arc<Shared>) -> Result<()> {
         wrap(&strings, name, entry, None)?;
     }
     let tables: Table = globals.raw_get("table")?;
-    for name in ["concat", "insert", "remove", "maxn"] {
+    for name in ["concat", "insert", "remove"] {
         wrap(&tables, name, linear, None)?;
     }
     let sort: mlua::Function = tables.raw_get("sort")?;

@@ -295,6 +295,8 @@ fn a_library_call_can_be_stopped() {
         "return cjson.decode('[' .. ('1,'):rep(20000) .. '1]')".to_owned(),
         "return cjson.decode('[\"' .. ('x\",\"'):rep(20000) .. '\"]')".to_owned(),
         "return cmsgpack.unpack('\\221\\0\\0\\78\\32' .. ('\\1'):rep(20000))".to_owned(),
+        "local t = {} for i = 1, 30000 do t['a' .. i] = i end for i = 1, 9 do table.maxn(t) end"
+            .to_owned(),
         format!("{document} return cjson.encode(t)"),
         format!("{document} return cmsgpack.pack(t)"),
     ] {
@@ -314,6 +316,26 @@ fn a_library_call_can_be_stopped() {
         assert!(host.ticks < 30, "{script}: {} ticks", host.ticks);
         assert_eq!(run(&mut vm, &mut host, "return 1"), Reply::Int(1));
     }
+}
+
+#[test]
+fn slow_instructions_are_ticked_more_often() {
+    let (mut vm, mut host) = (vm(), Toy::default());
+    let ticks = |vm: &mut Vm, host: &mut Toy, script: &str| {
+        host.ticks = 0;
+        run(vm, host, script);
+        host.ticks
+    };
+    let quick = "for i = 1, 20000 do local t = i + i end";
+    let slow = "local s = ('x'):rep(2^22) for i = 1, 1000 do local t = s .. 'y' end";
+    // A loaded machine makes some of the quick ones slow.
+    for _ in 0..2 {
+        let quick = ticks(&mut vm, &mut host, quick);
+        assert!((40..300).contains(&quick), "{quick}");
+        let slow = ticks(&mut vm, &mut host, slow);
+        assert!(slow > 300, "{slow}");
+    }
+    assert_eq!(ticks(&mut vm, &mut host, "return 1"), 0);
 }
 
 #[test]
