@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use mlua::{Lua, MultiValue, Result, Table, Value, Variadic};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::convert;
 use super::native::{self, Frame, Lent, Outcome, Seen};
 use super::number::format_g;
+use super::pattern::Scratch;
 use super::raise::Raise;
 use super::vm;
 use crate::reply::Reply;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     /// When the hook came last, in microseconds since the VM was made; 0 before it
     /// has come in this run.
     pub(crate) paced_at: AtomicU64,
+    /// What our matcher of patterns keeps from one call to the next.
+    pub(crate) scratch: Mutex<Scratch>,
     /// Worst case, in steps, below which C functions match patterns.
     pub(crate) small: AtomicUsize,
 }

@@ -12,6 +12,11 @@
 //! Cost: some 100 ns to compile a short pattern, then 2 to 5 ns a step, and 40
 //! bytes for each choice left open, of which there are at most [`MOST_CHOICES`].
 
+mod item;
+
+pub(crate) use item::{is_plain, worst_case};
+
+use item::{Item, Repeat, Source, Test, visible};
 use memchr::memmem;
 
 /// Steps between two questions whether to go on.
@@ -22,8 +27,6 @@ const MOST_CAPTURES: usize = 32;
 const MOST_CHOICES: usize = 200_000;
 /// Items of a pattern; more would take more memory than scripts may have.
 const MOST_ITEMS: usize = 1 << 20;
-/// Quantifiers of a pattern that Lua's own matcher may see: it recurses for each.
-const MOST_QUANTIFIERS: usize = 16;
 
 /// Why a match ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,272 +93,57 @@ impl Meter<'_> {
     }
 }
 
-/// A set of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Set([u64; 4]);
-
-impl Set {
-    const EMPTY: Set = Set([0; 4]);
-
-    const fn has(&self, byte: u8) -> bool {
-        self.0[(byte >> 6) as usize] >> (byte & 63) & 1 == 1
-    }
-
-    const fn with(mut self, byte: u8) -> Set {
-        self.0[(byte >> 6) as usize] |= 1 << (byte & 63);
-        self
-    }
-
-    fn and(&self, other: &Set) -> Set {
-        let mut all = *self;
-        for (mine, other) in all.0.iter_mut().zip(other.0) {
-            *mine |= other;
-        }
-        all
-    }
-
-    fn other(&self) -> Set {
-        Set(self.0.map(|bits| !bits))
-    }
-
-    /// The bytes of a class by its lower-case letter, in the C locale.
-    const fn of_class(letter: u8) -> Set {
-        let mut set = Set::EMPTY;
-        let mut byte = 0_u8;
-        loop {
-            let inside = match letter {
-                b'a' => byte.is_ascii_alphabetic(),
-                b'c' => byte.is_ascii_control(),
-                b'd' => byte.is_ascii_digit(),
-                b'l' => byte.is_ascii_lowercase(),
-                b'p' => byte.is_ascii_punctuation(),
-                b's' => matches!(byte, b' ' | 9..=13),
-                b'u' => byte.is_ascii_uppercase(),
-                b'w' => byte.is_ascii_alphanumeric(),
-                b'x' => byte.is_ascii_hexdigit(),
-                _ => byte == 0,
-            };
-            if inside {
-                set = set.with(byte);
-            }
-            if byte == u8::MAX {
-                return set;
-            }
-            byte += 1;
-        }
-    }
-
-    /// What `%` and this byte stand for inside of a set or alone.
-    fn escaped(byte: u8) -> Set {
-        static CLASSES: [(u8, Set); 10] = {
-            let letters = *b"acdlpsuwxz";
-            let mut classes = [(0, Set::EMPTY); 10];
-            let mut at = 0;
-            while at < letters.len() {
-                classes[at] = (letters[at], Set::of_class(letters[at]));
-                at += 1;
-            }
-            classes
-        };
-        let letter = byte.to_ascii_lowercase();
-        match CLASSES.iter().find(|(name, _)| *name == letter) {
-            Some((_, class)) if byte == letter => *class,
-            Some((_, class)) => class.other(),
-            None => Set::EMPTY.with(byte),
-        }
-    }
+/// The pattern that was compiled last, without its anchor, and room for choices:
+/// a loop over matches compiles once.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pattern: Vec<u8>,
+    items: Vec<Item>,
+    choices: Vec<Choice>,
 }
 
-/// What one byte is tested for.
-#[derive(Debug, Clone, Copy)]
-enum Test {
-    Any,
-    Byte(u8),
-    In(Set),
-}
+/// Items or choices for which a scratch keeps room.
+const KEPT: usize = 1024;
 
-impl Test {
-    #[inline]
-    fn holds(&self, byte: u8) -> bool {
-        match self {
-            Test::Any => true,
-            Test::Byte(wanted) => *wanted == byte,
-            Test::In(set) => set.has(byte),
-        }
-    }
-
-    /// How many bytes from the first on it holds for.
-    fn run(&self, bytes: &[u8]) -> usize {
-        let end = match self {
-            Test::Any => None,
-            Test::Byte(wanted) => bytes.iter().position(|byte| byte != wanted),
-            Test::In(set) => bytes.iter().position(|byte| !set.has(*byte)),
-        };
-        end.unwrap_or(bytes.len())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    Once,
-    Optional,
-    Most,
-    MostFromOne,
-    Fewest,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Item {
-    Open,
-    Position,
-    Close,
-    Balance(u8, u8),
-    Frontier(Set),
-    /// The text of a capture, by its digit.
-    Back(u8),
-    /// The end of the subject.
-    End,
-    Single(Test, Repeat),
-    /// The end of the pattern.
-    Done,
-    Fault(Fault),
-}
-
-/// A compiled pattern, without its anchor.
-#[derive(Debug)]
-struct Program(Vec<Item>);
-
-/// The pattern's bytes; what is behind its end is NUL.
-struct Source<'a>(&'a [u8]);
-
-impl Source<'_> {
-    fn byte(&self, at: usize) -> u8 {
-        self.0.get(at).copied().unwrap_or(0)
-    }
-
-    /// The end of the set that begins at `at`, behind its bracket.
-    fn set_end(&self, at: usize) -> Result<usize, Fault> {
-        let mut at = at + 1;
-        if self.byte(at) == b'^' {
-            at += 1;
-        }
-        loop {
-            let byte = self.byte(at);
-            if byte == 0 {
-                return Err(Fault::MissingBracket);
-            }
-            at += 1;
-            if byte == b'%' && self.byte(at) != 0 {
-                at += 1;
-            }
-            if self.byte(at) == b']' {
-                return Ok(at + 1);
-            }
-        }
-    }
-
-    /// The set between the brackets at `at` and before `end`.
-    fn set(&self, mut at: usize, end: usize) -> Set {
-        let bracket = end - 1;
-        let negated = self.byte(at + 1) == b'^';
-        at += usize::from(negated) + 1;
-        let mut set = Set::EMPTY;
-        while at < bracket {
-            if self.byte(at) == b'%' {
-                at += 1;
-                set = set.and(&Set::escaped(self.byte(at)));
-            } else if self.byte(at + 1) == b'-' && at + 2 < bracket {
-                for byte in self.byte(at)..=self.byte(at + 2) {
-                    set = set.with(byte);
-                }
-                at += 2;
-            } else {
-                set = set.with(self.byte(at));
-            }
-            at += 1;
-        }
-        if negated { set.other() } else { set }
-    }
-
-    /// The test that begins at `at`, and where it ends.
-    fn test(&self, at: usize) -> Result<(Test, usize), Fault> {
-        match self.byte(at) {
-            b'%' if self.byte(at + 1) == 0 => Err(Fault::EndsInEscape),
-            b'%' => Ok((Test::In(Set::escaped(self.byte(at + 1))), at + 2)),
-            b'[' => {
-                let end = self.set_end(at)?;
-                Ok((Test::In(self.set(at, end)), end))
-            }
-            b'.' => Ok((Test::Any, at + 1)),
-            byte => Ok((Test::Byte(byte), at + 1)),
-        }
-    }
-
-    /// The item that begins at `at`, and where the next begins.
-    fn item(&self, at: usize) -> Result<(Item, usize), Fault> {
-        let item = match (self.byte(at), self.byte(at + 1)) {
-            (0, _) => (Item::Done, at),
-            (b'(', b')') => (Item::Position, at + 2),
-            (b'(', _) => (Item::Open, at + 1),
-            (b')', _) => (Item::Close, at + 1),
-            (b'%', b'b') => match (self.byte(at + 2), self.byte(at + 3)) {
-                (0, _) | (_, 0) => return Err(Fault::Unbalanced),
-                (open, close) => (Item::Balance(open, close), at + 4),
-            },
-            (b'%', b'f') => {
-                if self.byte(at + 2) != b'[' {
-                    return Err(Fault::MissingFrontierSet);
-                }
-                let end = self.set_end(at + 2)?;
-                (Item::Frontier(self.set(at + 2, end)), end)
-            }
-            (b'%', digit @ b'0'..=b'9') => (Item::Back(digit), at + 2),
-            (b'$', 0) => (Item::End, at + 1),
-            _ => {
-                let (test, end) = self.test(at)?;
-                let (repeat, end) = match self.byte(end) {
-                    b'?' => (Repeat::Optional, end + 1),
-                    b'*' => (Repeat::Most, end + 1),
-                    b'+' => (Repeat::MostFromOne, end + 1),
-                    b'-' => (Repeat::Fewest, end + 1),
-                    _ => (Repeat::Once, end),
-                };
-                (Item::Single(test, repeat), end)
-            }
-        };
-        Ok(item)
-    }
-}
-
-/// Where a pattern ends: at its first NUL.
-fn visible(pattern: &[u8]) -> &[u8] {
-    let end = memchr::memchr(0, pattern).unwrap_or(pattern.len());
-    pattern.get(..end).unwrap_or(pattern)
-}
-
-impl Program {
-    fn new(pattern: &[u8], meter: &mut Meter<'_>) -> Result<Self, Fault> {
+impl Scratch {
+    fn compile(&mut self, pattern: &[u8], meter: &mut Meter<'_>) -> Result<(), Fault> {
         let source = Source(visible(pattern));
-        let mut items = Vec::with_capacity(source.0.len().min(32) + 1);
+        if !self.items.is_empty() && self.pattern == source.0 {
+            return Ok(());
+        }
+        self.pattern.clear();
+        self.pattern.extend_from_slice(source.0);
+        self.items.clear();
+        let compiled = self.compile_all(&source, meter);
+        if compiled.is_err() {
+            self.items.clear();
+        }
+        compiled
+    }
+
+    fn compile_all(&mut self, source: &Source<'_>, meter: &mut Meter<'_>) -> Result<(), Fault> {
         let mut at = 0;
         loop {
             let (item, next) = source
                 .item(at)
                 .unwrap_or_else(|fault| (Item::Fault(fault), at));
-            if items.len() >= MOST_ITEMS {
+            if self.items.len() >= MOST_ITEMS {
                 return Err(Fault::TooComplex);
             }
-            items.push(item);
+            self.items.push(item);
             if let Item::Done | Item::Fault(_) = item {
-                return Ok(Program(items));
+                return Ok(());
             }
             meter.spend(next - at)?;
             at = next;
         }
     }
 
-    fn item(&self, at: usize) -> Item {
-        self.0.get(at).copied().unwrap_or(Item::Done)
+    /// Whether it is small enough to be kept.
+    pub(crate) fn is_small(&self) -> bool {
+        self.pattern.capacity() <= KEPT
+            && self.items.capacity() <= KEPT
+            && self.choices.capacity() <= KEPT
     }
 }
 
@@ -376,7 +164,7 @@ pub(crate) enum Captured<'a> {
 }
 
 /// A match: where it is, in bytes from 0, and its captures.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Match {
     pub(crate) start: usize,
     pub(crate) end: usize,
@@ -386,6 +174,16 @@ pub(crate) struct Match {
 }
 
 impl Match {
+    /// Where a search may put what it finds.
+    pub(crate) fn none() -> Self {
+        Match {
+            start: 0,
+            end: 0,
+            level: 0,
+            captures: [(0, Extent::Open); MOST_CAPTURES],
+        }
+    }
+
     /// Capture `index`, from 0; the whole match is the first one of a pattern
     /// without any.
     pub(crate) fn capture<'a>(
@@ -429,15 +227,40 @@ enum Choice {
     More { subject: usize, single: usize },
 }
 
-struct Matcher<'a, 'm, 'f> {
-    program: &'a Program,
+struct Matcher<'a, 'f> {
+    items: &'a [Item],
+    choices: &'a mut Vec<Choice>,
     subject: &'a [u8],
-    found: Match,
-    choices: Vec<Choice>,
-    meter: &'m mut Meter<'f>,
+    found: &'a mut Match,
+    meter: &'a mut Meter<'f>,
 }
 
-impl Matcher<'_, '_, '_> {
+impl Matcher<'_, '_> {
+    fn item(&self, at: usize) -> Item {
+        self.items.get(at).copied().unwrap_or(Item::Done)
+    }
+
+    /// The first place from `start` on where the first item may match.
+    fn candidate(&mut self, start: usize) -> Result<Option<usize>, Fault> {
+        let rest = self.subject.get(start..).unwrap_or_default();
+        let Some(Item::Single(test, Repeat::Once | Repeat::MostFromOne)) = self.items.first()
+        else {
+            return Ok(Some(start));
+        };
+        for (block, bytes) in rest.chunks(1024).enumerate() {
+            let found = match test {
+                Test::Any => Some(0),
+                Test::Byte(wanted) => memchr::memchr(*wanted, bytes),
+                Test::In(set) => bytes.iter().position(|byte| set.has(*byte)),
+            };
+            self.meter.spend(found.unwrap_or(bytes.len()) / 4)?;
+            if let Some(found) = found {
+                return Ok(Some(start + block * 1024 + found));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the pattern matches at `start`; then `found` says how.
     fn matches_at(&mut self, start: usize) -> Result<bool, Fault> {
         self.found.level = 0;
@@ -461,7 +284,7 @@ impl Matcher<'_, '_, '_> {
 
     fn step(&mut self, at: usize, item: usize) -> Result<Step, Fault> {
         let passed = |yes: bool, next: usize| if yes { Step::To(next) } else { Step::Failed };
-        Ok(match self.program.item(item) {
+        Ok(match self.item(item) {
             Item::Single(test, repeat) => return self.single(at, item, test, repeat),
             Item::Open => self.open(at, Extent::Open)?,
             Item::Position => self.open(at, Extent::Position)?,
@@ -630,7 +453,7 @@ impl Matcher<'_, '_, '_> {
                     return Ok(Some(next));
                 }
                 Choice::More { subject, single } => {
-                    if let Item::Single(test, _) = self.program.item(*single)
+                    if let Some(Item::Single(test, _)) = self.items.get(*single)
                         && self.subject.get(*subject).is_some_and(|b| test.holds(*b))
                     {
                         *subject += 1;
@@ -650,34 +473,41 @@ enum Step {
     Found,
 }
 
-/// The first match at `from` or later; only there, if `anchored`.
+/// Whether there is a match at `from` or later, only there if `anchored`; `found`
+/// is the first.
 pub(crate) fn search(
+    scratch: &mut Scratch,
     subject: &[u8],
     pattern: &[u8],
-    from: usize,
-    anchored: bool,
+    (from, anchored): (usize, bool),
+    found: &mut Match,
     meter: &mut Meter<'_>,
-) -> Result<Option<Match>, Fault> {
-    let program = &Program::new(pattern, meter)?;
+) -> Result<bool, Fault> {
+    scratch.compile(pattern, meter)?;
     let mut matcher = Matcher {
-        program,
+        items: &scratch.items,
+        choices: &mut scratch.choices,
         subject,
-        found: Match {
-            start: 0,
-            end: 0,
-            level: 0,
-            captures: [(0, Extent::Open); MOST_CAPTURES],
-        },
-        choices: Vec::new(),
+        found,
         meter,
     };
-    let last = if anchored { from } else { subject.len() };
-    for start in from..=last {
-        if matcher.matches_at(start)? {
-            return Ok(Some(matcher.found));
+    let mut start = from;
+    while start <= subject.len() {
+        if !anchored {
+            match matcher.candidate(start)? {
+                Some(candidate) => start = candidate,
+                None => return Ok(false),
+            }
         }
+        if matcher.matches_at(start)? {
+            return Ok(true);
+        }
+        if anchored {
+            break;
+        }
+        start += 1;
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// Where `wanted` first is in `subject`, from `from` on, in linear time.
@@ -703,53 +533,6 @@ pub(crate) fn find_plain(
         at += window - wanted.len();
     }
     Ok(None)
-}
-
-/// Whether Lua's `find` would search for this pattern as it stands.
-pub(crate) fn is_plain(pattern: &[u8]) -> bool {
-    !visible(pattern)
-        .iter()
-        .any(|byte| b"^$*+?.([%-".contains(byte))
-}
-
-/// The steps that Lua's own matcher takes at the most to look for `pattern` at
-/// every place of a subject of `length` bytes; `usize::MAX` where it would
-/// recurse deeply.
-///
-/// An unbounded quantifier tries every length; so do `%b` and a back-reference,
-/// in comparing. An optional item tries two ways.
-pub(crate) fn worst_case(length: usize, pattern: &[u8]) -> usize {
-    let source = Source(visible(pattern));
-    let (mut powers, mut doublings, mut set) = (1, 0, false);
-    let mut at = 0;
-    loop {
-        match source.byte(at) {
-            0 => break,
-            b'*' | b'+' | b'-' => powers += 1,
-            b'?' => doublings += 1,
-            b'%' => {
-                powers += usize::from(matches!(source.byte(at + 1), b'b' | b'0'..=b'9'));
-                at += 1;
-            }
-            b'[' => match source.set_end(at) {
-                Ok(end) => (set, at) = (true, end - 1),
-                Err(_) => break,
-            },
-            _ => {}
-        }
-        at += 1;
-    }
-    if powers + doublings > MOST_QUANTIFIERS {
-        return usize::MAX;
-    }
-    // A set is walked for each byte that it is asked for.
-    let items = source.0.len() + 1;
-    let test = if set { items.div_ceil(16) } else { 1 };
-    (length + 1)
-        .saturating_pow(powers as u32)
-        .saturating_mul(1 << doublings)
-        .saturating_mul(items)
-        .saturating_mul(test)
 }
 
 #[cfg(test)]

@@ -70,7 +70,6 @@ pub(crate) fn guard(lua: &Lua, shared: &Arc<Shared>) -> Result<()> {
         ("upper", linear),
         ("lower", linear),
         ("reverse", linear),
-        ("sub", linear),
         ("format", linear),
     ] {
         wrap(&strings, name, entry, None)?;
@@ -247,6 +246,33 @@ unsafe fn metered<R: Copy>(
     }
 }
 
+/// Whether the pattern matches; then `found` says how. Raises the match's fault.
+///
+/// # Safety
+///
+/// As for [`stop`].
+unsafe fn search(
+    state: *mut ffi::lua_State,
+    guarded: &Guarded,
+    subject: &[u8],
+    pattern: &[u8],
+    place: (usize, bool),
+    found: &mut Match,
+) -> bool {
+    // SAFETY: that is what the caller promises.
+    unsafe {
+        metered(state, guarded, |meter| {
+            // Taken out: the host may be asked meanwhile.
+            let mut scratch = std::mem::take(&mut *guarded.shared.scratch.lock());
+            let matches = pattern::search(&mut scratch, subject, pattern, place, found, meter);
+            if scratch.is_small() {
+                *guarded.shared.scratch.lock() = scratch;
+            }
+            matches
+        })
+    }
+}
+
 /// Pushes capture `index` of a match.
 ///
 /// # Safety
@@ -341,13 +367,11 @@ unsafe fn find_or_match(state: *mut ffi::lua_State, find: bool) -> c_int {
             return 2;
         }
         let (pattern, anchored) = anchor(pattern);
-        let found = metered(state, own, |meter| {
-            pattern::search(subject, pattern, from, anchored, meter)
-        });
-        let Some(found) = found else {
+        let mut found = Match::none();
+        if !search(state, own, subject, pattern, (from, anchored), &mut found) {
             ffi::lua_pushnil(state);
             return 1;
-        };
+        }
         if find {
             ffi::lua_pushinteger(state, found.start as ffi::lua_Integer + 1);
             ffi::lua_pushinteger(state, found.end as ffi::lua_Integer);
@@ -390,12 +414,10 @@ unsafe extern "C-unwind" fn gmatch_next(state: *mut ffi::lua_State) -> c_int {
         let subject = text(state, ffi::lua_upvalueindex(SUBJECT)).unwrap_or_default();
         let pattern = text(state, ffi::lua_upvalueindex(PATTERN)).unwrap_or_default();
         let from = ffi::lua_tointeger_(state, ffi::lua_upvalueindex(POSITION)) as usize;
-        let found = metered(state, own, |meter| {
-            pattern::search(subject, pattern, from, false, meter)
-        });
-        let Some(found) = found else {
+        let mut found = Match::none();
+        if !search(state, own, subject, pattern, (from, false), &mut found) {
             return 0;
-        };
+        }
         // After an empty match it goes on one byte further.
         let next = found.end + usize::from(found.end == found.start);
         ffi::lua_pushinteger(state, next as ffi::lua_Integer);
@@ -467,13 +489,8 @@ unsafe extern "C-unwind" fn gsub(state: *mut ffi::lua_State) -> c_int {
         let buffer = accumulator.as_ptr();
         ffi::luaL_buffinit(state, buffer);
         let (mut at, mut count) = (0, 0);
-        while count < most {
-            let found = metered(state, own, |meter| {
-                pattern::search(subject, pattern, at, anchored, meter)
-            });
-            let Some(found) = found else {
-                break;
-            };
+        let mut found = Match::none();
+        while count < most && search(state, own, subject, pattern, (at, anchored), &mut found) {
             count += 1;
             add(buffer, subject.get(at..found.start).unwrap_or_default());
             replace(state, own, buffer, subject, &found);

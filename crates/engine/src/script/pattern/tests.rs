@@ -201,7 +201,8 @@ fn asked(subject: &[u8], pattern: &[u8], last: usize) -> (usize, Result<bool, Fa
         left: QUANTUM,
         ask: &mut ask,
     };
-    let found = search(subject, pattern, 0, false, &mut meter).map(|found| found.is_some());
+    let (scratch, found) = (&mut Scratch::default(), &mut Match::none());
+    let found = search(scratch, subject, pattern, (0, false), found, &mut meter);
     (asked, found)
 }
 
