@@ -152,6 +152,11 @@ impl<'a> Batch<'a> {
             clock_us,
             began,
         };
+        // A unit that a panic ended is taken back by whoever comes next.
+        if batch.db.is_recording() {
+            batch.db.rollback();
+            batch.db.effects.clear();
+        }
         batch.set_time();
         batch
     }

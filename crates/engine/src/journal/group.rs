@@ -2,8 +2,8 @@
 //!
 //! Callers that wait for one sync come back together, one after the other: a
 //! sync at the first of them would serve it alone and keep the others waiting
-//! for the next. So the writer waits for as many as came lately, at most half
-//! of what a sync takes. A caller alone never waits: its groups are of one.
+//! for the next. So the writer waits for as many as came lately, at most as long
+//! as a sync takes. A caller alone never waits: its groups are of one.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Group {
             return Duration::ZERO;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        (self.sync / 2).min(LONGEST).saturating_sub(since.elapsed())
+        self.sync.min(LONGEST).saturating_sub(since.elapsed())
     }
 
     /// A group of `count` frames was synced.

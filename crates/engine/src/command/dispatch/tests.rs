@@ -69,6 +69,22 @@ fn a_panic_leaves_no_half_of_a_command() {
 }
 
 #[test]
+fn a_transaction_that_a_panic_ends_is_taken_back() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    let mut run = |argv: &[&[u8]]| engine.call(&mut session, argv).0;
+    run(&[b"SET", b"k", b"whole"]);
+    run(&[b"MULTI"]);
+    run(&[b"SET", b"k", b"half"]);
+    run(&[b"TEST.PANIC", b"l"]);
+    assert!(catch_unwind(AssertUnwindSafe(|| run(&[b"EXEC"]))).is_err());
+    let mut session = engine.session();
+    let mut run = |argv: &[&[u8]]| engine.call(&mut session, argv).0;
+    assert_eq!(run(&[b"GET", b"k"]), Reply::bulk("whole"));
+    assert_eq!(run(&[b"EXISTS", b"l"]), Reply::Int(0));
+}
+
+#[test]
 fn a_script_is_as_bounded_as_when_it_is_alone() {
     let engine = Engine::new(Options {
         sink: Arc::new(Wanting::default()),
