@@ -44,6 +44,9 @@ def fill_up(mounted):
             assert refusal, "the disk never was full"
             assert refusal.startswith("MISCONF") and "space" in refusal, refusal
             assert len(stored) > 500, f"only {len(stored)} writes were taken"
+            status, body = server.ready()
+            assert (status, body["status"]) == (200, "degraded"), body
+            assert "full" in body["reason"], body
             left = room(mounted)
             check(c, stored)
             assert c.ask("SET", "other", "value")[1].startswith("MISCONF")
@@ -56,6 +59,7 @@ def fill_up(mounted):
             refusal = write(c, stored, 100)
             assert not refusal, f"there is room again, and still: {refusal}"
             check(c, stored)
+            assert server.ready()[1]["status"] == "ready"
         server.kill()
         server.start()
         with server.connect() as c:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -61,6 +62,10 @@ class Server:
     @property
     def url(self):
         return f"redis://default:{TOKEN}@{self.resp}"
+
+    def ready(self):
+        with urllib.request.urlopen(f"http://{self.http}/ready", timeout=PATIENCE) as answer:
+            return answer.status, json.load(answer)
 
     def start(self):
         argv = [binary(), "serve", "--http", self.http, "--resp", self.resp]
