@@ -7,8 +7,6 @@
 
 use std::sync::LazyLock;
 
-use ahash::AHashMap;
-
 use super::Ctx;
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -460,7 +458,9 @@ impl std::fmt::Debug for Command {
 
 struct Registry {
     commands: Vec<&'static Command>,
-    by_name: AHashMap<&'static [u8], &'static Command>,
+    /// By [`slot`] of their names: a handful of instructions, where a hash of
+    /// the name would cost as much as all else around a short command.
+    by_name: Vec<Vec<&'static Command>>,
     count: usize,
     all: Vec<&'static Command>,
 }
@@ -487,10 +487,10 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
             .collect();
         commands.push(add(spec, spec.name.to_owned(), subcommands));
     }
-    let by_name = commands
-        .iter()
-        .map(|command| (command.spec.name.as_bytes(), *command))
-        .collect();
+    let mut by_name = vec![Vec::new(); SLOTS];
+    for command in &commands {
+        by_name[slot(command.spec.name.as_bytes())].push(*command);
+    }
     Registry {
         commands,
         by_name,
@@ -516,11 +516,23 @@ pub fn command_by_id(id: usize) -> Option<&'static Command> {
 
 /// The command of this name, in any case.
 pub fn find(name: &[u8]) -> Option<&'static Command> {
-    let mut lower = [0u8; 24];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    REGISTRY.by_name.get(&*lower).copied()
+    let alike = REGISTRY.by_name.get(slot(name))?;
+    alike
+        .iter()
+        .copied()
+        .find(|command| command.spec.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+const SLOTS: usize = 512;
+
+/// Where commands of this name are looked up: by its length and three of its
+/// letters, in either case.
+fn slot(name: &[u8]) -> usize {
+    let letter = |at: usize| name.get(at).map_or(0, |byte| usize::from(byte & 0x1f));
+    let length = name.len();
+    let mixed =
+        length * 5 + letter(0) * 31 + letter(length / 2) * 7 + letter(length.wrapping_sub(1)) * 97;
+    mixed % SLOTS
 }
 
 impl Command {
@@ -536,6 +548,39 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_found_in_any_case_among_few_others() {
+        for command in commands() {
+            let name = command.spec.name;
+            let mixed: String = name
+                .char_indices()
+                .map(|(at, letter)| {
+                    if at % 2 == 0 {
+                        letter.to_ascii_uppercase()
+                    } else {
+                        letter
+                    }
+                })
+                .collect();
+            for spelled in [name.to_owned(), name.to_ascii_uppercase(), mixed] {
+                let found = find(spelled.as_bytes());
+                assert_eq!(found.map(|found| found.id), Some(command.id), "{spelled}");
+            }
+        }
+        for none in [
+            &b""[..],
+            b"gett",
+            b"ge",
+            &[b'g'; 1000],
+            b"\xc7\xc5\xd4",
+            b"7%4",
+        ] {
+            assert!(find(none).is_none());
+        }
+        let longest = REGISTRY.by_name.iter().map(Vec::len).max();
+        assert!(longest <= Some(4), "{longest:?}");
+    }
 
     #[test]
     fn names_are_lower_case_and_unique() {
