@@ -4,8 +4,8 @@
 //! for that request, an in-process caller makes its own. All three take the
 //! same path through dispatch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::AHashSet;
@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 
 use crate::command::spec::Command;
 use crate::effect::Seq;
-use crate::keyspace::{Keyspace, WatchFlag};
+use crate::keyspace::{Key, Keyspace, Waiter, WatchFlag};
 use crate::persist::Ticket;
 use crate::pubsub::{Mailbox, Topic};
+use crate::reply::Reply;
 
 /// The wire protocol, which decides a few reply shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +79,8 @@ pub struct Client {
     pub(crate) patterns: AtomicUsize,
     /// Whether it waits for the reply to a command.
     pub(crate) blocked: AtomicBool,
+    /// Its place in the waiting room, if it is there.
+    pub(crate) waiter: Mutex<Weak<Waiter>>,
     pub(crate) protocol: AtomicU8,
     /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
     /// nobody.
@@ -103,6 +106,7 @@ impl Client {
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            waiter: Mutex::default(),
             protocol: AtomicU8::new(2),
             scope: AtomicU64::new(0),
             mailbox: Arc::default(),
@@ -130,6 +134,11 @@ impl Client {
     /// Says whether it waits for the reply to a command.
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for the reply to a command.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// Whether it listens to channels or patterns.
@@ -181,8 +190,8 @@ impl Transaction {
     }
 }
 
-/// What a session waits for before it gets its reply.
-#[derive(Debug, Clone, Copy)]
+/// What a session waits for before it gets its reply. Dropping it ends the wait.
+#[derive(Debug)]
 pub struct Blocked {
     pub(crate) until: Until,
     /// How long it waits; without limit if not said.
@@ -190,7 +199,7 @@ pub struct Blocked {
 }
 
 /// What ends a wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Until {
     /// Everything up to here is durable.
     Durable(Seq),
@@ -198,6 +207,73 @@ pub(crate) enum Until {
     Never(Seq),
     /// This snapshot has ended.
     Saved(Ticket),
+    /// A write has brought what it asked for.
+    Served(Place),
+}
+
+/// A client's place in the waiting room; dropping it leaves it.
+#[derive(Debug)]
+pub(crate) struct Place(pub(crate) Arc<Waiter>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// How a command waits for one of its keys to be written.
+pub(crate) struct Wait<'a> {
+    /// The keys.
+    pub(crate) keys: &'a [&'a [u8]],
+    /// For how long; without limit if not said.
+    pub(crate) patience: Option<Duration>,
+    /// The reply after that time, and where a command may not wait.
+    pub(crate) otherwise: Reply,
+    /// Whether it runs again also when a key is removed or changes its type.
+    pub(crate) minds_removal: bool,
+}
+
+impl<'a> Wait<'a> {
+    /// As commands wait that take elements out.
+    pub(crate) fn for_keys(keys: &'a [&'a [u8]], patience: Option<Duration>) -> Self {
+        Wait {
+            keys,
+            patience,
+            otherwise: Reply::NullArray,
+            minds_removal: false,
+        }
+    }
+}
+
+/// A command that waits for a key, with what it takes to run it for its caller
+/// without the caller's session.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) argv: Vec<Vec<u8>>,
+    client: Arc<Client>,
+    principal: Option<Principal>,
+    protocol: Protocol,
+    dialect: Dialect,
+}
+
+impl Request {
+    pub(crate) fn new(session: &Session, argv: &[&[u8]]) -> Self {
+        Request {
+            argv: argv.iter().map(|arg| arg.to_vec()).collect(),
+            client: session.client.clone(),
+            principal: session.principal.clone(),
+            protocol: session.protocol,
+            dialect: session.dialect,
+        }
+    }
+
+    /// A session to run it in, now that `key` was written.
+    pub(crate) fn session(&self, key: &Key) -> Session {
+        let mut session = Session::new(self.client.clone(), self.dialect, self.principal.clone());
+        session.protocol = self.protocol;
+        session.serving = Some(key.clone());
+        session
+    }
 }
 
 /// Which replies a caller does without (CLIENT REPLY).
@@ -235,6 +311,9 @@ pub struct Session {
     pub(crate) scripted: bool,
     /// Set by a command whose reply has to wait.
     pub(crate) blocked: Option<Blocked>,
+    /// The written key for which a waiting command runs again, until that finds
+    /// that it has to wait on.
+    pub(crate) serving: Option<Key>,
 }
 
 impl Session {
@@ -253,6 +332,7 @@ impl Session {
             muted: Muted::No,
             scripted: false,
             blocked: None,
+            serving: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::args::{at, is, parse_i64};
+use super::args::{self, at, is, parse_i64};
 use super::connection::{client_name, is_plain, user_name};
 use super::object::help;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
@@ -43,6 +43,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .acl(Acl::CONNECTION)
         .since("7.2.0"),
     entry("setname", 3, setname, PLAIN).since("2.6.9"),
+    entry("unblock", -3, unblock, OPERATOR).since("5.0.0"),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)
@@ -140,12 +141,18 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
     let in_multi = client.in_multi.load(Ordering::Relaxed) != 0;
-    let flags = match (client.is_subscriber(), in_multi) {
-        (false, false) => "N",
-        (true, false) => "P",
-        (false, true) => "x",
-        (true, true) => "Px",
-    };
+    let marks = [
+        (client.is_subscriber(), 'P'),
+        (in_multi, 'x'),
+        (client.is_blocked(), 'b'),
+    ];
+    let mut flags: String = marks
+        .into_iter()
+        .filter_map(|(holds, mark)| holds.then_some(mark))
+        .collect();
+    if flags.is_empty() {
+        flags.push('N');
+    }
     let queued = if in_multi {
         load(&client.queued) as i64
     } else {
@@ -305,6 +312,29 @@ fn kill(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     }
 }
 
+/// Ends the wait of a client for a key.
+fn unblock(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let error = match argv.get(3..).unwrap_or_default() {
+        [] => None,
+        [how] if is(how, "TIMEOUT") => None,
+        [how] if is(how, "ERROR") => Some(Reply::error(
+            "UNBLOCKED client unblocked via CLIENT UNBLOCK",
+        )),
+        _ => {
+            return Err(CommandError::text(
+                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+    };
+    let id = args::int(at(argv, 2)?)?;
+    let client = peers(engine, session)
+        .into_iter()
+        .find(|client| client.id as i64 == id);
+    let waiter = client.and_then(|client| client.waiter.lock().upgrade());
+    let ended = waiter.is_some_and(|waiter| waiter.unblock(error));
+    Ok(Reply::Int(i64::from(ended)))
+}
+
 /// Clients are never evicted, so both answers hold.
 fn no_evict(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     let mode = at(argv, 2)?;
@@ -354,6 +384,8 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    Say which client library this is.",
             "SETNAME <name>",
             "    Name this connection.",
+            "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+            "    End a connection's wait, as if its time were over or with an error.",
         ],
     ))
 }

@@ -22,7 +22,7 @@ use crate::error::CommandError;
 use crate::journal::frame::Frame;
 use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
-use crate::session::{Dialect, Protocol, Role, Session};
+use crate::session::{Blocked, Dialect, Protocol, Role, Session};
 
 /// Elements above which a `LONG` command is announced to the host.
 pub(super) const LONG_ELEMENTS: usize = 20_000;
@@ -40,16 +40,30 @@ enum Prepared {
 
 impl Engine {
     /// Runs one command and answers with the position of the last write that
-    /// the answer may depend on. Blocks the thread while others hold the lock.
+    /// the answer may depend on. Blocks the thread while others hold the lock,
+    /// and while the command waits.
     pub fn call(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
-        let (reply, seq) = self.call_now(session, argv);
-        match session.take_blocked() {
-            None => (reply, seq),
-            Some(blocked) => (self.unblock_thread(&blocked), seq),
+        match self.call_or_block(session, argv) {
+            (Ok(reply), seq) => (reply, seq),
+            (Err(blocked), seq) => {
+                let (reply, served) = self.unblock_thread(&blocked);
+                (reply, seq.max(served))
+            }
         }
     }
 
-    /// The same, with the wait of a blocked session left to the caller.
+    /// The same for a caller that waits in its own way: where the reply comes
+    /// later, it awaits [`Engine::unblocked`] for as long as
+    /// [`Blocked::patience`] says, then asks [`Engine::blocked_reply`].
+    pub fn call_or_block(
+        &self,
+        session: &mut Session,
+        argv: &[&[u8]],
+    ) -> (Result<Reply, Blocked>, Seq) {
+        let (reply, seq) = self.call_now(session, argv);
+        (session.take_blocked().map_or(Ok(reply), Err), seq)
+    }
+
     fn call_now(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
         let keyspace = session.keyspace().cloned();
         let free = keyspace
@@ -260,6 +274,7 @@ impl<'a> Batch<'a> {
         }
         self.db.commit();
         self.log();
+        self.serve_waiting();
         self.clock_us = self.engine.now_micros();
         Ok(())
     }
@@ -298,6 +313,7 @@ impl<'a> Batch<'a> {
         self.db.expire_due(limit);
         self.db.peak = self.db.peak.max(self.db.used_memory());
         self.log();
+        self.serve_waiting();
         let now = self.db.now_ms;
         self.db
             .next_deadline()
@@ -307,6 +323,10 @@ impl<'a> Batch<'a> {
     /// Reads the data, for what the host shows (INFO, metrics).
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    pub(super) fn db_mut(&mut self) -> &mut Db {
+        &mut self.db
     }
 
     fn set_time(&mut self) {
@@ -319,7 +339,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn with_ctx<R>(&mut self, session: &mut Session, work: impl FnOnce(&mut Ctx<'_>) -> R) -> R {
+    pub(super) fn with_ctx<R>(
+        &mut self,
+        session: &mut Session,
+        work: impl FnOnce(&mut Ctx<'_>) -> R,
+    ) -> R {
         work(&mut Ctx {
             engine: self.engine,
             keyspace: self.keyspace,
@@ -380,6 +404,9 @@ impl<'a> Batch<'a> {
             Some(accept) => self.call_within(session, command, argv, accept),
         };
         self.log();
+        if self.db.has_written() {
+            self.serve_waiting();
+        }
         let end = self.engine.now_micros();
         let micros = end.saturating_sub(self.clock_us);
         self.clock_us = end;
@@ -432,7 +459,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Hands the unit's effects to the sink.
-    fn log(&mut self) {
+    pub(super) fn log(&mut self) {
         let db = &mut *self.db;
         if db.effects.is_empty() {
             return;

@@ -3,9 +3,8 @@
 //! BGSAVE, SAVE and BGREWRITEAOF all make a snapshot, after which the log before
 //! it goes: there is one form of both here.
 
-use std::time::Duration;
-
 use super::args;
+use super::blocked::milliseconds;
 use super::spec::{Acl, CommandSpec, Flags, Outcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -85,11 +84,7 @@ fn lastsave(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
 fn waitaof(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let here = args::int(argv[1])?;
     let replicas = args::int(argv[2])?;
-    let timeout = args::int(argv[3])
-        .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(CommandError::text("ERR timeout is negative"));
-    }
+    let patience = milliseconds(argv[3])?;
     if !(0..=1).contains(&here) || replicas < 0 {
         return Err(CommandError::text(
             "ERR value is out of range, must be between 0 and 1",
@@ -115,7 +110,7 @@ fn waitaof(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
             } else {
                 Until::Durable(seq)
             },
-            patience: (timeout > 0).then(|| Duration::from_millis(timeout as u64)),
+            patience,
         });
     }
     Ok(durable_here(durable))

@@ -205,6 +205,12 @@ pub const ALL_KEYS: Keys = Keys::Range {
     last: -1,
     step: 1,
 };
+/// Every argument but the last is a key.
+pub const ALL_BUT_LAST: Keys = Keys::Range {
+    first: 1,
+    last: -2,
+    step: 1,
+};
 
 impl Keys {
     /// Positions of the keys in `argv`; what does not parse gives none.

@@ -19,6 +19,7 @@ use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
 use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
+use super::waiting::WaitingRoom;
 use super::watch::{Changed, WatchFlag, WatchTable};
 use crate::command::stat::CommandStats;
 use crate::config::Settings;
@@ -617,7 +618,23 @@ impl Db {
         self.peak = self.used_memory();
     }
 
-    // ---- watching ----
+    // ---- watching and waiting ----
+
+    /// Who waits for keys of it.
+    pub(crate) fn waiting_room(&self) -> &Arc<WaitingRoom> {
+        &self.watch.written.room
+    }
+
+    /// Whether [`Db::take_written`] has something.
+    pub(crate) fn has_written(&self) -> bool {
+        !self.watch.written.is_empty()
+    }
+
+    /// Keys written since the last call that somebody waits for, in the order
+    /// of their first write.
+    pub(crate) fn take_written(&mut self) -> Vec<Key> {
+        self.watch.written.take()
+    }
 
     /// Raises `flag` when `key` changes.
     pub(crate) fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {

@@ -16,6 +16,7 @@ mod slow;
 pub(crate) mod tests;
 mod undo;
 mod unit;
+mod waiting;
 mod watch;
 
 pub use class::{Class, Durability};
@@ -24,6 +25,7 @@ pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
+pub(crate) use waiting::Waiter;
 pub use watch::WatchFlag;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

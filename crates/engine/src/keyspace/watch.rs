@@ -1,5 +1,6 @@
-//! Who has to know that a key was touched: sessions that WATCH it, and the
-//! commit tick of a keyspace that keeps the latest values only.
+//! Who has to know that a key was touched: sessions that WATCH it, clients that
+//! wait for it, and the commit tick of a keyspace that keeps the latest values
+//! only.
 //!
 //! A session shares one flag for all the keys that it watches; a change to a
 //! key raises the flags of its watchers. Sessions may vanish without a word:
@@ -11,6 +12,7 @@ use std::sync::{Arc, Weak};
 use ahash::{AHashMap, AHashSet};
 
 use super::record::Key;
+use super::waiting::Written;
 
 /// Raised when a watched key changed.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) struct WatchTable {
     prune_at: usize,
     /// Kept only for keyspaces of that class.
     pub(super) changed: Option<Box<Changed>>,
+    /// For clients that wait.
+    pub(super) written: Written,
 }
 
 /// What was touched since the last commit tick.
@@ -57,6 +61,7 @@ impl WatchTable {
         if let Some(changed) = &mut self.changed {
             changed.keys.insert(key.into());
         }
+        self.written.note(key);
         if self.keys.is_empty() {
             return;
         }
@@ -74,6 +79,7 @@ impl WatchTable {
     /// FLUSHALL: everything that exists is touched. Answers what was noted
     /// before, which means nothing any more unless the data comes back.
     pub(super) fn touch_where(&mut self, exists: impl Fn(&[u8]) -> bool) -> Option<Box<Changed>> {
+        self.written.note_where(&exists);
         self.keys.retain(|key, flags| {
             if !exists(key) {
                 return true;

@@ -74,11 +74,6 @@ impl Saves {
         let _ = self.ended.wait(Seq(ticket.0)).await;
     }
 
-    /// The same for a thread.
-    pub(crate) fn ended_blocking(&self, ticket: Ticket) {
-        let _ = self.ended.wait_blocking(Seq(ticket.0), None);
-    }
-
     /// Microseconds since the epoch when the last good one was made.
     pub fn last_good_us(&self) -> u64 {
         self.last_good_us.load(Ordering::Relaxed)

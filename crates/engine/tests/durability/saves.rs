@@ -58,7 +58,7 @@ fn save_in_a_pipeline_waits_without_the_lock() {
     let blocked = life.session.take_blocked().expect("its reply comes later");
     drop(batch);
     ended(&life);
-    assert_eq!(life.engine.blocked_reply(&blocked), Reply::OK);
+    assert_eq!(life.engine.blocked_reply(&blocked).0, Reply::OK);
     assert_eq!(snapshots(&life).len(), 1);
 }
 

@@ -6,15 +6,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sangam_engine::Engine;
 use sangam_engine::keyspace::{Busy, Keyspace};
 use sangam_engine::session::Blocked;
-use sangam_engine::{Engine, Reply};
 use sangam_wire::resp::limits::QUERY_BUFFER_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Desk, Pause};
-use super::{KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_FIRST, READ_MIN, READ_SIZE};
+use super::{AHEAD_MAX, KEEP_MAX, OUT_HIGH, PUSH_MAX, READ_FIRST, READ_MIN, READ_SIZE};
 use crate::listener::{Ends, Transport};
 
 /// A connection; dropping it takes it off the engine's list.
@@ -105,10 +105,14 @@ impl<'e, S: Transport> Connection<'e, S> {
                     self.flush().await?;
                     let client = self.desk.session.client().clone();
                     client.set_blocked(true);
-                    let reply = later(self.engine, &blocked).await;
+                    let goes_on = self.wait_until_unblocked(&blocked).await;
                     client.touch(self.engine.now_micros());
                     client.set_blocked(false);
-                    self.desk.answer(&reply);
+                    if !goes_on? {
+                        return Ok(None);
+                    }
+                    let (reply, seq) = self.engine.blocked_reply(&blocked);
+                    self.desk.answer_later(&reply, seq);
                 }
                 Pause::Locked(_) => tokio::task::yield_now().await,
                 Pause::Closing => return Ok(None),
@@ -146,20 +150,59 @@ impl<'e, S: Transport> Connection<'e, S> {
 
     /// Waits for bytes or messages. Nothing is lost if it is dropped midway.
     async fn wait(&mut self) -> io::Result<Arrival> {
+        poll_fn(|context| self.poll_arrival(true, context)).await
+    }
+
+    fn poll_arrival(
+        &mut self,
+        may_read: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Arrival>> {
         let Connection { stream, desk, .. } = self;
-        poll_fn(|context| {
-            match desk.take_messages(OUT_HIGH, context) {
-                Poll::Ready(true) => return Poll::Ready(Ok(Arrival::Pushes)),
-                Poll::Ready(false) => return Poll::Ready(Ok(Arrival::Dismissed)),
-                Poll::Pending => {}
-            }
-            let read = pin!(stream.read_buf(&mut desk.input));
-            read.poll(context).map_ok(|count| match count {
-                0 => Arrival::End,
-                _ => Arrival::Bytes,
-            })
+        match desk.take_messages(OUT_HIGH, context) {
+            Poll::Ready(true) => return Poll::Ready(Ok(Arrival::Pushes)),
+            Poll::Ready(false) => return Poll::Ready(Ok(Arrival::Dismissed)),
+            Poll::Pending => {}
+        }
+        if !may_read {
+            return Poll::Pending;
+        }
+        let read = pin!(stream.read_buf(&mut desk.input));
+        read.poll(context).map_ok(|count| match count {
+            0 => Arrival::End,
+            _ => Arrival::Bytes,
         })
-        .await
+    }
+
+    /// Waits until a blocked session may have its reply; false where the client
+    /// goes meanwhile. Its further commands are read and wait.
+    async fn wait_until_unblocked(&mut self, blocked: &Blocked) -> io::Result<bool> {
+        let engine = self.engine;
+        let mut unblocked = pin!(engine.unblocked(blocked));
+        let mut patience = pin!(async {
+            match blocked.patience {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        });
+        loop {
+            let arrival = poll_fn(|context| {
+                let over = unblocked.as_mut().poll(context).is_ready()
+                    || patience.as_mut().poll(context).is_ready();
+                if over {
+                    return Poll::Ready(Ok(None));
+                }
+                let has_room = self.desk.input.len() < AHEAD_MAX;
+                self.poll_arrival(has_room, context).map_ok(Some)
+            })
+            .await?;
+            match arrival {
+                None => return Ok(true),
+                Some(Arrival::Bytes) => self.desk.input.reserve(READ_MIN),
+                Some(Arrival::Pushes) => self.flush().await?,
+                Some(Arrival::End | Arrival::Dismissed) => return Ok(false),
+            }
+        }
     }
 
     /// Writes what is in the output. While the client does not read, messages
@@ -243,18 +286,6 @@ async fn wait_for_lock(engine: &Engine, keyspace: &Arc<Keyspace>, desk: &mut Des
         Ok(batch) => desk.run(engine, Some(batch)),
         Err(Busy) => desk.refuse_busy(),
     }
-}
-
-/// Waits for a reply that comes later.
-pub(crate) async fn later(engine: &Engine, blocked: &Blocked) -> Reply {
-    let wait = engine.unblocked(blocked);
-    match blocked.patience {
-        Some(patience) => {
-            let _ = tokio::time::timeout(patience, wait).await;
-        }
-        None => wait.await,
-    }
-    engine.blocked_reply(blocked)
 }
 
 fn too_slow() -> io::Error {

@@ -30,6 +30,9 @@ const READ_SIZE: usize = 16 * 1024;
 const READ_FIRST: usize = 1024;
 /// Room that has to be there before a read.
 const READ_MIN: usize = 4 * 1024;
+/// Bytes of further commands that are read of a client that waits for a reply;
+/// as long as they are fewer, its end is noticed.
+const AHEAD_MAX: usize = 64 * 1024;
 /// Buffers larger than this are given back once they are empty.
 const KEEP_MAX: usize = 256 * 1024;
 /// Commands of a connection under one acquisition of the lock.

@@ -208,6 +208,16 @@ impl Desk {
         }
     }
 
+    /// The reply of a session that was blocked; `seq` is the last write that it
+    /// tells of.
+    pub(super) fn answer_later(&mut self, reply: &Reply, seq: Seq) {
+        if seq > self.seq {
+            self.seq = seq;
+            self.wrote = true;
+        }
+        self.answer(reply);
+    }
+
     pub(super) fn write(&mut self, reply: &Reply) {
         encode(reply, protocol(&self.session), &mut self.out);
     }

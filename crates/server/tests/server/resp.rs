@@ -6,26 +6,26 @@ use tokio::net::TcpStream;
 
 use crate::start::{start, start_with};
 
-struct Resp(TcpStream);
+pub(crate) struct Resp(TcpStream);
 
 impl Resp {
     async fn connect(address: Option<SocketAddr>) -> Self {
         Resp(TcpStream::connect(address.unwrap()).await.unwrap())
     }
 
-    async fn authenticated(address: Option<SocketAddr>) -> Self {
+    pub(crate) async fn authenticated(address: Option<SocketAddr>) -> Self {
         let mut resp = Resp::connect(address).await;
         resp.check(b"AUTH full\r\n", b"+OK\r\n").await;
         resp
     }
 
     /// Sends bytes and compares as many as are expected back.
-    async fn check(&mut self, sent: &[u8], expected: &[u8]) {
+    pub(crate) async fn check(&mut self, sent: &[u8], expected: &[u8]) {
         self.0.write_all(sent).await.unwrap();
         self.expect(expected).await;
     }
 
-    async fn expect(&mut self, expected: &[u8]) {
+    pub(crate) async fn expect(&mut self, expected: &[u8]) {
         let mut got = vec![0; expected.len()];
         let read = self.0.read_exact(&mut got);
         let done = tokio::time::timeout(Duration::from_secs(10), read).await;
@@ -37,8 +37,38 @@ impl Resp {
         );
     }
 
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// The number that a command answers with.
+    pub(crate) async fn ask_int(&mut self, argv: &[&str]) -> i64 {
+        self.send(&command(argv)).await;
+        self.number(b':').await
+    }
+
+    /// The text that a command answers with.
+    pub(crate) async fn ask_bulk(&mut self, argv: &[&str]) -> String {
+        self.send(&command(argv)).await;
+        let length = self.number(b'$').await as usize;
+        let mut text = vec![0; length + 2];
+        self.0.read_exact(&mut text).await.unwrap();
+        text.truncate(length);
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn number(&mut self, sigil: u8) -> i64 {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(self.0.read_u8().await.unwrap());
+        }
+        assert_eq!(line[0], sigil, "{}", line.escape_ascii());
+        let digits = std::str::from_utf8(&line[1..line.len() - 2]).unwrap();
+        digits.parse().unwrap()
+    }
+
     /// Whether nothing more comes and the connection is closed.
-    async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         let read = self.0.read_to_end(&mut rest);
         tokio::time::timeout(Duration::from_secs(10), read)
@@ -48,7 +78,7 @@ impl Resp {
     }
 }
 
-fn command(args: &[&str]) -> Vec<u8> {
+pub(crate) fn command(args: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
     for arg in args {
         bytes.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes());

@@ -71,6 +71,21 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("bitop", SIZE, "Combines strings bit by bit"),
     ("bitpos", SIZE, "Finds the first bit that is set or clear"),
+    (
+        "bzmpop",
+        LOG,
+        "Removes and answers members of the first set that has any, or waits for one",
+    ),
+    (
+        "bzpopmax",
+        LOG,
+        "Removes and answers the highest member, or waits for one",
+    ),
+    (
+        "bzpopmin",
+        LOG,
+        "Removes and answers the lowest member, or waits for one",
+    ),
     ("client|getname", ONE, "Answers the connection's name"),
     ("client|id", ONE, "Answers the connection's id"),
     ("client|info", ONE, "Describes the connection"),
@@ -91,6 +106,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("client|setinfo", ONE, "Says which library the client is"),
     ("client|setname", ONE, "Names the connection"),
+    ("client|unblock", ONE, "Ends the wait of a connection"),
     (
         "command",
         "O(N) where N is the number of commands",

@@ -145,9 +145,11 @@ fn server(lines: &mut Lines, ctx: &Ctx<'_>) {
 }
 
 fn clients(lines: &mut Lines, ctx: &Ctx<'_>) {
-    lines.add("connected_clients", ctx.engine.clients().len());
+    let clients = ctx.engine.clients();
+    let blocked = clients.iter().filter(|client| client.is_blocked()).count();
+    lines.add("connected_clients", clients.len());
     lines.add("cluster_connections", 0);
-    lines.add("blocked_clients", 0);
+    lines.add("blocked_clients", blocked);
     lines.add("tracking_clients", 0);
 }
 

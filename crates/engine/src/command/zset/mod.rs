@@ -14,7 +14,7 @@ mod read;
 mod tests;
 
 use super::dispatch::LONG_ELEMENTS;
-use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
+use super::spec::{ALL_BUT_LAST, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -94,6 +94,23 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .keys(Keys::Counted { at: 1 })
         .flags(Flags::MOVABLEKEYS.and(Flags::YIELDS))
         .since("7.0.0"),
+    write("bzpopmin", -3, pop::bzpopmin)
+        .keys(ALL_BUT_LAST)
+        .flags(Flags::NOSCRIPT.and(Flags::BLOCKING).and(Flags::YIELDS))
+        .fast()
+        .since("5.0.0")
+        .not_rest(),
+    write("bzpopmax", -3, pop::bzpopmax)
+        .keys(ALL_BUT_LAST)
+        .flags(Flags::NOSCRIPT.and(Flags::BLOCKING).and(Flags::YIELDS))
+        .fast()
+        .since("5.0.0")
+        .not_rest(),
+    write("bzmpop", -5, pop::bzmpop)
+        .keys(Keys::Counted { at: 2 })
+        .flags(Flags::BLOCKING.and(Flags::MOVABLEKEYS).and(Flags::YIELDS))
+        .since("7.0.0")
+        .not_rest(),
     combine("zunion", combine::zunion),
     combine("zinter", combine::zinter),
     combine("zdiff", combine::zdiff),

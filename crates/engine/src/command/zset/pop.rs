@@ -1,9 +1,11 @@
-//! ZPOPMIN, ZPOPMAX, ZMPOP.
+//! ZPOPMIN, ZPOPMAX, ZMPOP, and the forms of them that wait.
 
+use super::super::blocked;
 use super::super::spec::Outcome;
 use super::{Ctx, announce, args};
 use crate::error::CommandError;
 use crate::reply::Reply;
+use crate::session::Wait;
 use crate::value::{Collection, ZSet};
 
 /// The end from which members are taken.
@@ -40,13 +42,50 @@ fn zpop(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
     })
 }
 
+pub(super) fn bzpopmin(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    bzpop(ctx, argv, End::Min)
+}
+
+pub(super) fn bzpopmax(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    bzpop(ctx, argv, End::Max)
+}
+
+fn bzpop(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
+    let [_, keys @ .., timeout] = argv else {
+        return Err(CommandError::Syntax);
+    };
+    let patience = blocked::seconds(timeout)?;
+    for key in ctx.candidates(keys) {
+        if let Some(popped) = pop(ctx, key, 1, end)?.and_then(|mut popped| popped.pop()) {
+            let (member, score) = moved(popped);
+            return Ok(Reply::Array(vec![Reply::bulk(key), member, score]));
+        }
+    }
+    Ok(ctx.wait(argv, Wait::for_keys(keys, patience)))
+}
+
+pub(super) fn bzmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let patience = blocked::seconds(argv[1])?;
+    let (keys, end, count) = which(&argv[2..])?;
+    match mpop(ctx, ctx.candidates(keys), end, count)? {
+        Some(reply) => Ok(reply),
+        None => Ok(ctx.wait(argv, Wait::for_keys(keys, patience))),
+    }
+}
+
 pub(super) fn zmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let (keys, end, count) = which(&argv[1..])?;
+    Ok(mpop(ctx, keys, end, count)?.unwrap_or(Reply::NullArray))
+}
+
+/// The arguments of ZMPOP from `numkeys` on.
+fn which<'a>(args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], End, usize), CommandError> {
     let bad_keys = "ERR numkeys should be greater than 0";
-    let keys = args::int_or(argv[1], bad_keys)?;
+    let keys = args::int_or(args[0], bad_keys)?;
     if keys < 1 {
         return Err(CommandError::text(bad_keys));
     }
-    let Some((keys, [end, options @ ..])) = argv[2..].split_at_checked(keys as usize) else {
+    let Some((keys, [end, options @ ..])) = args[1..].split_at_checked(keys as usize) else {
         return Err(CommandError::Syntax);
     };
     let end = if args::is(end, "MIN") {
@@ -71,18 +110,28 @@ pub(super) fn zmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         }
         _ => return Err(CommandError::Syntax),
     };
+    Ok((keys, end, count))
+}
+
+/// From the first of `keys` that has any.
+fn mpop(
+    ctx: &mut Ctx<'_>,
+    keys: &[&[u8]],
+    end: End,
+    count: usize,
+) -> Result<Option<Reply>, CommandError> {
     for key in keys {
         if let Some(popped) = pop(ctx, key, count, end)? {
             let nested = popped
                 .into_iter()
                 .map(|popped| Reply::Array(<[Reply; 2]>::from(moved(popped)).into()));
-            return Ok(Reply::Array(vec![
+            return Ok(Some(Reply::Array(vec![
                 Reply::bulk(key),
                 Reply::Array(nested.collect()),
-            ]));
+            ])));
         }
     }
-    Ok(Reply::NullArray)
+    Ok(None)
 }
 
 /// A member with its score, as replies carry it, without copying.
