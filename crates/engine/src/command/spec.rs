@@ -412,6 +412,9 @@ impl CommandSpec {
         if self.flags.has(Flags::PUBSUB) {
             acl = acl.and(Acl::PUBSUB);
         }
+        if self.flags.has(Flags::BLOCKING) {
+            acl = acl.and(Acl::BLOCKING);
+        }
         if self.flags.has(Flags::FAST) {
             acl.and(Acl::FAST)
         } else {
