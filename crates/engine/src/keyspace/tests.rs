@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::effect::Effects;
 use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
-use crate::value::{Collection, EMBEDDED, Value};
+use crate::value::{Collection, EMBEDDED, Element, Value};
 use crate::{Engine, Options};
 
 /// Everything of a record but the time of its last access.
@@ -36,6 +36,9 @@ pub(crate) fn describe(record: &Record) -> String {
             zset.iter_range(0, Collection::len(&**zset), false)
                 .map(|(member, score)| (member.to_vec(), score))
                 .collect::<Vec<_>>()
+        }),
+        Value::List(list) => format!("{} {:?}", list.encoding(), {
+            list.iter().map(Element::to_vec).collect::<Vec<_>>()
         }),
         Value::Str(text) => format!("raw: {} {text:?}", text.capacity() > EMBEDDED),
         Value::Int(number) => number.to_string(),
@@ -160,6 +163,7 @@ fn rolled_back_units_leave_nothing() {
                 Value::Hash(hash) => hash.is_recording(),
                 Value::Set(set) => set.is_recording(),
                 Value::ZSet(zset) => zset.is_recording(),
+                Value::List(list) => list.is_recording(),
             };
             assert!(!recording, "seed {seed}: {:?} still records", record.key);
         }
