@@ -388,7 +388,9 @@ mod tests {
 
     #[test]
     fn another_element_does_not_begin_the_same() {
-        let texts: [&[u8]; 9] = [b"", b"a", b"ab", b"1", b"12", b"300", b"301", b"70000", b"01"];
+        let texts: [&[u8]; 9] = [
+            b"", b"a", b"ab", b"1", b"12", b"300", b"301", b"70000", b"01",
+        ];
         for one in texts {
             let mut bytes = Vec::new();
             Entry::of(one).append(&mut bytes);

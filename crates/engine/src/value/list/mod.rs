@@ -203,6 +203,11 @@ impl List {
         self.walk(index, 1, End::Tail).next()
     }
 
+    /// About the bytes of so many elements.
+    pub fn share(&self, count: usize) -> usize {
+        (self.buffers / self.length.max(1) + 1).saturating_mul(count.min(self.length))
+    }
+
     /// All elements, from the head on.
     pub fn iter(&self) -> Walk<'_> {
         self.walk(0, self.length, End::Tail)
@@ -413,12 +418,7 @@ impl List {
     }
 
     /// The same, gathering what goes into `removed`.
-    fn cut(
-        &mut self,
-        start: usize,
-        count: usize,
-        mut removed: Option<&mut Vec<Node>>,
-    ) -> usize {
+    fn cut(&mut self, start: usize, count: usize, mut removed: Option<&mut Vec<Node>>) -> usize {
         let count = count.min(self.length.saturating_sub(start));
         if count == 0 {
             return 0;
@@ -437,7 +437,12 @@ impl List {
             } else {
                 // In front of the nodes that go whole, or behind.
                 if let Some(removed) = removed.as_deref_mut() {
-                    removed.extend(drained(&mut self.nodes, &mut self.buffers, &mut whole, &mut at));
+                    removed.extend(drained(
+                        &mut self.nodes,
+                        &mut self.buffers,
+                        &mut whole,
+                        &mut at,
+                    ));
                 } else {
                     drained(&mut self.nodes, &mut self.buffers, &mut whole, &mut at).for_each(drop);
                 }
@@ -476,7 +481,11 @@ impl List {
         let mut before = if end == End::Head { 0 } else { self.length };
         let nodes = self.nodes.len();
         for turn in 0..nodes {
-            let at = if end == End::Head { turn } else { nodes - 1 - turn };
+            let at = if end == End::Head {
+                turn
+            } else {
+                nodes - 1 - turn
+            };
             let Some(node) = self.nodes.get_mut(at).filter(|_| left > 0) else {
                 break;
             };

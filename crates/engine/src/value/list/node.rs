@@ -109,7 +109,14 @@ impl Node {
         if room >= size && room >= capacity / 4 {
             // Half of it for the other end, lest pushes in turn move all each time.
             let given = size.max(room / 2);
-            self.rebuild(capacity, if end == End::Head { given } else { room - given });
+            self.rebuild(
+                capacity,
+                if end == End::Head {
+                    given
+                } else {
+                    room - given
+                },
+            );
             return true;
         }
         if capacity >= limit {

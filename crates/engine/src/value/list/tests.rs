@@ -41,12 +41,7 @@ fn sound(list: &List, model: &VecDeque<Vec<u8>>) {
     for node in &list.nodes {
         assert!(node.count() > 0, "a node is empty");
         let whole = node.heap_bytes().max(64) <= 8 * node.size().max(16);
-        assert!(
-            whole,
-            "{} bytes in {}",
-            node.size(),
-            node.heap_bytes()
-        );
+        assert!(whole, "{} bytes in {}", node.size(), node.heap_bytes());
         for number in 0..=node.count().min(3) {
             let back = node.count() - number;
             assert!(node.offset(number) <= node.offset(back) || number > back);
@@ -89,7 +84,10 @@ fn step(list: &mut List, model: &mut VecDeque<Vec<u8>>, random: &mut Random, lim
         }
         11 | 12 => {
             let (index, text) = (random.below(length + 2), text(random));
-            let there = model.get_mut(index).map(|old| *old = text.clone()).is_some();
+            let there = model
+                .get_mut(index)
+                .map(|old| *old = text.clone())
+                .is_some();
             assert_eq!(list.set(index, &text, limits), there);
         }
         13 | 14 => {
@@ -141,8 +139,21 @@ fn step(list: &mut List, model: &mut VecDeque<Vec<u8>>, random: &mut Random, lim
             });
             let matching = |(at, text): (usize, &Vec<u8>)| (*text == wanted).then_some(at);
             let expected: Vec<usize> = match end {
-                End::Head => model.iter().take(most).enumerate().filter_map(matching).take(5).collect(),
-                End::Tail => model.iter().rev().take(most).enumerate().filter_map(matching).take(5).collect(),
+                End::Head => model
+                    .iter()
+                    .take(most)
+                    .enumerate()
+                    .filter_map(matching)
+                    .take(5)
+                    .collect(),
+                End::Tail => model
+                    .iter()
+                    .rev()
+                    .take(most)
+                    .enumerate()
+                    .filter_map(matching)
+                    .take(5)
+                    .collect(),
             };
             assert_eq!(found, expected);
         }
@@ -152,7 +163,13 @@ fn step(list: &mut List, model: &mut VecDeque<Vec<u8>>, random: &mut Random, lim
             assert_eq!(element.as_ref(), model.get(index));
             let there: Vec<_> = model.iter().skip(index).take(count).cloned().collect();
             assert_eq!(texts(list.walk(index, count, End::Tail)), there);
-            let back: Vec<_> = model.iter().take(index + 1).rev().take(count).cloned().collect();
+            let back: Vec<_> = model
+                .iter()
+                .take(index + 1)
+                .rev()
+                .take(count)
+                .cloned()
+                .collect();
             let expected = if index < length { back } else { Vec::new() };
             assert_eq!(texts(list.walk(index, count, End::Head)), expected);
         }
@@ -221,12 +238,23 @@ fn edits_move_with_changes_only() {
 
 #[test]
 fn nodes_are_as_large_as_the_setting_says() {
-    let sizes = [(-1, 4096), (-2, 8192), (-3, 16_384), (-4, 32_768), (-5, 65_536), (-9, 65_536)];
+    let sizes = [
+        (-1, 4096),
+        (-2, 8192),
+        (-3, 16_384),
+        (-4, 32_768),
+        (-5, 65_536),
+        (-9, 65_536),
+    ];
     for (setting, bytes) in sizes {
         for end in [End::Head, End::Tail] {
             let mut list = List::default();
             for number in 0..100_000 {
-                list.push(end, format!("element:{number:08}").as_bytes(), limits(setting));
+                list.push(
+                    end,
+                    format!("element:{number:08}").as_bytes(),
+                    limits(setting),
+                );
             }
             // 18 bytes an element.
             let full = bytes / 18 * 18;
@@ -254,7 +282,11 @@ fn an_element_larger_than_a_node_is_alone() {
             list.push(end, text, ListLimits::default());
         }
         let counts: Vec<usize> = list.nodes.iter().map(Node::count).collect();
-        let expected = if end == End::Tail { [1, 1, 2] } else { [2, 1, 1] };
+        let expected = if end == End::Tail {
+            [1, 1, 2]
+        } else {
+            [2, 1, 1]
+        };
         assert_eq!(counts, expected);
         assert!(list.heap_bytes() < 101_000);
         list.set(2, b"small", ListLimits::default());
@@ -269,11 +301,19 @@ fn a_queue_stays_small_however_much_goes_through() {
         for standing in [1, 3, 100, 450, 5000] {
             let mut list = List::default();
             for number in 0..standing {
-                list.push(push, format!("job:{number:08}").as_bytes(), ListLimits::default());
+                list.push(
+                    push,
+                    format!("job:{number:08}").as_bytes(),
+                    ListLimits::default(),
+                );
             }
             let standing_bytes = list.heap_bytes();
             for number in 0..50_000 {
-                list.push(push, format!("job:{number:08}").as_bytes(), ListLimits::default());
+                list.push(
+                    push,
+                    format!("job:{number:08}").as_bytes(),
+                    ListLimits::default(),
+                );
                 assert!(list.pop(pop).is_some());
                 assert!(list.heap_bytes() < 2 * standing_bytes + 17_000);
             }
@@ -321,6 +361,11 @@ fn built_from_texts_it_is_the_same_list() {
         let list = List::build(all.iter().map(Vec::as_slice));
         sound(&list, &all.iter().cloned().collect());
         let members: Vec<Member<'_>> = list.iter().map(Member::from).collect();
-        assert!(members.iter().map(|member| &**member).eq(all.iter().map(Vec::as_slice)));
+        assert!(
+            members
+                .iter()
+                .map(|member| &**member)
+                .eq(all.iter().map(Vec::as_slice))
+        );
     }
 }

@@ -240,10 +240,7 @@ fn the_bytes_are_those_of_the_contract() {
             zset.into_value(),
             bytes(5, 0, &[b"\x01\x01m", &two[..]].concat()),
         ),
-        (
-            list.into_value(),
-            bytes(6, 0, b"\x03\x01b\x0217\x01b"),
-        ),
+        (list.into_value(), bytes(6, 0, b"\x03\x01b\x0217\x01b")),
     ] {
         assert_eq!(encoded(&record(value)), expected);
     }
