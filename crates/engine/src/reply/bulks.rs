@@ -24,6 +24,7 @@ impl Bulks {
     /// Adds a string of less than 4 GiB, as all strings are.
     #[inline]
     pub fn push(&mut self, text: &[u8]) {
+        self.packed.reserve(LENGTH + text.len());
         self.packed
             .extend_from_slice(&(text.len() as u32).to_le_bytes());
         self.packed.extend_from_slice(text);

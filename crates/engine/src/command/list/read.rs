@@ -46,12 +46,11 @@ pub(super) fn gather(list: &List, index: usize, count: usize, towards: End) -> B
         share.min(AHEAD)
     };
     let mut bulks = Bulks::with_capacity(count, room);
-    for element in list.walk(index, count, towards) {
-        match element {
+    list.walk(index, count, towards)
+        .for_each(|element| match element {
             Element::Text(text) => bulks.push(text),
             Element::Integer(integer) => bulks.push_integer(integer),
-        }
-    }
+        });
     bulks
 }
 

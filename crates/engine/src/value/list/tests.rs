@@ -163,6 +163,10 @@ fn step(list: &mut List, model: &mut VecDeque<Vec<u8>>, random: &mut Random, lim
             assert_eq!(element.as_ref(), model.get(index));
             let there: Vec<_> = model.iter().skip(index).take(count).cloned().collect();
             assert_eq!(texts(list.walk(index, count, End::Tail)), there);
+            let mut folded = Vec::new();
+            let walk = list.walk(index, count, End::Tail);
+            walk.for_each(|element| folded.push(element.to_vec()));
+            assert_eq!(folded, there);
             let back: Vec<_> = model
                 .iter()
                 .take(index + 1)
