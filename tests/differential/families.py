@@ -1,5 +1,6 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import list as lists
 from grammar import Random, compile_template, seeded
 
 PREAMBLE = [
@@ -7,6 +8,7 @@ PREAMBLE = [
     [b"HSET", b"a:hash", b"f", b"v", b"n", b"5"],
     [b"SADD", b"a:set", b"1", b"2", b"3"],
     [b"ZADD", b"a:zset", b"1", b"a", b"2", b"b"],
+    [b"RPUSH", b"a:list", b"a", b"b", b"1"],
 ]
 
 STRING = """
@@ -346,6 +348,7 @@ FAMILIES = {
     "bitmap": BITMAP,
     "generic": GENERIC,
     "hash": HASH,
+    "list": lists.TEMPLATES,
     "set": SET,
     "zset": ZSET,
     "transaction": TRANSACTION,

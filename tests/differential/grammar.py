@@ -98,7 +98,7 @@ class Random:
 
     def k(self):
         if self.rng.random() < 0.08:
-            return self.rng.choice((b"a:str", b"a:hash", b"a:set", b"a:zset", b"missing", b"", b"\0\r\n"))
+            return self.rng.choice((b"a:str", b"a:hash", b"a:set", b"a:zset", b"a:list", b"missing", b"", b"\0\r\n"))
         return f"{self.prefix}{self.rng.randrange(5)}".encode()
 
     def lk(self):

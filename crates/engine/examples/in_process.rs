@@ -1,4 +1,5 @@
-//! What a call costs in process: GET, SET and a cached script on 100,000 keys.
+//! What a call costs in process: GET, SET and a cached script on 100,000 keys;
+//! lists at both ends.
 //!
 //! Keys are spelled out for each call: fetched from a list in random order, they
 //! would cost more than the call.
@@ -70,6 +71,25 @@ fn main() {
     });
     measure("INCR", calls, |_| {
         engine.call(&mut session, &[b"INCR", b"counter"]);
+    });
+    let element = b"element:0042";
+    for _ in 0..1000 {
+        engine.call(&mut session, &[b"RPUSH", b"queue", element]);
+    }
+    measure("RPUSH", calls, |_| {
+        engine.call(&mut session, &[b"RPUSH", b"pushed", element]);
+    });
+    measure("LPUSH", calls, |_| {
+        engine.call(&mut session, &[b"LPUSH", b"pushed", element]);
+    });
+    measure("a job: RPUSH, LPOP", calls, |_| {
+        engine.call(&mut session, &[b"RPUSH", b"queue", element]);
+        let (reply, _) = engine.call(&mut session, &[b"LPOP", b"queue"]);
+        assert!(matches!(reply, Reply::Bulk(_)));
+    });
+    measure("LRANGE, 100 elements", calls / 10, |_| {
+        let (reply, _) = engine.call(&mut session, &[b"LRANGE", b"queue", b"0", b"99"]);
+        assert!(matches!(reply, Reply::Bulks(found) if found.len() == 100));
     });
     let script = b"return redis.call('INCR', KEYS[1])";
     let (sha, _) = engine.call(&mut session, &[b"SCRIPT", b"LOAD", script]);

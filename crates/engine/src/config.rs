@@ -1,14 +1,14 @@
 //! What CONFIG GET and SET know.
 //!
 //! One table, [`PARAMETERS`], names each setting with its reader and writer;
-//! nothing is listed that has no effect. Each keyspace holds an `Arc` of the
+//! nothing is listed that has no effect, but `list-compress-depth`. Each keyspace holds an `Arc` of the
 //! settings and renews it when the version moves, so reading one is free.
 
 use std::ops::RangeInclusive;
 
 use crate::error::CommandError;
 use crate::journal::Fsync;
-use crate::value::{HashLimits, SetLimits, ZSetLimits};
+use crate::value::{HashLimits, ListLimits, SetLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ pub struct Settings {
     pub maxmemory_samples: usize,
     /// When a hash leaves its compact encoding.
     pub hash: HashLimits,
+    /// How large a node of a list may be.
+    pub list: ListLimits,
+    /// Nodes at each end of a list that are not compressed; none is, so this has
+    /// no effect.
+    pub list_compress_depth: u32,
     /// When a set of integers leaves its compact encoding.
     pub set: SetLimits,
     /// When a sorted set leaves its compact encoding.
@@ -69,6 +74,8 @@ impl Default for Settings {
             policy: EvictionPolicy::NoEviction,
             maxmemory_samples: 5,
             hash: HashLimits::default(),
+            list: ListLimits::default(),
+            list_compress_depth: 0,
             set: SetLimits::default(),
             zset: ZSetLimits::default(),
             slowlog_log_slower_than: 10_000,
@@ -182,6 +189,24 @@ pub const PARAMETERS: &[Parameter] = &[
     memory!("hash-max-listpack-value", hash.max_value, ANY),
     number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
     memory!("hash-max-ziplist-value", hash.max_value, ANY),
+    number!(
+        "list-compress-depth",
+        list_compress_depth,
+        u32,
+        0..=i64::from(i32::MAX)
+    ),
+    number!(
+        "list-max-listpack-size",
+        list.node_size,
+        i32,
+        i64::from(i32::MIN)..=i64::from(i32::MAX)
+    ),
+    number!(
+        "list-max-ziplist-size",
+        list.node_size,
+        i32,
+        i64::from(i32::MIN)..=i64::from(i32::MAX)
+    ),
     number!("lua-time-limit", busy_reply_threshold, u64, ANY),
     number!("maxclients", maxclients, usize, 1..=i64::from(u32::MAX)),
     memory!("maxmemory", maxmemory, ANY),

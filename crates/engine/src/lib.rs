@@ -40,4 +40,4 @@ pub use command::Batch;
 pub use effect::Seq;
 pub use engine::{Engine, Options};
 pub use error::CommandError;
-pub use reply::Reply;
+pub use reply::{Bulks, Reply};

@@ -4,9 +4,13 @@
 //! richer shapes (`Map`, `Pairs`, `Set`, `Double`, `Bool`) carry what RESP3 can
 //! say, and an encoder flattens them where a protocol cannot.
 
+mod bulks;
+
 use std::borrow::Cow;
 
 use crate::error::CommandError;
+
+pub use bulks::Bulks;
 
 /// The answer to one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +29,9 @@ pub enum Reply {
     Bulk(Vec<u8>),
     /// A sequence.
     Array(Vec<Reply>),
+    /// A sequence of binary-safe strings: on the wire what an `Array` of `Bulk`s
+    /// is ([`Reply::unpacked`]).
+    Bulks(Bulks),
     /// A map: flat array in RESP2 and JSON.
     Map(Vec<(Reply, Reply)>),
     /// A sequence of pairs: nested arrays in RESP3, a flat array in RESP2 and
@@ -77,6 +84,29 @@ impl Reply {
         Reply::Error(text)
     }
 
+    /// The reply with an `Array` of `Bulk`s in place of each [`Reply::Bulks`] in
+    /// it, for who would rather match on one shape.
+    #[must_use]
+    pub fn unpacked(self) -> Reply {
+        let all = |items: Vec<Reply>| items.into_iter().map(Reply::unpacked).collect();
+        let both = |pairs: Vec<(Reply, Reply)>| {
+            let pairs = pairs.into_iter();
+            pairs
+                .map(|(one, other)| (one.unpacked(), other.unpacked()))
+                .collect()
+        };
+        match self {
+            Reply::Bulks(bulks) => Reply::Array(bulks.iter().map(Reply::bulk).collect()),
+            Reply::Array(items) => Reply::Array(all(items)),
+            Reply::Set(items) => Reply::Set(all(items)),
+            Reply::Push(items) => Reply::Push(all(items)),
+            Reply::Many(items) => Reply::Many(all(items)),
+            Reply::Map(pairs) => Reply::Map(both(pairs)),
+            Reply::Pairs(pairs) => Reply::Pairs(both(pairs)),
+            other => other,
+        }
+    }
+
     /// Whether this is an error.
     pub const fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
@@ -105,6 +135,7 @@ impl Reply {
             | Reply::BigNumber(bytes)
             | Reply::Verbatim(_, bytes) => bytes.len(),
             Reply::Status(text) => text.len(),
+            Reply::Bulks(bulks) => bulks.bytes() + bulks.len() * ELEMENT,
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
                 many(items)
             }
@@ -203,6 +234,13 @@ mod tests {
         let pair = (Reply::bulk("a"), Reply::Int(1));
         let nested = Reply::Array(vec![Reply::Pairs(vec![pair]), Reply::OK]);
         assert_eq!(nested.weight(), 16 + (16 + 17 + 16) + 18);
+        let packed = Reply::Bulks(["", "four"].iter().collect());
+        assert_eq!(packed.weight(), 16 + 16 + 20);
+        assert_eq!(packed.clone().unpacked().weight(), packed.weight());
+        let array = vec![Reply::bulk(""), Reply::bulk("four")];
+        assert_eq!(packed.clone().unpacked(), Reply::Array(array.clone()));
+        let nested = |inner| Reply::Many(vec![Reply::Pairs(vec![(Reply::Null, inner)])]);
+        assert_eq!(nested(packed).unpacked(), nested(Reply::Array(array)));
     }
 
     #[test]

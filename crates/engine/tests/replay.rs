@@ -67,11 +67,12 @@ fn state(engine: &Engine) -> Vec<String> {
                 "string" => format!("GET {key}"),
                 "hash" => format!("HGETALL {key}"),
                 "set" => format!("SMEMBERS {key}"),
+                "list" => format!("LRANGE {key} 0 -1"),
                 _ => format!("ZRANGE {key} 0 -1 WITHSCORES"),
             },
             other => panic!("{other:?}"),
         };
-        let mut items: Vec<String> = match call(engine, &mut session, &read) {
+        let mut items: Vec<String> = match call(engine, &mut session, &read).unpacked() {
             Reply::Array(items) | Reply::Set(items) => {
                 items.iter().map(|item| format!("{item:?}")).collect()
             }
@@ -80,7 +81,9 @@ fn state(engine: &Engine) -> Vec<String> {
             }
             other => vec![format!("{other:?}")],
         };
-        items.sort();
+        if kind != Reply::status("list") {
+            items.sort();
+        }
         let expires = call(engine, &mut session, &format!("PEXPIRETIME {key}"));
         lines.push(format!("{key} {kind:?} {expires:?} {}", items.join(" ")));
     }
@@ -91,7 +94,7 @@ fn state(engine: &Engine) -> Vec<String> {
 fn random_line(random: &mut Random) -> String {
     let (a, b) = (random.below(8), random.below(8));
     let (i, n) = (random.below(20), random.below(50));
-    match random.below(40) {
+    match random.below(52) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -126,6 +129,16 @@ fn random_line(random: &mut Random) -> String {
         36 => format!("ZREMRANGEBYSCORE z{a} 0 {i}"),
         37 => format!("MSETNX s{a} x s{b} y"),
         38 => format!("UNLINK z{a} t{b}"),
+        39..42 => format!("RPUSH l{a} {i} v{n} {n}"),
+        42 => format!("LPUSHX l{a} v{i}"),
+        43 => format!("LPOP l{a}"),
+        44 => format!("RPOP l{a} {}", n % 4),
+        45 => format!("LMOVE l{a} l{b} RIGHT LEFT"),
+        46 => format!("LMPOP 3 l{a} l{b} l1 LEFT COUNT {}", n % 3 + 1),
+        47 => format!("LSET l{a} -1 w{i}"),
+        48 => format!("LINSERT l{a} BEFORE {i} x{n}"),
+        49 => format!("LREM l{a} {} {i}", n % 3),
+        50 => format!("LTRIM l{a} 1 -2"),
         _ => format!("GETSET s{a} g{i}"),
     }
 }

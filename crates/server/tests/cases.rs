@@ -40,7 +40,7 @@ impl Door for InProcess {
 
     fn call(&mut self, argv: &[Vec<u8>]) -> Reply {
         let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        self.0.call(&mut self.1, &argv).0
+        self.0.call(&mut self.1, &argv).0.unpacked()
     }
 }
 

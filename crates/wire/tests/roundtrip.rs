@@ -113,6 +113,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         line.prop_map(|text| Reply::Error(text.into_bytes())),
         any::<i64>().prop_map(Reply::Int),
         proptest::collection::vec(any::<u8>(), 0..40).prop_map(Reply::Bulk),
+        proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..5)
+            .prop_map(|texts| Reply::Bulks(texts.iter().collect())),
         (-1e15f64..1e15).prop_map(Reply::Double),
         Just(Reply::Double(f64::INFINITY)),
         any::<bool>().prop_map(Reply::Bool),
@@ -144,6 +146,7 @@ fn through(reply: &Reply, protocol: Protocol) -> Reply {
     match reply {
         Reply::NullArray if resp3 => Reply::Null,
         Reply::Array(items) => Reply::Array(all(items)),
+        Reply::Bulks(_) => reply.clone().unpacked(),
         Reply::Set(items) if resp3 => Reply::Set(all(items)),
         Reply::Push(items) if resp3 => Reply::Push(all(items)),
         Reply::Set(items) | Reply::Push(items) => Reply::Array(all(items)),

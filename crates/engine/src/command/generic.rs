@@ -66,6 +66,7 @@ pub(super) const fn kind_of(value: &Value) -> Kind {
         Value::Hash(_) => Kind::Hash,
         Value::Set(_) => Kind::Set,
         Value::ZSet(_) => Kind::ZSet,
+        Value::List(_) => Kind::List,
     }
 }
 

@@ -14,6 +14,7 @@ mod expire;
 mod generic;
 mod hash;
 mod introspect;
+mod list;
 mod object;
 mod persistence;
 mod pubsub;
@@ -71,6 +72,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     object::COMMANDS,
     persistence::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
     transaction::COMMANDS,

@@ -71,6 +71,7 @@ fn encoding_of(value: &Value) -> &'static str {
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),
         Value::ZSet(zset) => zset.encoding(),
+        Value::List(list) => list.encoding(),
     }
 }
 

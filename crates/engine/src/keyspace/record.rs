@@ -146,6 +146,7 @@ fn value_bytes(value: &Value) -> usize {
         Value::Hash(hash) => hash.heap_bytes(),
         Value::Set(set) => set.heap_bytes(),
         Value::ZSet(zset) => zset.heap_bytes(),
+        Value::List(list) => list.heap_bytes(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::effect::Effects;
 use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
-use crate::value::{Collection, EMBEDDED, Value};
+use crate::value::{Collection, EMBEDDED, Element, Value};
 use crate::{Engine, Options};
 
 /// Everything of a record but the time of its last access.
@@ -36,6 +36,9 @@ pub(crate) fn describe(record: &Record) -> String {
             zset.iter_range(0, Collection::len(&**zset), false)
                 .map(|(member, score)| (member.to_vec(), score))
                 .collect::<Vec<_>>()
+        }),
+        Value::List(list) => format!("{} {:?}", list.encoding(), {
+            list.iter().map(Element::to_vec).collect::<Vec<_>>()
         }),
         Value::Str(text) => format!("raw: {} {text:?}", text.capacity() > EMBEDDED),
         Value::Int(number) => number.to_string(),
@@ -67,7 +70,7 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
     };
     let (a, b, i, j) = (key(random), key(random), item(random), item(random));
     let number = random.below(200).to_string();
-    let text = match random.below(38) {
+    let text = match random.below(52) {
         0 => format!("SET {a} {i}"),
         1 => format!("SET {a} {i} PX 100000"),
         2 => format!("APPEND {a} {i}"),
@@ -98,6 +101,18 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
         34 => format!("INCRBYFLOAT {a} 1.25"),
         35 => "FLUSHALL".to_owned(),
         36 => format!("BITOP NOT {a} {b}"),
+        37..40 => format!("RPUSH {a} {i} {j} {number} {i}"),
+        40 => format!("LPUSH {a} {j} {i}"),
+        41 => format!("LPOP {a} 2"),
+        42 => format!("RPOP {a}"),
+        43 => format!("LSET {a} -2 {j}"),
+        44 => format!("LINSERT {a} AFTER {i} {j}"),
+        45 => format!("LREM {a} -2 {i}"),
+        46 => format!("LTRIM {a} 1 -2"),
+        47 => format!("LMOVE {a} {b} LEFT RIGHT"),
+        48 => format!("RPOPLPUSH {a} {a}"),
+        49 => format!("LMPOP 2 {a} {b} RIGHT COUNT 3"),
+        50 => format!("RPUSHX {a} {number}"),
         _ => format!("GETEX {a} PX 5000"),
     };
     text.split(' ')
@@ -160,6 +175,7 @@ fn rolled_back_units_leave_nothing() {
                 Value::Hash(hash) => hash.is_recording(),
                 Value::Set(set) => set.is_recording(),
                 Value::ZSet(zset) => zset.is_recording(),
+                Value::List(list) => list.is_recording(),
             };
             assert!(!recording, "seed {seed}: {:?} still records", record.key);
         }

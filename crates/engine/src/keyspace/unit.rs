@@ -140,5 +140,6 @@ pub(super) fn with_recorder(value: &mut Value, what: Recorder) {
         Value::Hash(hash) => apply(&mut **hash, what),
         Value::Set(set) => apply(&mut **set, what),
         Value::ZSet(zset) => apply(&mut **zset, what),
+        Value::List(list) => apply(&mut **list, what),
     }
 }

@@ -47,6 +47,17 @@ pub(crate) fn to_lua(lua: &mut Writer, reply: &Reply, resp3: bool) {
         Reply::Array(items) | Reply::Push(items) | Reply::Many(items) => {
             sequence(lua, items.len(), items, resp3);
         }
+        Reply::Bulks(bulks) => {
+            let table = lua.table(bulks.len(), 0);
+            for (index, text) in bulks.iter().enumerate() {
+                if lua.has_room() {
+                    lua.string(text);
+                } else {
+                    lua.push(Seen::Nil);
+                }
+                lua.set_item(table, index + 1);
+            }
+        }
         Reply::Set(items) if resp3 => field(lua, "set", |lua| {
             let set = lua.table(0, items.len());
             for item in items {

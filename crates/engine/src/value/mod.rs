@@ -10,11 +10,13 @@
 
 pub mod float;
 mod hash;
+mod list;
 mod set;
 mod table;
 mod zset;
 
 pub use hash::{Hash, HashLimits};
+pub use list::{Element, End, List, ListLimits, Walk};
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
 pub use table::{Slot, Table};
@@ -31,6 +33,8 @@ pub enum Kind {
     Set,
     /// A set of strings ordered by score.
     ZSet,
+    /// A sequence of strings.
+    List,
 }
 
 impl Kind {
@@ -41,6 +45,7 @@ impl Kind {
             Kind::Hash => "hash",
             Kind::Set => "set",
             Kind::ZSet => "zset",
+            Kind::List => "list",
         }
     }
 }
@@ -58,6 +63,8 @@ pub enum Value {
     Set(Box<Set>),
     /// A sorted set.
     ZSet(Box<ZSet>),
+    /// A list.
+    List(Box<List>),
 }
 
 /// A collection as the keyspace sees it; see the module's promises.
@@ -114,5 +121,6 @@ pub(crate) fn weight(value: &Value) -> usize {
         Value::Hash(hash) => Collection::len(&**hash),
         Value::Set(set) => Collection::len(&**set),
         Value::ZSet(zset) => Collection::len(&**zset),
+        Value::List(list) => Collection::len(&**list),
     }
 }

@@ -228,6 +228,7 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
             "hash" => items(&call(&[b"HGETALL", &key]), true),
             "set" => items(&call(&[b"SMEMBERS", &key]), true),
             "zset" => items(&call(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]), false),
+            "list" => items(&call(&[b"LRANGE", &key, b"0", b"-1"]).unpacked(), false),
             other => panic!("{other} is no type"),
         };
         let shown = Shown {

@@ -18,7 +18,7 @@ const PICKS: &str = "local\tm=redis.call('SRANDMEMBER',KEYS[1])if\tm\tthen\t\
 pub(crate) fn command(random: &mut Random) -> String {
     let (a, b) = (random.below(KEYS), random.below(KEYS));
     let (i, n) = (random.below(20), random.below(60));
-    match random.below(70) {
+    match random.below(84) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -80,6 +80,18 @@ pub(crate) fn command(random: &mut Random) -> String {
         65 => format!("INCR t{a}"),
         66 => format!("SDIFFSTORE t{a} t{b} t{a}"),
         67 => format!("ZRANGEBYSCORE z{a} -inf +inf"),
+        69..72 => format!("RPUSH l{a} e{i} {n} {}", "w".repeat(n * 9)),
+        72 => format!("LPUSH l{a} {i} e{n} {n}"),
+        73 => format!("LPOP l{a} {}", n % 5),
+        74 => format!("RPOP l{a}"),
+        75 => format!("LMOVE l{a} l{b} LEFT RIGHT"),
+        76 => format!("RPOPLPUSH l{a} l{b}"),
+        77 => format!("LMPOP 2 l{a} l{b} RIGHT COUNT {}", n % 4 + 1),
+        78 => format!("LSET l{a} {} set{n}", i % 6),
+        79 => format!("LINSERT l{a} AFTER {i} in{n}"),
+        80 => format!("LREM l{a} -2 {i}"),
+        81 => format!("LTRIM l{a} 2 -2"),
+        82 => format!("EXPIRE l{a} {n}"),
         68 if i == 0 => ["FLUSHALL", "FLUSHDB ASYNC"][a % 2].to_owned(),
         _ => format!("SET s{a} {i}"),
     }

@@ -1,8 +1,9 @@
 //! Folders that earlier builds wrote, read by this one.
 //!
 //! `tests/golden/v1/` has a snapshot, a log behind it, a watermark, a backup of
-//! all that, and the state as text. A change of the format leaves the folder as
-//! it is and adds the next; these are made, once for a version, by
+//! all that, and the state as text. A change or extension of the format leaves the
+//! folder as it is and adds the next (`v1-lists` knows lists); these are made, once
+//! for each, by
 //!
 //! ```sh
 //! cargo test -p sangam-engine --test journal -- --ignored make_golden
@@ -23,7 +24,7 @@ use sangam_engine::{Engine, Options, Reply};
 
 use crate::history::checked;
 
-const VERSIONS: [&str; 1] = ["v1"];
+const VERSIONS: [&str; 2] = ["v1", "v1-lists"];
 const STATE: &str = "state.txt";
 const BACKUP: &str = "backup";
 const START_US: u64 = 1_700_000_000_000_000;
@@ -99,17 +100,20 @@ fn state(engine: &Engine) -> String {
                     "zset" => &[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
                     "set" => &[b"SMEMBERS", key],
                     "hash" => &[b"HGETALL", key],
+                    "list" => &[b"LRANGE", key, b"0", b"-1"],
                     kind => panic!("{kind}"),
                 };
                 let encoding = call(engine, &keyspace, &[b"OBJECT", b"ENCODING", key]);
                 let deadline = call(engine, &keyspace, &[b"PEXPIRETIME", key]);
-                let value = call(engine, &keyspace, read);
+                let value = call(engine, &keyspace, read).unpacked();
                 let mut parts: Vec<String> = match &value {
                     Reply::Array(parts) | Reply::Set(parts) => parts.iter().map(show).collect(),
                     Reply::Map(parts) | Reply::Pairs(parts) => pairs(parts),
                     one => vec![show(one)],
                 };
-                parts.sort();
+                if kind != Reply::status("list") {
+                    parts.sort();
+                }
                 let about = [kind, encoding, deadline].map(|reply| show(&reply));
                 let key = String::from_utf8_lossy(key);
                 format!("{key} {} {}", about.join(" "), parts.join(" "))
@@ -184,6 +188,8 @@ fn make_golden() {
         format!("SADD many{numbers}"),
         "ZADD scores 1 a 2.5 b -inf c +inf d".to_owned(),
         format!("ZADD board 1 {}", "m".repeat(100)),
+        "RPUSH queue one 2 -300 4000000000 five".to_owned(),
+        format!("RPUSH pages{numbers} {}", "p".repeat(10_000)),
     ] {
         line(&engine, &app, &command);
     }
@@ -198,6 +204,10 @@ fn make_golden() {
         "SREM words one",
         "ZINCRBY scores 0.1 a",
         "DEL raw",
+        "LPUSH queue zero",
+        "LMOVE queue moved RIGHT LEFT",
+        "LMPOP 2 none queue LEFT COUNT 2",
+        "LINSERT queue AFTER -300 between",
         "SET ended x PXAT 1700000000001",
     ] {
         line(&engine, &app, command);

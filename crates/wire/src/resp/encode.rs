@@ -27,6 +27,14 @@ pub fn encode(reply: &Reply, protocol: Protocol, out: &mut Vec<u8>) {
         }
         Reply::Bulk(bytes) => bulk(bytes, out),
         Reply::Array(items) => sequence(b'*', items, protocol, out),
+        Reply::Bulks(bulks) => {
+            // Room for headers of three digits; longer strings grow it.
+            out.reserve(bulks.bytes() + bulks.len() * 8 + 16);
+            header(b'*', bulks.len(), out);
+            for text in bulks.iter() {
+                bulk(text, out);
+            }
+        }
         Reply::Set(items) => sequence(if resp3 { b'~' } else { b'*' }, items, protocol, out),
         Reply::Push(items) => sequence(if resp3 { b'>' } else { b'*' }, items, protocol, out),
         Reply::Map(pairs) => {
@@ -216,6 +224,11 @@ mod tests {
         let one_two = || vec![Reply::Int(1), Reply::Int(2)];
         let pair = || vec![(Reply::bulk("a"), Reply::Double(1.5))];
         check(&Reply::Array(vec![]), b"*0\r\n", b"*0\r\n");
+        check(
+            &Reply::Bulks(["", "a\r\n"].iter().collect()),
+            b"*2\r\n$0\r\n\r\n$3\r\na\r\n\r\n",
+            b"*2\r\n$0\r\n\r\n$3\r\na\r\n\r\n",
+        );
         check(
             &Reply::Array(one_two()),
             b"*2\r\n:1\r\n:2\r\n",

@@ -76,6 +76,13 @@ fn write_value(reply: &Reply, encoding: Encoding, out: &mut Vec<u8>) {
             separated(items, out, |item, out| write_value(item, encoding, out));
             out.push(b']');
         }
+        Reply::Bulks(bulks) => {
+            out.push(b'[');
+            separated(bulks.iter(), out, |text, out| {
+                write_string(text, encoding, out);
+            });
+            out.push(b']');
+        }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             out.push(b'[');
             separated(pairs, out, |(first, second), out| {

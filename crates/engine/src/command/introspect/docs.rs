@@ -27,6 +27,7 @@ pub(super) fn group(command: &Command) -> &'static str {
         (Acl::BITMAP, "bitmap"),
         (Acl::STRING, "string"),
         (Acl::HASH, "hash"),
+        (Acl::LIST, "list"),
         (Acl::SET, "set"),
         (Acl::SORTEDSET, "sorted-set"),
         (Acl::PUBSUB, "pubsub"),
@@ -42,6 +43,9 @@ pub(super) fn group(command: &Command) -> &'static str {
 const ONE: &str = "O(1)";
 const EACH: &str = "O(N) where N is the number of arguments";
 const SIZE: &str = "O(N) where N is the size of the value";
+const INDEX: &str = "O(N) where N is the number of nodes before the index";
+const TAKEN: &str = "O(N) where N is the number of elements that go";
+const PART: &str = "O(S+N) where S is the number of nodes before the range and N its length";
 const LOG: &str = "O(log(N)) where N is the size of the sorted set";
 const RANGE: &str = "O(log(N)+M) where N is the size and M the number of elements in the range";
 const ALL: &str = "O(N) where N is the number of elements of all sets";
@@ -226,6 +230,35 @@ const DOCS: &[(&str, &str, &str)] = &[
         "Answers the keys that match a pattern",
     ),
     ("lastsave", ONE, "Answers when the last snapshot was made"),
+    ("lindex", INDEX, "Answers an element by its index"),
+    ("linsert", SIZE, "Puts an element before or after another"),
+    ("llen", ONE, "Counts the elements of a list"),
+    ("lmove", ONE, "Moves an element from one list to another"),
+    (
+        "lmpop",
+        TAKEN,
+        "Removes and answers elements of the first list that has any",
+    ),
+    (
+        "lpop",
+        TAKEN,
+        "Removes and answers the first elements of a list",
+    ),
+    ("lpos", SIZE, "Finds elements in a list"),
+    ("lpush", EACH, "Adds elements at the head of a list"),
+    (
+        "lpushx",
+        EACH,
+        "Adds elements at the head of a list that exists",
+    ),
+    ("lrange", PART, "Answers a range of elements"),
+    ("lrem", SIZE, "Removes elements by their value"),
+    ("lset", INDEX, "Sets an element by its index"),
+    (
+        "ltrim",
+        TAKEN,
+        "Keeps a range of elements and removes the others",
+    ),
     ("memory|usage", ONE, "Answers the bytes that a key takes"),
     ("mget", EACH, "Answers several strings"),
     ("move", ONE, "Moves a key to another database"),
@@ -287,6 +320,22 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("renamenx", ONE, "Renames a key if the new name is free"),
     ("reset", ONE, "Puts the connection back to its beginning"),
     ("role", ONE, "Answers the server's role in replication"),
+    (
+        "rpop",
+        TAKEN,
+        "Removes and answers the last elements of a list",
+    ),
+    (
+        "rpoplpush",
+        ONE,
+        "Moves the last element of a list to the head of another",
+    ),
+    ("rpush", EACH, "Adds elements at the tail of a list"),
+    (
+        "rpushx",
+        EACH,
+        "Adds elements at the tail of a list that exists",
+    ),
     ("sadd", EACH, "Adds members to a set"),
     ("save", EACH, "Makes a snapshot and waits for it"),
     ("scan", CURSOR, "Walks through the keys"),

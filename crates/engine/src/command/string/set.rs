@@ -176,6 +176,10 @@ pub(super) fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             .is_none_or(|text| text.with(|text| text != other)),
     };
     if met {
+        if expire == Expire::Keep {
+            // Meeting a key that is due says its removal, before KEEPTTL is said.
+            ctx.db.exists(key);
+        }
         put(ctx.db, key, value, expire);
     }
     Ok(if met && !options.get { Reply::OK } else { old })

@@ -121,7 +121,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 ];
 
 /// Tells the host that `members` are about to be walked, if they are many.
-fn announce(engine: &Engine, members: usize) {
+pub(super) fn announce(engine: &Engine, members: usize) {
     if members > LONG_ELEMENTS {
         engine.announce_long_unit();
     }

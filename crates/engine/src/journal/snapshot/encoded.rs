@@ -140,6 +140,8 @@ fn size_bound(record: &Record) -> usize {
         // Two bytes of an integer are up to seven as text.
         Value::Set(set) => set.heap_bytes() * if set.is_compact() { 4 } else { 1 },
         Value::ZSet(zset) => zset.heap_bytes(),
+        // Two bytes of an integer are up to four as text.
+        Value::List(list) => list.heap_bytes() * 3,
     };
     FIXED + record.key.len() + value
 }

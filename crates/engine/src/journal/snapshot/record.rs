@@ -12,13 +12,14 @@
 
 use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};
-use crate::value::{Collection, EMBEDDED, Hash, Set, Value, ZSet, make_raw};
+use crate::value::{Collection, EMBEDDED, Hash, List, Member, Set, Value, ZSet, make_raw};
 
 const INTEGER: u8 = 1;
 const STRING: u8 = 2;
 const HASH: u8 = 3;
 const SET: u8 = 4;
 const SORTED_SET: u8 = 5;
+const LIST: u8 = 6;
 
 /// Flag: a deadline follows.
 const DEADLINE: u8 = 1;
@@ -60,6 +61,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Value::Hash(hash) => (HASH, !hash.is_compact()),
         Value::Set(set) => (SET, !set.is_compact()),
         Value::ZSet(zset) => (SORTED_SET, !zset.is_compact()),
+        Value::List(_) => (LIST, false),
     };
     let has_deadline = record.deadline != NEVER;
     let expanded = if expanded { EXPANDED } else { 0 };
@@ -92,6 +94,12 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
                 out.extend_from_slice(&score.to_bits().to_le_bytes());
             }
         }
+        Value::List(list) => {
+            push_length(out, Collection::len(&**list));
+            for element in list.iter() {
+                push_text(out, &Member::from(element));
+            }
+        }
     }
 }
 
@@ -116,6 +124,7 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Box<Record>, Malformed> {
         Body::SortedSet(entries) => ZSet::build(!view.expanded, entries)
             .ok_or(Malformed::Elements)?
             .into_value(),
+        Body::List(elements) => List::build(elements).into_value(),
     };
     Ok(Box::new(Record {
         key: Key::from(view.key),
@@ -146,18 +155,18 @@ enum Body<'a> {
     Hash(Elements<'a, Pair>),
     Set(Elements<'a, Text>),
     SortedSet(Elements<'a, Scored>),
+    List(Elements<'a, Text>),
 }
 
 impl<'a> View<'a> {
     fn read(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
         let [kind, flags] = *take(bytes)?;
-        if !(INTEGER..=SORTED_SET).contains(&kind) {
+        if !(INTEGER..=LIST).contains(&kind) {
             return Err(Malformed::Type(kind));
         }
-        let known = if kind == INTEGER {
-            DEADLINE
-        } else {
-            DEADLINE | EXPANDED
+        let known = match kind {
+            INTEGER | LIST => DEADLINE,
+            _ => DEADLINE | EXPANDED,
         };
         if flags & !known != 0 {
             return Err(Malformed::Flags(flags));
@@ -177,7 +186,8 @@ impl<'a> View<'a> {
             STRING => Body::String(take_text(bytes)?),
             HASH => Body::Hash(Elements::read(bytes)?),
             SET => Body::Set(Elements::read(bytes)?),
-            _ => Body::SortedSet(Elements::read(bytes)?),
+            SORTED_SET => Body::SortedSet(Elements::read(bytes)?),
+            _ => Body::List(Elements::read(bytes)?),
         };
         Ok(View {
             key,

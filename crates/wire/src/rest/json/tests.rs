@@ -33,6 +33,11 @@ fn the_status_ok_alone_is_never_encoded() {
         r#"{"result":["T0s="]}"#,
     );
     check(
+        &Reply::Bulks(["OK", "\""].iter().collect()),
+        r#"{"result":["OK","\""]}"#,
+        r#"{"result":["T0s=","Ig=="]}"#,
+    );
+    check(
         &Reply::Array(vec![Reply::Array(vec![Reply::OK])]),
         r#"{"result":[["OK"]]}"#,
         r#"{"result":[["T0s="]]}"#,

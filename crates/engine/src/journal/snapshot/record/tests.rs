@@ -6,7 +6,8 @@ use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
 use crate::value::{
-    Collection, Hash, HashLimits, Set, SetLimits, Value, ZSet, ZSetLimits, make_raw,
+    Collection, Element, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Value, ZSet,
+    ZSetLimits, make_raw,
 };
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -60,6 +61,14 @@ fn value() -> impl Strategy<Value = Value> {
                 set.into_value()
             }
         ),
+        (size.clone(), vec(text(), 1..8), any::<bool>()).prop_map(|(size, seed, turned)| {
+            let mut list = List::default();
+            for at in 0..size {
+                let end = if turned { End::Head } else { End::Tail };
+                list.push(end, &seed[at % seed.len()], ListLimits::default());
+            }
+            list.into_value()
+        }),
         (size, vec(text(), 1..8), vec(score(), 1..8), 1usize..9).prop_map(
             |(size, seed, scores, most)| {
                 let mut zset = ZSet::default();
@@ -141,6 +150,11 @@ proptest! {
                 prop_assert!(set.remove(&first) && !set.contains(&first));
                 prop_assert!(set.insert(&first, SetLimits::default()));
             }
+            Value::List(list) => {
+                let first = list.iter().next().map(Element::to_vec);
+                list.push(End::Head, b"before", ListLimits::default());
+                prop_assert_eq!(list.get(1).map(Element::to_vec), first);
+            }
             Value::ZSet(zset) => {
                 let first = zset.iter().next().unwrap().0.to_vec();
                 prop_assert_eq!(zset.rank(&first), Some(0));
@@ -205,6 +219,10 @@ fn the_bytes_are_those_of_the_contract() {
     zset.insert(b"m", 2.0, ZSetLimits::default());
     let mut hash = Hash::default();
     hash.insert(b"f", &[b'v'; 200], HashLimits::default());
+    let mut list = List::default();
+    for element in [b"b".as_slice(), b"17", b"b"] {
+        list.push(End::Tail, element, ListLimits::default());
+    }
     let two = 2f64.to_bits().to_le_bytes();
     for (value, expected) in [
         (Value::Int(-2), bytes(1, 0, &(-2i64).to_le_bytes())),
@@ -222,6 +240,7 @@ fn the_bytes_are_those_of_the_contract() {
             zset.into_value(),
             bytes(5, 0, &[b"\x01\x01m", &two[..]].concat()),
         ),
+        (list.into_value(), bytes(6, 0, b"\x03\x01b\x0217\x01b")),
     ] {
         assert_eq!(encoded(&record(value)), expected);
     }
@@ -248,10 +267,14 @@ fn what_contradicts_itself_is_refused() {
         value
     };
     for (kind, flags, value, expected) in [
-        (6, 0, vec![], Malformed::Type(6)),
+        (0, 0, vec![], Malformed::Type(0)),
+        (200, 0, vec![], Malformed::Type(200)),
         (1, 2, vec![0; 8], Malformed::Flags(2)),
         (2, 4, vec![0], Malformed::Flags(4)),
+        (6, 2, vec![1, 0], Malformed::Flags(2)),
         (3, 0, vec![0], Malformed::Empty),
+        (6, 0, vec![0], Malformed::Empty),
+        (6, 0, vec![2, 1, b'a'], Malformed::Short),
         (2, 0, vec![0x80, 0], Malformed::Length),
         (2, 0, [&[0xff; 9][..], &[2]].concat(), Malformed::Length),
         (2, 0, [&[0xff; 9][..], &[1]].concat(), Malformed::Short),
