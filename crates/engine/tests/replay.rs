@@ -49,6 +49,11 @@ fn call(engine: &Engine, session: &mut Session, line: &str) -> Reply {
     engine.call(session, &argv).0
 }
 
+/// Every field of a hash with its value and its deadline.
+const TIMED_FIELDS: &str = "local\tr={}for\t_,f\tin\tipairs(redis.call('HKEYS',KEYS[1]))do\t\
+    r[#r+1]=f..'='..redis.call('HGET',KEYS[1],f)..'@'..\
+    redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,f)[1]end\treturn\tr";
+
 /// Everything in the database, in an order that does not depend on hashing.
 fn state(engine: &Engine) -> Vec<String> {
     let mut session = engine.session();
@@ -65,7 +70,7 @@ fn state(engine: &Engine) -> Vec<String> {
         let read = match &kind {
             Reply::Status(kind) => match &**kind {
                 "string" => format!("GET {key}"),
-                "hash" => format!("HGETALL {key}"),
+                "hash" => format!("EVAL {TIMED_FIELDS} 1 {key}"),
                 "set" => format!("SMEMBERS {key}"),
                 _ => format!("ZRANGE {key} 0 -1 WITHSCORES"),
             },
@@ -91,7 +96,7 @@ fn state(engine: &Engine) -> Vec<String> {
 fn random_line(random: &mut Random) -> String {
     let (a, b) = (random.below(8), random.below(8));
     let (i, n) = (random.below(20), random.below(50));
-    match random.below(40) {
+    match random.below(52) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -126,6 +131,18 @@ fn random_line(random: &mut Random) -> String {
         36 => format!("ZREMRANGEBYSCORE z{a} 0 {i}"),
         37 => format!("MSETNX s{a} x s{b} y"),
         38 => format!("UNLINK z{a} t{b}"),
+        39 => format!("HEXPIRE h{a} {} FIELDS 2 f{i} f{}", n % 3, i + 1),
+        40 => format!("HPEXPIRE h{a} {}0 FIELDS 3 f{i} f{n} x{i}", n),
+        41 => format!("HPEXPIRE h{a} {n}00 LT FIELDS 1 f{i}"),
+        42 => format!("HEXPIREAT h{a} {} FIELDS 2 f{i} f{n}", 1_700_000_000 + n),
+        43 => format!("HPERSIST h{a} FIELDS 2 f{i} f{n}"),
+        44 => format!("HGETEX h{a} PX {n}0 FIELDS 2 f{i} f{n}"),
+        45 => format!("HGETEX h{a} PERSIST FIELDS 2 f{i} f{n}"),
+        46 => format!("HSETEX h{a} PX {n}0 FIELDS 2 f{i} v{n} f{n} v{i}"),
+        47 => format!("HSETEX h{a} FNX EX {n} FIELDS 1 f{i} new"),
+        48 => format!("HSETEX h{a} FXX KEEPTTL FIELDS 1 f{i} kept"),
+        49 => format!("HGETDEL h{a} FIELDS 2 f{i} f{n}"),
+        50 => format!("HSETNX h{a} f{i} nx"),
         _ => format!("GETSET s{a} g{i}"),
     }
 }

@@ -295,6 +295,10 @@ impl Db {
     /// Sets the whole value.
     pub fn put(&mut self, key: &[u8], value: Value, expire: Expire) {
         let hash = self.hash(key);
+        if expire == Expire::Keep {
+            // A deadline that has passed is none to keep, and the log is to say so.
+            self.live(hash, key);
+        }
         self.preserve(hash);
         self.dirty += 1;
         self.watch.touch(key);
@@ -302,11 +306,10 @@ impl Db {
         if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
             self.used -= record.bytes();
             let old_deadline = record.deadline;
-            let alive = record.is_live(self.now_ms);
             let fields = (record.value.next_deadline(), value.next_deadline());
             let deadline = match expire {
-                Expire::Keep if alive => old_deadline,
-                Expire::Keep | Expire::Clear => NEVER,
+                Expire::Keep => old_deadline,
+                Expire::Clear => NEVER,
                 Expire::At(at) => at,
             };
             let old = std::mem::replace(&mut record.value, value);

@@ -7,8 +7,9 @@
 //! Bytes come from a disk and are believed in nothing: reading them ends in a
 //! record or in [`Malformed`]. Everything is checked against the input before
 //! anything is allocated, so what a record takes is at most some twenty times
-//! its bytes (a slot of a table for a member of one byte), and one allocation
-//! of the right size for each table and buffer.
+//! its bytes (a slot of a table for a member of one byte; some sixty for fields
+//! of a byte with deadlines, which have an index), and one allocation of the
+//! right size for each table and buffer.
 
 use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};
