@@ -1,4 +1,5 @@
-//! The deadline index: which keys expire, in order of time.
+//! The deadline index: which keys expire, in order of time. A second one has
+//! the earliest deadline of a field of each hash that has such.
 //!
 //! Exact, not sampled: presence, locks and `expired` events need a key to go
 //! when its time comes. An entry is `(deadline, hash of the key)`; the key is
@@ -24,6 +25,22 @@ impl Deadlines {
         if deadline != NEVER {
             self.0.remove(&(deadline, hash));
         }
+    }
+
+    /// Puts a deadline, or none, in the place of another one, or of none.
+    pub(crate) fn replace(&mut self, (old, new): (u64, u64), hash: u64) {
+        if old != new {
+            self.remove(old, hash);
+            self.insert(new, hash);
+        }
+    }
+
+    /// An entry whose time has come, which stays.
+    pub(crate) fn first_due(&self, now_ms: u64) -> Option<(u64, u64)> {
+        self.0
+            .first()
+            .copied()
+            .filter(|(deadline, _)| *deadline <= now_ms)
     }
 
     /// The earliest deadline.

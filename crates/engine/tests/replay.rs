@@ -49,6 +49,11 @@ fn call(engine: &Engine, session: &mut Session, line: &str) -> Reply {
     engine.call(session, &argv).0
 }
 
+/// Every field of a hash with its value and its deadline.
+const TIMED_FIELDS: &str = "local\tr={}for\t_,f\tin\tipairs(redis.call('HKEYS',KEYS[1]))do\t\
+    r[#r+1]=f..'='..redis.call('HGET',KEYS[1],f)..'@'..\
+    redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,f)[1]end\treturn\tr";
+
 /// Everything in the database, in an order that does not depend on hashing.
 fn state(engine: &Engine) -> Vec<String> {
     let mut session = engine.session();
@@ -65,7 +70,7 @@ fn state(engine: &Engine) -> Vec<String> {
         let read = match &kind {
             Reply::Status(kind) => match &**kind {
                 "string" => format!("GET {key}"),
-                "hash" => format!("HGETALL {key}"),
+                "hash" => format!("EVAL {TIMED_FIELDS} 1 {key}"),
                 "set" => format!("SMEMBERS {key}"),
                 "list" => format!("LRANGE {key} 0 -1"),
                 _ => format!("ZRANGE {key} 0 -1 WITHSCORES"),
@@ -94,7 +99,7 @@ fn state(engine: &Engine) -> Vec<String> {
 fn random_line(random: &mut Random) -> String {
     let (a, b) = (random.below(8), random.below(8));
     let (i, n) = (random.below(20), random.below(50));
-    match random.below(52) {
+    match random.below(64) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -139,6 +144,18 @@ fn random_line(random: &mut Random) -> String {
         48 => format!("LINSERT l{a} BEFORE {i} x{n}"),
         49 => format!("LREM l{a} {} {i}", n % 3),
         50 => format!("LTRIM l{a} 1 -2"),
+        51 => format!("HEXPIRE h{a} {} FIELDS 2 f{i} f{}", n % 3, i + 1),
+        52 => format!("HPEXPIRE h{a} {}0 FIELDS 3 f{i} f{n} x{i}", n),
+        53 => format!("HPEXPIRE h{a} {n}00 LT FIELDS 1 f{i}"),
+        54 => format!("HEXPIREAT h{a} {} FIELDS 2 f{i} f{n}", 1_700_000_000 + n),
+        55 => format!("HPERSIST h{a} FIELDS 2 f{i} f{n}"),
+        56 => format!("HGETEX h{a} PX {n}0 FIELDS 2 f{i} f{n}"),
+        57 => format!("HGETEX h{a} PERSIST FIELDS 2 f{i} f{n}"),
+        58 => format!("HSETEX h{a} PX {n}0 FIELDS 2 f{i} v{n} f{n} v{i}"),
+        59 => format!("HSETEX h{a} FNX EX {n} FIELDS 1 f{i} new"),
+        60 => format!("HSETEX h{a} FXX KEEPTTL FIELDS 1 f{i} kept"),
+        61 => format!("HGETDEL h{a} FIELDS 2 f{i} f{n}"),
+        62 => format!("HSETNX h{a} f{i} nx"),
         _ => format!("GETSET s{a} g{i}"),
     }
 }

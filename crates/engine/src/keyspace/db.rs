@@ -7,7 +7,8 @@
 //! A collection that a change leaves empty is removed.
 //!
 //! Expiry is exact: a record past its deadline is removed by whoever meets it
-//! first, a command or the timer, and the removal is logged as `DEL`.
+//! first, a command or the timer, and the removal is logged as `DEL`. Fields of
+//! hashes have deadlines of their own: see `fields`.
 //!
 //! Cost of a lookup: one hash of the key and one probe.
 
@@ -39,6 +40,8 @@ pub struct DbStats {
     pub misses: u64,
     /// Keys removed since their deadline passed.
     pub expired: u64,
+    /// Fields of hashes removed since their deadline passed.
+    pub expired_fields: u64,
     /// Keys removed to make room.
     pub evicted: u64,
     /// Commands executed.
@@ -53,6 +56,8 @@ pub struct Db {
     pub(super) table: Table<Box<Record>>,
     pub(super) hasher: HashKeys,
     pub(super) deadlines: Deadlines,
+    /// The earliest deadline of a field of each hash that has any.
+    pub(super) field_deadlines: Deadlines,
     pub(super) watch: WatchTable,
     pub(super) undo: UndoList,
     /// The moment that is being written out, if any.
@@ -164,9 +169,13 @@ impl Db {
     /// Where the live record stands.
     fn live(&mut self, hash: u64, key: &[u8]) -> Option<Slot> {
         let slot = self.table.locate(hash, |record| *record.key == *key)?;
-        if self.table.at(slot)?.deadline <= self.now_ms {
+        let record = self.table.at(slot)?;
+        if record.deadline <= self.now_ms {
             self.expire(hash, key);
             return None;
+        }
+        if record.value.is_behind(self.now_ms) {
+            return self.meet_fields(slot, hash, key);
         }
         Some(slot)
     }
@@ -210,7 +219,7 @@ impl Db {
         let record = self
             .table
             .find(self.hash(key), |record| *record.key == *key)?;
-        if record.deadline > self.now_ms {
+        if record.is_live(self.now_ms) {
             T::of(&record.value)
         } else {
             None
@@ -253,7 +262,7 @@ impl Db {
             count,
             |record| self.hash(&record.key),
             |record| {
-                if record.deadline > now_ms {
+                if record.is_live(now_ms) {
                     visit(record);
                 }
             },
@@ -265,7 +274,7 @@ impl Db {
         self.table
             .iter()
             .map(|record| &**record)
-            .filter(|record| record.deadline > self.now_ms)
+            .filter(|record| record.is_live(self.now_ms))
     }
 
     /// A key chosen uniformly among the live ones.
@@ -273,11 +282,10 @@ impl Db {
         for _ in 0..100 {
             let random = &mut self.random;
             let record = self.table.random(&mut || random.next())?;
-            if record.deadline > self.now_ms {
-                return Some(record.key.to_vec());
-            }
             let key = record.key.clone();
-            self.expire(self.hash(&key), &key);
+            if self.live(self.hash(&key), &key).is_some() {
+                return Some(key.to_vec());
+            }
         }
         None
     }
@@ -287,6 +295,10 @@ impl Db {
     /// Sets the whole value.
     pub fn put(&mut self, key: &[u8], value: Value, expire: Expire) {
         let hash = self.hash(key);
+        if expire == Expire::Keep {
+            // A deadline that has passed is none to keep, and the log is to say so.
+            self.live(hash, key);
+        }
         self.preserve(hash);
         self.dirty += 1;
         self.watch.touch(key);
@@ -294,10 +306,10 @@ impl Db {
         if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
             self.used -= record.bytes();
             let old_deadline = record.deadline;
-            let alive = old_deadline > self.now_ms;
+            let fields = (record.value.next_deadline(), value.next_deadline());
             let deadline = match expire {
-                Expire::Keep if alive => old_deadline,
-                Expire::Keep | Expire::Clear => NEVER,
+                Expire::Keep => old_deadline,
+                Expire::Clear => NEVER,
                 Expire::At(at) => at,
             };
             let old = std::mem::replace(&mut record.value, value);
@@ -308,6 +320,7 @@ impl Db {
                 self.deadlines.remove(old_deadline, hash);
                 self.deadlines.insert(deadline, hash);
             }
+            self.field_deadlines.replace(fields, hash);
             if let Some(undo) = self.undo.open() {
                 undo.push(Undo::Replaced(key.into(), old, old_deadline));
             }
@@ -449,18 +462,29 @@ impl Db {
             collection.begin_undo();
         }
         let (bytes, edits) = (collection.heap_bytes(), collection.edits());
+        let next = collection.next_deadline();
         let result = change(collection);
         let changes = collection.edits().wrapping_sub(edits);
+        let expired = collection.take_expired();
         let emptied = collection.is_empty();
+        let fields = (next, collection.next_deadline());
         self.used = self.used + collection.heap_bytes() - bytes;
+        self.field_deadlines.replace(fields, hash);
         if first_edit && let Some(undo) = self.undo.open() {
             undo.push(Undo::Edited(key.into()));
+        }
+        if !expired.is_empty() {
+            self.fields_expired(key, &expired);
         }
         if changes > 0 {
             self.dirty += changes;
             self.watch.touch(key);
         }
         if emptied {
+            if fields.1 != NEVER {
+                // All that is left is due, and nobody will say so any more.
+                self.effects.push(&[b"DEL", key]);
+            }
             self.unlink(hash, key);
         }
         Ok(result)
@@ -562,12 +586,13 @@ impl Db {
         let changed = self.watch.touch_where(|key| {
             table
                 .find(hasher.of(key), |record| *record.key == *key)
-                .is_some_and(|record| record.deadline > now_ms)
+                .is_some_and(|record| record.is_live(now_ms))
         });
         self.dirty += removed;
         let cleared = Cleared {
             table: std::mem::take(&mut self.table),
             deadlines: std::mem::take(&mut self.deadlines),
+            field_deadlines: std::mem::take(&mut self.field_deadlines),
             used: std::mem::take(&mut self.used),
             lent: false,
             changed,

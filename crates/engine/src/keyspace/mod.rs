@@ -8,6 +8,7 @@
 mod class;
 mod cut;
 mod db;
+mod fields;
 mod lock;
 mod record;
 mod removal;

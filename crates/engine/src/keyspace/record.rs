@@ -151,6 +151,17 @@ fn value_bytes(value: &Value) -> usize {
 }
 
 impl Record {
+    /// Whether it is there at `now_ms`: not past its deadline, and not a hash
+    /// of which every field is.
+    #[inline]
+    pub(crate) fn is_live(&self, now_ms: u64) -> bool {
+        self.deadline > now_ms
+            && match &self.value {
+                Value::Hash(hash) => hash.has_live_fields(now_ms),
+                _ => true,
+            }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let deadline = if self.deadline == NEVER { 0 } else { 24 };
         RECORD_OVERHEAD + self.key.heap_bytes() + deadline + value_bytes(&self.value)

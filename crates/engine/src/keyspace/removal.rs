@@ -7,10 +7,12 @@ use super::undo::Undo;
 impl Db {
     /// The earliest deadline, milliseconds since the epoch.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.next()
+        let (keys, fields) = (self.deadlines.next(), self.field_deadlines.next());
+        keys.into_iter().chain(fields).min()
     }
 
-    /// Removes up to `limit` keys whose time has come; answers how many.
+    /// Removes up to `limit` keys and fields whose time has come; answers how
+    /// many.
     pub(crate) fn expire_due(&mut self, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit {
@@ -28,7 +30,7 @@ impl Db {
                 removed += 1;
             }
         }
-        removed
+        removed + self.expire_due_fields(limit.saturating_sub(removed))
     }
 
     /// Removes one key to make room: the longest unused of a few drawn at
@@ -84,6 +86,8 @@ impl Db {
         self.preserve(hash);
         self.used += record.bytes();
         self.deadlines.insert(record.deadline, hash);
+        self.field_deadlines
+            .insert(record.value.next_deadline(), hash);
         let hasher = &self.hasher;
         self.table
             .insert_unique(hash, record, |record| hasher.of(&record.key));
@@ -108,6 +112,8 @@ impl Db {
         )?;
         self.used -= record.bytes();
         self.deadlines.remove(record.deadline, hash);
+        self.field_deadlines
+            .remove(record.value.next_deadline(), hash);
         Some(record)
     }
 }

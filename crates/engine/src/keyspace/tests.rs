@@ -9,6 +9,7 @@ use crate::command::spec::find;
 use crate::command::{Ctx, call};
 use crate::config::Settings;
 use crate::effect::Effects;
+use crate::expiry::NEVER;
 use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
 use crate::value::{Collection, EMBEDDED, Element, Value};
@@ -18,7 +19,10 @@ use crate::{Engine, Options};
 pub(crate) fn describe(record: &Record) -> String {
     let body = match &record.value {
         Value::Hash(hash) => format!("{} {}", hash.encoding(), {
-            let mut pairs: Vec<String> = hash.iter().map(|(f, v)| format!("{f:?}={v:?}")).collect();
+            let mut pairs: Vec<String> = hash
+                .stored()
+                .map(|(field, value, deadline)| format!("{field:?}={value:?} {deadline:?}"))
+                .collect();
             if hash.encoding() == "hashtable" {
                 pairs.sort();
             }
@@ -51,12 +55,24 @@ fn dump(db: &Db) -> String {
     lines.sort();
     let mut text = lines.join("\n");
     let _ = write!(text, "\n{} keys, {} expiring", db.len(), db.expiring());
+    let fields: Vec<u64> = db.field_deadlines.iter().collect();
+    let _ = write!(text, "\nfields: {fields:?}");
     text
 }
 
 pub(super) fn books_balance(db: &Db) {
     let records: usize = db.table.iter().map(|record| record.bytes()).sum();
     assert_eq!(db.used, records, "bytes in the books and in the records");
+    let index = |deadline: fn(&Record) -> u64| -> Vec<u64> {
+        let of = db.table.iter().map(|record| deadline(record));
+        let mut deadlines: Vec<u64> = of.filter(|deadline| *deadline != NEVER).collect();
+        deadlines.sort_unstable();
+        deadlines
+    };
+    let keys: Vec<u64> = db.deadlines.iter().collect();
+    assert_eq!(keys, index(|record| record.deadline));
+    let fields: Vec<u64> = db.field_deadlines.iter().collect();
+    assert_eq!(fields, index(|record| record.value.next_deadline()));
 }
 
 /// A random command on so many keys, few fields and values on both sides of the
@@ -70,7 +86,7 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
     };
     let (a, b, i, j) = (key(random), key(random), item(random), item(random));
     let number = random.below(200).to_string();
-    let text = match random.below(52) {
+    let text = match random.below(62) {
         0 => format!("SET {a} {i}"),
         1 => format!("SET {a} {i} PX 100000"),
         2 => format!("APPEND {a} {i}"),
@@ -113,6 +129,16 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
         48 => format!("RPOPLPUSH {a} {a}"),
         49 => format!("LMPOP 2 {a} {b} RIGHT COUNT 3"),
         50 => format!("RPUSHX {a} {number}"),
+        51 => format!("HPEXPIRE {a} {}0 FIELDS 2 {i} {j}", random.below(300)),
+        52 => format!("HPEXPIRE {a} {number}00 FIELDS 1 {j}"),
+        53 => format!("HPEXPIREAT {a} {} FIELDS 1 {i}", 1_700_000_001_000_u64),
+        54 => format!("HPERSIST {a} FIELDS 2 {i} {j}"),
+        55 => format!("HGETEX {a} PX {number}0 FIELDS 1 {j}"),
+        56 => format!("HSETEX {a} PX {number}0 FIELDS 2 {i} {j} {j} {i}"),
+        57 => format!("HSETEX {a} KEEPTTL FIELDS 1 {i} {j}"),
+        58 => format!("HSETEX {a} FXX EX 9 FIELDS 1 {i} {j}"),
+        59 => format!("HGETDEL {a} FIELDS 2 {i} {j}"),
+        60 => format!("HSETNX {a} {i} {j}"),
         _ => format!("GETEX {a} PX 5000"),
     };
     text.split(' ')
@@ -152,6 +178,8 @@ fn rolled_back_units_leave_nothing() {
         db.now_ms = 1_700_000_000_000;
         let before_unit = random.below(200);
         run(&engine, before_unit, 6, &mut random, &mut db);
+        // Keys and fields are past their deadlines, and the unit meets them.
+        db.now_ms += random.below(2) as u64 * random.below(3000) as u64;
         books_balance(&db);
         let before = dump(&db);
         let deadlines = db.next_deadline();

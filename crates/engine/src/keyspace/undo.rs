@@ -82,6 +82,7 @@ pub(super) enum Undo {
 pub(super) struct Cleared {
     pub(super) table: Table<Box<Record>>,
     pub(super) deadlines: Deadlines,
+    pub(super) field_deadlines: Deadlines,
     pub(super) used: usize,
     /// Whether a cut waits for this table.
     pub(super) lent: bool,

@@ -24,7 +24,9 @@ impl Db {
                 Undo::Edited(key) | Undo::Renamed { to: key, .. } => {
                     let hash = self.hash(&key);
                     if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
+                        let before = record.bytes();
                         with_recorder(&mut record.value, Recorder::Commit);
+                        self.used = self.used - before + record.bytes();
                     }
                 }
                 Undo::Cleared(cleared) if cleared.lent => self.give_table(cleared.table),
@@ -91,6 +93,7 @@ impl Db {
     fn put_back(&mut self, cleared: Cleared) {
         debug_assert!(self.table.is_empty());
         (self.table, self.deadlines) = (cleared.table, cleared.deadlines);
+        self.field_deadlines = cleared.field_deadlines;
         self.used = cleared.used;
         let (table, hasher) = (&self.table, &self.hasher);
         self.watch.touch_where(|key| {
@@ -112,13 +115,16 @@ impl Db {
             return;
         };
         let (before, old_deadline) = (record.bytes(), record.deadline);
+        let old_fields = record.value.next_deadline();
         change(record);
         let (after, deadline) = (record.bytes(), record.deadline);
+        let fields = (old_fields, record.value.next_deadline());
         self.used = self.used - before + after;
         if deadline != old_deadline {
             self.deadlines.remove(old_deadline, hash);
             self.deadlines.insert(deadline, hash);
         }
+        self.field_deadlines.replace(fields, hash);
     }
 }
 

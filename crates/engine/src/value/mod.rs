@@ -15,12 +15,14 @@ mod set;
 mod table;
 mod zset;
 
-pub use hash::{Hash, HashLimits};
+pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
 pub use list::{Element, End, List, ListLimits, Walk};
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
+
+use crate::expiry::NEVER;
 
 /// The type name that `TYPE` answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,26 @@ pub enum Value {
     List(Box<List>),
 }
 
+impl Value {
+    /// The earliest deadline of an element, or [`NEVER`].
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> u64 {
+        match self {
+            Value::Hash(hash) => hash.next_deadline(),
+            _ => NEVER,
+        }
+    }
+
+    /// Whether it has yet to be told that `now_ms` is the time.
+    #[inline]
+    pub(crate) fn is_behind(&self, now_ms: u64) -> bool {
+        match self {
+            Value::Hash(hash) => hash.is_behind(now_ms),
+            _ => false,
+        }
+    }
+}
+
 /// A collection as the keyspace sees it; see the module's promises.
 pub trait Collection: Default {
     /// Its type name.
@@ -93,6 +115,16 @@ pub trait Collection: Default {
     fn commit_undo(&mut self);
     /// Applies the recorded inverses, newest first, and forgets them.
     fn rollback(&mut self);
+    /// The earliest deadline of an element, in milliseconds since the epoch, or
+    /// [`NEVER`].
+    fn next_deadline(&self) -> u64 {
+        NEVER
+    }
+    /// Elements past their deadline that changes have removed since the last
+    /// call, and that nobody else will tell of.
+    fn take_expired(&mut self) -> Vec<Box<[u8]>> {
+        Vec::new()
+    }
 }
 
 /// Longest string that OBJECT ENCODING calls `embstr`.

@@ -202,11 +202,28 @@ struct Shown {
     deadline: Option<i64>,
     encoding: String,
     value: Vec<String>,
+    /// When which of `value` goes, where it is the fields of a hash.
+    fields: BTreeMap<String, i64>,
+}
+
+impl Shown {
+    /// What is left of it at this time, if anything.
+    fn at(mut self, now_ms: i64) -> Option<Self> {
+        let due = |deadline: i64| deadline <= now_ms;
+        if self.deadline.is_some_and(due) {
+            return None;
+        }
+        self.value
+            .retain(|item| !self.fields.get(item).copied().is_some_and(due));
+        self.fields.retain(|_, deadline| !due(*deadline));
+        (!self.value.is_empty()).then_some(self)
+    }
 }
 
 type Dump = BTreeMap<String, Shown>;
 
-/// Everything that clients see in a keyspace. Reading it changes nothing.
+/// Everything that clients see in a keyspace. Reading it changes nothing of that,
+/// but fields that are due may be removed by it.
 fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
     let mut session = engine.session();
     session.set_principal(Some(engine.owner_of(keyspace)));
@@ -223,9 +240,28 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
             panic!("PEXPIRETIME");
         };
         let encoding = show(&call(&[b"OBJECT", b"ENCODING", &key]));
+        let mut fields = BTreeMap::new();
         let value = match show(&call(&[b"TYPE", &key])).as_str() {
             "string" => vec![show(&call(&[b"GET", &key]))],
-            "hash" => items(&call(&[b"HGETALL", &key]), true),
+            "hash" => {
+                let pairs = call(&[b"HGETALL", &key]);
+                let Reply::Map(all) = &pairs else {
+                    panic!("HGETALL");
+                };
+                for (field, value) in all {
+                    let Reply::Bulk(name) = field else {
+                        panic!("{field:?} is no field");
+                    };
+                    let argv: [&[u8]; 5] = [b"HPEXPIRETIME", &key, b"FIELDS", b"1", name];
+                    let Reply::Array(deadline) = call(&argv) else {
+                        panic!("HPEXPIRETIME");
+                    };
+                    if let [Reply::Int(deadline @ 0..)] = deadline[..] {
+                        fields.insert(format!("{}={}", show(field), show(value)), deadline);
+                    }
+                }
+                items(&pairs, true)
+            }
             "set" => items(&call(&[b"SMEMBERS", &key]), true),
             "zset" => items(&call(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]), false),
             "list" => items(&call(&[b"LRANGE", &key, b"0", b"-1"]).unpacked(), false),
@@ -235,6 +271,7 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
             deadline: (deadline >= 0).then_some(deadline),
             encoding,
             value,
+            fields,
         };
         dump.insert(String::from_utf8(key).unwrap(), shown);
     }

@@ -18,7 +18,7 @@ const PICKS: &str = "local\tm=redis.call('SRANDMEMBER',KEYS[1])if\tm\tthen\t\
 pub(crate) fn command(random: &mut Random) -> String {
     let (a, b) = (random.below(KEYS), random.below(KEYS));
     let (i, n) = (random.below(20), random.below(60));
-    match random.below(84) {
+    match random.below(93) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -92,6 +92,18 @@ pub(crate) fn command(random: &mut Random) -> String {
         80 => format!("LREM l{a} -2 {i}"),
         81 => format!("LTRIM l{a} 2 -2"),
         82 => format!("EXPIRE l{a} {n}"),
+        83 => format!("HEXPIRE h{a} {} FIELDS 2 f{i} g{n}", n % 3),
+        84 => format!("HPEXPIRE h{a} {}0 FIELDS 3 f{i} f{b} g{n}", n),
+        85 => format!("HPEXPIRE h{a} {n}00 NX FIELDS 2 f{i} f{n}"),
+        86 => format!("HPERSIST h{a} FIELDS 2 f{i} f{n}"),
+        87 => format!("HGETEX h{a} PX {n}0 FIELDS 2 f{i} g{n}"),
+        88 => format!("HSETEX h{a} PX {n}0 FIELDS 2 f{i} v{n} f{n} v{i}"),
+        89 => format!("HSETEX h{a} FXX KEEPTTL FIELDS 1 f{i} kept"),
+        90 => format!("HGETDEL h{a} FIELDS 2 f{i} g{n}"),
+        91 => format!(
+            "HPEXPIREAT h{a} {} FIELDS 2 f{i} g{n}",
+            1_700_000_000_000 + n * 1000
+        ),
         68 if i == 0 => ["FLUSHALL", "FLUSHDB ASYNC"][a % 2].to_owned(),
         _ => format!("SET s{a} {i}"),
     }

@@ -2,11 +2,12 @@
 //!
 //! `tests/golden/v1/` has a snapshot, a log behind it, a watermark, a backup of
 //! all that, and the state as text. A change or extension of the format leaves the
-//! folder as it is and adds the next (`v1-lists` knows lists); these are made, once
-//! for each, by
+//! folder as it is and adds the next (`v1-lists` knows lists); what is added to the
+//! format may have a folder of its own beside the versions. These are made, once each, by
 //!
 //! ```sh
 //! cargo test -p sangam-engine --test journal -- --ignored make_golden
+//! cargo test -p sangam-engine --test journal -- --ignored make_hash_ttl
 //! ```
 
 use std::fmt::Write as _;
@@ -25,6 +26,8 @@ use sangam_engine::{Engine, Options, Reply};
 use crate::history::checked;
 
 const VERSIONS: [&str; 2] = ["v1", "v1-lists"];
+/// Hashes of which fields have deadlines.
+const HASH_TTL: &str = "hash-ttl";
 const STATE: &str = "state.txt";
 const BACKUP: &str = "backup";
 const START_US: u64 = 1_700_000_000_000_000;
@@ -80,6 +83,32 @@ fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
         .collect()
 }
 
+fn folders() -> impl Iterator<Item = &'static str> {
+    VERSIONS.into_iter().chain([HASH_TTL])
+}
+
+/// The fields of a hash with their values, and their deadlines if they have any.
+fn fields(engine: &Engine, keyspace: &Arc<Keyspace>, key: &[u8]) -> Vec<String> {
+    let Reply::Map(fields) = call(engine, keyspace, &[b"HGETALL", key]) else {
+        panic!("HGETALL answers a map")
+    };
+    let shown = |(field, value): &(Reply, Reply)| {
+        let Reply::Bulk(name) = field else {
+            panic!("a field")
+        };
+        let argv: [&[u8]; 5] = [b"HPEXPIRETIME", key, b"FIELDS", b"1", name];
+        let Reply::Array(deadline) = call(engine, keyspace, &argv) else {
+            panic!("HPEXPIRETIME answers an array")
+        };
+        let shown = format!("{}={}", show(field), show(value));
+        match deadline[..] {
+            [Reply::Int(deadline @ 0..)] => format!("{shown}@{deadline}"),
+            _ => shown,
+        }
+    };
+    fields.iter().map(shown).collect()
+}
+
 /// Every key with type, encoding, deadline and value, in an order of its own.
 fn state(engine: &Engine) -> String {
     let mut text = String::new();
@@ -107,8 +136,9 @@ fn state(engine: &Engine) -> String {
                 let deadline = call(engine, &keyspace, &[b"PEXPIRETIME", key]);
                 let value = call(engine, &keyspace, read).unpacked();
                 let mut parts: Vec<String> = match &value {
+                    Reply::Map(_) => fields(engine, &keyspace, key),
                     Reply::Array(parts) | Reply::Set(parts) => parts.iter().map(show).collect(),
-                    Reply::Map(parts) | Reply::Pairs(parts) => pairs(parts),
+                    Reply::Pairs(parts) => pairs(parts),
                     one => vec![show(one)],
                 };
                 if kind != Reply::status("list") {
@@ -141,7 +171,7 @@ fn load(version: &str) -> FaultyStorage {
 
 #[test]
 fn folders_of_earlier_versions_load() {
-    for version in VERSIONS {
+    for version in folders() {
         let storage = load(version);
         assert_eq!(checked(&storage, false).verdict, Verdict::Good);
         let expected = fs::read_to_string(folder(version).join(STATE)).unwrap();
@@ -151,7 +181,7 @@ fn folders_of_earlier_versions_load() {
 
 #[test]
 fn backups_of_earlier_versions_are_restored() {
-    for version in VERSIONS {
+    for version in folders() {
         let bytes = fs::read(folder(version).join(BACKUP)).unwrap();
         let storage = FaultyStorage::new();
         restore(&mut &bytes[..], &storage, &mut |_| ()).unwrap();
@@ -221,10 +251,47 @@ fn make_golden() {
     line(&engine, &limits, "SET gone 1");
     engine.tick();
     engine.close();
+    write_folder(VERSIONS[VERSIONS.len() - 1], &storage);
+}
 
+#[test]
+#[ignore = "makes the files of hashes with deadlines"]
+fn make_hash_ttl() {
+    let storage = FaultyStorage::new();
+    let engine = open(&storage);
+    let app = engine.keyspace("default");
+    for command in [
+        "HSET small a 1 b 2 c 3".to_owned(),
+        "HPEXPIREAT small 4000000000001 FIELDS 2 a b".to_owned(),
+        "PEXPIREAT small 4000000000002".to_owned(),
+        format!("HSET large field {} other o", "v".repeat(100)),
+        "HPEXPIREAT large 70368744177663 FIELDS 1 field".to_owned(),
+        "HSETEX all PXAT 4000000000003 FIELDS 2 a 1 b 2".to_owned(),
+        "HSETEX kept PXAT 4000000000004 FIELDS 3 a 1 b 2 c 3".to_owned(),
+        "HSET plain a 1".to_owned(),
+    ] {
+        line(&engine, &app, &command);
+    }
+    engine.save().unwrap();
+    for command in [
+        "HPERSIST small FIELDS 1 b",
+        "HPEXPIREAT large 4000000000005 FIELDS 1 other",
+        "HGETEX kept PERSIST FIELDS 1 a",
+        "HSETEX kept KEEPTTL FIELDS 1 b new",
+        "HGETDEL all FIELDS 1 a",
+        "HSETEX late EX 1000 FIELDS 1 f v",
+        "HPEXPIRE plain 0 FIELDS 1 a",
+    ] {
+        line(&engine, &app, command);
+    }
+    engine.close();
+    write_folder(HASH_TTL, &storage);
+}
+
+fn write_folder(name: &str, storage: &FaultyStorage) {
     let mut bytes = Vec::new();
-    backup(&storage, START_US / 1000, &mut bytes, &mut |_, _| ()).unwrap();
-    let target = folder(VERSIONS[VERSIONS.len() - 1]);
+    backup(storage, START_US / 1000, &mut bytes, &mut |_, _| ()).unwrap();
+    let target = folder(name);
     fs::create_dir_all(&target).unwrap();
     for name in storage.list().unwrap() {
         if name != "spare.seg" {

@@ -264,6 +264,7 @@ fn stats(lines: &mut Lines, ctx: &Ctx<'_>) {
     let calls: u64 = commands.iter().map(|(_, stat)| stat.calls).sum();
     lines.add("total_commands_processed", calls);
     lines.add("expired_keys", stats.expired);
+    lines.add("expired_subkeys", stats.expired_fields);
     lines.add("evicted_keys", stats.evicted);
     lines.add("keyspace_hits", stats.hits);
     lines.add("keyspace_misses", stats.misses);

@@ -7,12 +7,16 @@
 //! Bytes come from a disk and are believed in nothing: reading them ends in a
 //! record or in [`Malformed`]. Everything is checked against the input before
 //! anything is allocated, so what a record takes is at most some twenty times
-//! its bytes (a slot of a table for a member of one byte), and one allocation
-//! of the right size for each table and buffer.
+//! its bytes (a slot of a table for a member of one byte; some sixty for fields
+//! of a byte with deadlines, which have an index), and one allocation of the
+//! right size for each table and buffer.
 
 use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};
-use crate::value::{Collection, EMBEDDED, Hash, List, Member, Set, Value, ZSet, make_raw};
+use crate::value::{
+    Collection, EMBEDDED, Hash, LATEST_FIELD_DEADLINE, List, Member, Set, StoredField, Value, ZSet,
+    make_raw,
+};
 
 const INTEGER: u8 = 1;
 const STRING: u8 = 2;
@@ -25,6 +29,8 @@ const LIST: u8 = 6;
 const DEADLINE: u8 = 1;
 /// Flag: it has left its compact encoding, or is a `raw` string.
 const EXPANDED: u8 = 2;
+/// Flag: fields of the hash have deadlines.
+const TIMED: u8 = 4;
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,8 +47,8 @@ pub enum Malformed {
     /// Flags that have no meaning, or none for this type.
     #[error("a record has the flags {0:#04x}, which its type does not know")]
     Flags(u8),
-    /// A deadline that stands for none.
-    #[error("a deadline is beyond all time")]
+    /// A deadline that stands for none, or is none where there must be some.
+    #[error("a deadline is beyond all time, or missing")]
     Deadline,
     /// A collection without elements.
     #[error("a collection is empty")]
@@ -65,7 +71,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
     };
     let has_deadline = record.deadline != NEVER;
     let expanded = if expanded { EXPANDED } else { 0 };
-    out.extend_from_slice(&[kind, u8::from(has_deadline) | expanded]);
+    let timed = match &record.value {
+        Value::Hash(hash) if hash.has_deadlines() => TIMED,
+        _ => 0,
+    };
+    out.extend_from_slice(&[kind, u8::from(has_deadline) | expanded | timed]);
     out.extend_from_slice(&record.accessed.to_le_bytes());
     if has_deadline {
         out.extend_from_slice(&record.deadline.to_le_bytes());
@@ -75,10 +85,14 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Value::Int(number) => out.extend_from_slice(&number.to_le_bytes()),
         Value::Str(text) => push_text(out, text),
         Value::Hash(hash) => {
-            push_length(out, Collection::len(&**hash));
-            for (field, value) in hash.iter() {
+            let fields = hash.stored();
+            push_length(out, fields.len());
+            for (field, value, deadline) in fields {
                 push_text(out, field);
                 push_text(out, value);
+                if timed != 0 {
+                    push_number(out, deadline.unwrap_or(0));
+                }
             }
         }
         Value::Set(set) => {
@@ -118,6 +132,9 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Box<Record>, Malformed> {
         Body::Hash(pairs) => Hash::build(!view.expanded, pairs)
             .ok_or(Malformed::Elements)?
             .into_value(),
+        Body::TimedHash(fields) => Hash::build_timed(!view.expanded, fields)
+            .ok_or(Malformed::Elements)?
+            .into_value(),
         Body::Set(members) => Set::build(!view.expanded, members)
             .ok_or(Malformed::Elements)?
             .into_value(),
@@ -153,6 +170,7 @@ enum Body<'a> {
     Integer(i64),
     String(&'a [u8]),
     Hash(Elements<'a, Pair>),
+    TimedHash(Elements<'a, TimedPair>),
     Set(Elements<'a, Text>),
     SortedSet(Elements<'a, Scored>),
     List(Elements<'a, Text>),
@@ -166,6 +184,7 @@ impl<'a> View<'a> {
         }
         let known = match kind {
             INTEGER | LIST => DEADLINE,
+            HASH => DEADLINE | EXPANDED | TIMED,
             _ => DEADLINE | EXPANDED,
         };
         if flags & !known != 0 {
@@ -184,6 +203,13 @@ impl<'a> View<'a> {
         let body = match kind {
             INTEGER => Body::Integer(i64::from_le_bytes(*take(bytes)?)),
             STRING => Body::String(take_text(bytes)?),
+            HASH if flags & TIMED != 0 => {
+                let fields = Elements::<TimedPair>::read(bytes)?;
+                if fields.clone().all(|(_, _, deadline)| deadline.is_none()) {
+                    return Err(Malformed::Deadline);
+                }
+                Body::TimedHash(fields)
+            }
             HASH => Body::Hash(Elements::read(bytes)?),
             SET => Body::Set(Elements::read(bytes)?),
             SORTED_SET => Body::SortedSet(Elements::read(bytes)?),
@@ -210,6 +236,8 @@ struct Text;
 #[derive(Clone)]
 struct Pair;
 #[derive(Clone)]
+struct TimedPair;
+#[derive(Clone)]
 struct Scored;
 
 impl Element for Text {
@@ -225,6 +253,19 @@ impl Element for Pair {
 
     fn take<'a>(bytes: &mut &'a [u8]) -> Result<Self::Item<'a>, Malformed> {
         Ok((take_text(bytes)?, take_text(bytes)?))
+    }
+}
+
+impl Element for TimedPair {
+    type Item<'a> = StoredField<'a>;
+
+    fn take<'a>(bytes: &mut &'a [u8]) -> Result<Self::Item<'a>, Malformed> {
+        let (field, value) = Pair::take(bytes)?;
+        let deadline = take_number(bytes)?;
+        if deadline > LATEST_FIELD_DEADLINE {
+            return Err(Malformed::Deadline);
+        }
+        Ok((field, value, (deadline != 0).then_some(deadline)))
     }
 }
 
@@ -280,12 +321,16 @@ impl<'a, E: Element> Iterator for Elements<'a, E> {
 
 impl<E: Element> ExactSizeIterator for Elements<'_, E> {}
 
-fn push_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    push_number(out, length as u64);
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
-    out.push(length as u8);
+    out.push(number as u8);
 }
 
 fn push_text(out: &mut Vec<u8>, text: &[u8]) {
@@ -300,16 +345,20 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Malform
 }
 
 fn take_length(bytes: &mut &[u8]) -> Result<usize, Malformed> {
-    let mut length = 0u64;
+    usize::try_from(take_number(bytes)?).map_err(|_| Malformed::Length)
+}
+
+fn take_number(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut number = 0u64;
     for shift in (0..u64::BITS).step_by(7) {
         let [byte] = *take(bytes)?;
         let bits = u64::from(byte & 0x7f);
         if (bits << shift) >> shift != bits || (byte == 0 && shift > 0) {
             return Err(Malformed::Length);
         }
-        length |= bits << shift;
+        number |= bits << shift;
         if byte < 0x80 {
-            return usize::try_from(length).map_err(|_| Malformed::Length);
+            return Ok(number);
         }
     }
     Err(Malformed::Length)

@@ -3,15 +3,22 @@
 //! `listpack` is one buffer of pairs in insertion order, for few and short
 //! ones; `hashtable` is a [`Table`](super::Table) of records, one allocation for
 //! a field and its value. The change from the first to the second is one-way,
-//! except that a rollback restores the encoding too.
+//! except that a rollback restores the encoding too. Fields may have
+//! [`deadlines`]; both encodings keep their names then.
 
+mod deadlines;
+mod iter;
 mod pairs;
 #[cfg(test)]
 mod tests;
 
-use super::table::{Iter, Keyed, Records, Undo, below, choose};
+pub use deadlines::{LATEST_FIELD_DEADLINE, StoredField};
+pub use iter::HashIter;
+
+use super::table::{Keyed, Records, Undo, below, choose};
 use super::{Collection, Kind, Value, all_differ};
-use pairs::{Pairs, PairsIter, length_size, push_length, split_element};
+use deadlines::FieldDeadlines;
+use pairs::{Pairs, length_size, push_length, split_element};
 
 /// Up to where a hash keeps the compact encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +69,37 @@ pub struct Hash {
     form: Form,
     edits: u64,
     undo: Option<Box<Undo<Pairs>>>,
+    /// Made when the first field gets a deadline.
+    deadlines: Option<Box<FieldDeadlines>>,
 }
+
+/// Draws that [`Hash::random`] makes among fields of which some are hidden.
+const DRAWS: usize = 64;
 
 impl Hash {
     /// The value of a field.
     pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
-        match &self.form {
+        let value = match &self.form {
             Form::Packed(pairs) => pairs.get(field),
             Form::Records(records) => records.get(field).map(|record| split_element(record).1),
+        };
+        value.filter(|_| !self.hides(field))
+    }
+
+    /// Whether the field is there and hidden.
+    #[inline]
+    fn hides(&self, field: &[u8]) -> bool {
+        match &self.deadlines {
+            None => false,
+            Some(deadlines) => deadlines.hides(field),
+        }
+    }
+
+    /// Number of fields, hidden ones too.
+    fn stored_len(&self) -> usize {
+        match &self.form {
+            Form::Packed(pairs) => pairs.len(),
+            Form::Records(records) => records.len(),
         }
     }
 
@@ -83,10 +113,20 @@ impl Hash {
         self.get(field).map_or(0, <[u8]>::len)
     }
 
-    /// Sets a field; says whether it is new. Counts as an edit even when the
-    /// value stays the same, as `HSET` does for WATCH.
+    /// Sets a field and takes its deadline away; says whether it is new. Counts
+    /// as an edit even when the value stays the same, as `HSET` does for WATCH.
     pub fn insert(&mut self, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
+        let is_new = self.update(field, value, limits);
+        if !is_new {
+            self.clear_deadline(field);
+        }
+        is_new
+    }
+
+    /// The same, but the field keeps its deadline.
+    pub fn update(&mut self, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
         self.edits += 1;
+        self.drop_if_hidden(field);
         if let Form::Packed(pairs) = &mut self.form {
             if field.len().max(value.len()) <= limits.max_value
                 && let Some(is_new) = pairs.set(field, value, limits.max_entries)
@@ -109,21 +149,20 @@ impl Hash {
 
     /// Removes a field; says whether it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
-        let removed = match &mut self.form {
-            Form::Packed(pairs) => pairs.remove(field),
-            Form::Records(records) => records.remove(field, Undo::log(&mut self.undo)),
-        };
+        self.drop_if_hidden(field);
+        let removed = self.remove_stored(field);
+        if removed {
+            self.clear_deadline(field);
+        }
         self.edits += u64::from(removed);
         removed
     }
 
-    /// All fields with their values; in insertion order while the encoding is
-    /// compact.
-    pub fn iter(&self) -> HashIter<'_> {
-        HashIter(match &self.form {
-            Form::Packed(pairs) => AnyIter::Packed(pairs.iter()),
-            Form::Records(records) => AnyIter::Records(records.iter()),
-        })
+    fn remove_stored(&mut self, field: &[u8]) -> bool {
+        match &mut self.form {
+            Form::Packed(pairs) => pairs.remove(field),
+            Form::Records(records) => records.remove(field, Undo::log(&mut self.undo)),
+        }
     }
 
     /// HSCAN: visits about `count` fields from `cursor` on and returns the next
@@ -134,25 +173,42 @@ impl Hash {
         count: usize,
         mut visit: impl FnMut(&'a [u8], &'a [u8]),
     ) -> u64 {
+        let mut visit = |(field, value)| {
+            if !self.hides(field) {
+                visit(field, value);
+            }
+        };
         match &self.form {
             Form::Packed(pairs) => {
-                pairs.iter().for_each(|(field, value)| visit(field, value));
+                pairs.iter().for_each(visit);
                 0
             }
-            Form::Records(records) => records.scan(cursor, count, |record| {
-                let (field, value) = split_element(record);
-                visit(field, value);
-            }),
+            Form::Records(records) => {
+                records.scan(cursor, count, |record| visit(split_element(record)))
+            }
         }
     }
 
     /// A field and its value, each field with the same probability.
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<(&[u8], &[u8])> {
-        match &self.form {
+        let mut draw = || match &self.form {
             Form::Packed(pairs) if pairs.len() > 0 => pairs.iter().nth(below(rng, pairs.len())),
             Form::Packed(_) => None,
             Form::Records(records) => records.random(rng).map(split_element),
+        };
+        if self.hidden() == 0 {
+            return draw();
         }
+        if self.is_empty() {
+            return None;
+        }
+        for _ in 0..DRAWS {
+            let drawn = draw().filter(|(field, _)| !self.hides(field));
+            if drawn.is_some() {
+                return drawn;
+            }
+        }
+        self.iter().nth(below(rng, self.len()))
     }
 
     /// `count` different fields with their values in random order, or all of
@@ -163,6 +219,7 @@ impl Hash {
         rng: &mut impl FnMut() -> u64,
     ) -> Vec<(&[u8], &[u8])> {
         match &self.form {
+            _ if self.hidden() > 0 => choose(self.iter().collect(), count, rng),
             Form::Packed(pairs) => choose(pairs.iter().collect(), count, rng),
             Form::Records(records) => records
                 .random_distinct(count, rng)
@@ -218,6 +275,7 @@ impl Default for Hash {
             form: Form::Packed(Pairs::default()),
             edits: 0,
             undo: None,
+            deadlines: None,
         }
     }
 }
@@ -229,16 +287,8 @@ impl Clone for Hash {
             form: self.form.clone(),
             edits: self.edits,
             undo: None,
+            deadlines: self.deadlines.clone(),
         }
-    }
-}
-
-impl<'a> IntoIterator for &'a Hash {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = HashIter<'a>;
-
-    fn into_iter(self) -> HashIter<'a> {
-        self.iter()
     }
 }
 
@@ -270,10 +320,7 @@ impl Collection for Hash {
     }
 
     fn len(&self) -> usize {
-        match &self.form {
-            Form::Packed(pairs) => pairs.len(),
-            Form::Records(records) => records.len(),
-        }
+        self.stored_len() - self.hidden()
     }
 
     fn heap_bytes(&self) -> usize {
@@ -282,6 +329,10 @@ impl Collection for Hash {
                 Form::Packed(pairs) => pairs.heap_bytes(),
                 Form::Records(records) => size_of_val(records.as_ref()) + records.heap_bytes(),
             }
+            + self
+                .deadlines
+                .as_deref()
+                .map_or(0, FieldDeadlines::heap_bytes)
     }
 
     fn edits(&self) -> u64 {
@@ -299,6 +350,9 @@ impl Collection for Hash {
                 compact,
                 inverses: Vec::new(),
             }));
+            if let Some(deadlines) = &mut self.deadlines {
+                deadlines.begin_undo();
+            }
         }
     }
 
@@ -307,7 +361,12 @@ impl Collection for Hash {
     }
 
     fn commit_undo(&mut self) {
-        self.undo = None;
+        if self.undo.take().is_some() {
+            let is_idle = |deadlines: &mut Box<FieldDeadlines>| !deadlines.commit_undo();
+            if self.deadlines.as_mut().is_some_and(is_idle) {
+                self.deadlines = None;
+            }
+        }
     }
 
     fn rollback(&mut self) {
@@ -318,36 +377,20 @@ impl Collection for Hash {
             (None, Form::Records(records)) => records.revert(undo.inverses),
             (None, Form::Packed(_)) => {}
         }
-    }
-}
-
-#[derive(Debug)]
-enum AnyIter<'a> {
-    Packed(PairsIter<'a>),
-    Records(Iter<'a, Box<[u8]>>),
-}
-
-/// Iterator over the fields and values of a hash.
-#[derive(Debug)]
-pub struct HashIter<'a>(AnyIter<'a>);
-
-impl<'a> Iterator for HashIter<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            AnyIter::Packed(pairs) => pairs.next(),
-            AnyIter::Records(records) => records.next().map(|record| split_element(record)),
+        if self
+            .deadlines
+            .as_mut()
+            .is_some_and(|deadlines| !deadlines.rollback())
+        {
+            self.deadlines = None;
         }
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        match &self.0 {
-            AnyIter::Packed(pairs) => pairs.size_hint(),
-            AnyIter::Records(records) => records.size_hint(),
-        }
+    fn next_deadline(&self) -> u64 {
+        Hash::next_deadline(self)
+    }
+
+    fn take_expired(&mut self) -> Vec<Box<[u8]>> {
+        self.take_met()
     }
 }
-
-impl ExactSizeIterator for HashIter<'_> {}

@@ -6,8 +6,8 @@ use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
 use crate::value::{
-    Collection, Element, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Value, ZSet,
-    ZSetLimits, make_raw,
+    Collection, Element, End, Hash, HashLimits, LATEST_FIELD_DEADLINE, List, ListLimits, Set,
+    SetLimits, Value, ZSet, ZSetLimits, make_raw,
 };
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -31,19 +31,25 @@ fn value() -> impl Strategy<Value = Value> {
             }
             Value::Str(text)
         }),
-        (size.clone(), vec((text(), text()), 1..8), 1usize..9).prop_map(|(size, seed, most)| {
-            let mut hash = Hash::default();
-            let limits = HashLimits {
-                max_entries: most * 80,
-                max_value: 64,
-            };
-            for at in 0..size {
-                let (field, value) = &seed[at % seed.len()];
-                let field = [field, at.to_string().as_bytes()].concat();
-                hash.insert(&field, value, limits);
-            }
-            hash.into_value()
-        }),
+        (
+            size.clone(),
+            vec((text(), text(), field_deadline()), 1..8),
+            1usize..9
+        )
+            .prop_map(|(size, seed, most)| {
+                let mut hash = Hash::default();
+                let limits = HashLimits {
+                    max_entries: most * 80,
+                    max_value: 64,
+                };
+                for at in 0..size {
+                    let (field, value, deadline) = &seed[at % seed.len()];
+                    let field = [field, at.to_string().as_bytes()].concat();
+                    hash.insert(&field, value, limits);
+                    hash.set_deadline(&field, *deadline);
+                }
+                hash.into_value()
+            }),
         (size.clone(), any::<bool>(), any::<i64>(), 1usize..9).prop_map(
             |(size, integers, base, most)| {
                 let mut set = Set::default();
@@ -83,6 +89,14 @@ fn value() -> impl Strategy<Value = Value> {
                 zset.into_value()
             }
         ),
+    ]
+}
+
+fn field_deadline() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![
+        4 => Just(None),
+        1 => (1..=LATEST_FIELD_DEADLINE).prop_map(Some),
+        1 => Just(Some(LATEST_FIELD_DEADLINE)),
     ]
 }
 
@@ -223,6 +237,10 @@ fn the_bytes_are_those_of_the_contract() {
     for element in [b"b".as_slice(), b"17", b"b"] {
         list.push(End::Tail, element, ListLimits::default());
     }
+    let mut timed = Hash::default();
+    timed.insert(b"f", b"v", HashLimits::default());
+    timed.insert(b"g", b"w", HashLimits::default());
+    timed.set_deadline(b"g", Some(300));
     let two = 2f64.to_bits().to_le_bytes();
     for (value, expected) in [
         (Value::Int(-2), bytes(1, 0, &(-2i64).to_le_bytes())),
@@ -234,6 +252,10 @@ fn the_bytes_are_those_of_the_contract() {
         (
             hash.into_value(),
             bytes(3, 2, &[b"\x01\x01f\xc8\x01", &[b'v'; 200][..]].concat()),
+        ),
+        (
+            timed.into_value(),
+            bytes(3, 4, b"\x02\x01f\x01v\x00\x01g\x01w\xac\x02"),
         ),
         (set.into_value(), bytes(4, 0, b"\x01\x02-5")),
         (
@@ -272,6 +294,23 @@ fn what_contradicts_itself_is_refused() {
         (1, 2, vec![0; 8], Malformed::Flags(2)),
         (2, 4, vec![0], Malformed::Flags(4)),
         (6, 2, vec![1, 0], Malformed::Flags(2)),
+        (3, 8, vec![0], Malformed::Flags(8)),
+        (4, 4, b"\x01\x01m".to_vec(), Malformed::Flags(4)),
+        (3, 4, b"\x01\x01f\x01v\x00".to_vec(), Malformed::Deadline),
+        (3, 4, b"\x01\x01f\x01v".to_vec(), Malformed::Short),
+        (3, 4, b"\x01\x01f\x01v\x81\x00".to_vec(), Malformed::Length),
+        (
+            3,
+            4,
+            b"\x01\x01f\x01v\x80\x80\x80\x80\x80\x80\x10".to_vec(),
+            Malformed::Deadline,
+        ),
+        (
+            3,
+            4,
+            b"\x02\x01f\x00\x01\x01f\x00\x01".to_vec(),
+            Malformed::Elements,
+        ),
         (3, 0, vec![0], Malformed::Empty),
         (6, 0, vec![0], Malformed::Empty),
         (6, 0, vec![2, 1, b'a'], Malformed::Short),

@@ -1,5 +1,8 @@
 //! Hashes.
 
+mod getex;
+mod ttl;
+
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
@@ -28,6 +31,26 @@ const fn read(
         .since("2.0.0")
 }
 
+/// A writing command of Redis 8.0.
+const fn newer(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    write(name, arity, handler).since("8.0.0")
+}
+
+/// One that changes deadlines of fields and answers for each of them.
+const fn timed(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    write(name, arity, handler)
+        .flags(Flags::YIELDS)
+        .since("7.4.0")
+}
+
 pub(super) const COMMANDS: &[CommandSpec] = &[
     write("hset", -4, hset).denyoom(),
     write("hsetnx", 4, hsetnx).denyoom(),
@@ -38,6 +61,22 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .denyoom()
         .since("2.6.0"),
     write("hdel", -3, hdel),
+    newer("hgetdel", -5, getex::hgetdel).flags(Flags::YIELDS),
+    newer("hgetex", -5, getex::hgetex).flags(Flags::YIELDS),
+    newer("hsetex", -6, getex::hsetex).denyoom(),
+    timed("hexpire", -6, ttl::hexpire),
+    timed("hexpireat", -6, ttl::hexpireat),
+    timed("hpexpire", -6, ttl::hpexpire),
+    timed("hpexpireat", -6, ttl::hpexpireat),
+    timed("hpersist", -5, ttl::hpersist),
+    read("hexpiretime", -5, ttl::hexpiretime)
+        .fast()
+        .since("7.4.0"),
+    read("hpexpiretime", -5, ttl::hpexpiretime)
+        .fast()
+        .since("7.4.0"),
+    read("hpttl", -5, ttl::hpttl).fast().since("7.4.0"),
+    read("httl", -5, ttl::httl).fast().since("7.4.0"),
     read("hget", 3, hget).fast(),
     read("hmget", -3, hmget).fast(),
     read("hlen", 2, hlen).fast(),
@@ -95,7 +134,7 @@ fn hincrby(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             Some(text) => args::int_or(text, "ERR hash value is not an integer")?,
         };
         let sum = old.checked_add(step).ok_or(CommandError::Overflow)?;
-        hash.insert(field, itoa::Buffer::new().format(sum).as_bytes(), limits);
+        hash.update(field, itoa::Buffer::new().format(sum).as_bytes(), limits);
         Ok::<_, CommandError>(sum)
     })??;
     Ok(Reply::Int(sum))
@@ -115,7 +154,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             ExtendedError::NotAFloat => CommandError::text("ERR hash value is not a float"),
             ExtendedError::NanOrInfinity => CommandError::NotFinite,
         })?;
-        hash.insert(field, &sum, limits);
+        hash.update(field, &sum, limits);
         Ok::<_, CommandError>(sum)
     })??;
     ctx.db.effect(&[b"HSET", argv[1], field, &sum]);
