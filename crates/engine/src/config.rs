@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::CommandError;
 use crate::journal::Fsync;
+use crate::notify::Events;
 use crate::value::{HashLimits, SetLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub rewrite_percentage: u64,
     /// Bytes of the log below which no snapshot is made unasked.
     pub rewrite_min_size: u64,
+    /// Which events of keys are published.
+    pub notify: Events,
 }
 
 /// What happens when `maxmemory` is reached.
@@ -83,6 +86,7 @@ impl Default for Settings {
             fsync: Fsync::default(),
             rewrite_percentage: 100,
             rewrite_min_size: 64 << 20,
+            notify: Events::default(),
         }
     }
 }
@@ -213,7 +217,15 @@ pub const PARAMETERS: &[Parameter] = &[
         usize,
         1..=i64::from(i32::MAX)
     ),
-    fixed!("notify-keyspace-events", ""),
+    Parameter {
+        name: "notify-keyspace-events",
+        get: |settings| settings.notify.text(),
+        set: |settings, text| {
+            settings.notify = Events::parse(text)
+                .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+            Ok(())
+        },
+    },
     Parameter {
         name: "port",
         get: |settings| settings.port.to_string(),
@@ -286,7 +298,7 @@ mod tests {
             let before = (parameter.get)(&settings);
             let immutable = matches!(
                 parameter.name,
-                "appendonly" | "databases" | "notify-keyspace-events" | "port" | "save"
+                "appendonly" | "databases" | "port" | "save"
             );
             assert_eq!((parameter.set)(&mut settings, &before).is_err(), immutable);
             assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);

@@ -28,6 +28,7 @@ mod expiry;
 pub mod glob;
 pub mod journal;
 pub mod keyspace;
+pub mod notify;
 pub mod persist;
 pub mod pubsub;
 pub mod random;

@@ -219,6 +219,28 @@ impl Hub {
         receivers
     }
 
+    /// How many listeners [`Hub::publish`] would deliver to.
+    pub fn receivers(&self, channel: &[u8]) -> usize {
+        let listeners = self.0.lock();
+        let open = |mailboxes: &[Arc<Mailbox>]| {
+            let open = mailboxes.iter().filter(|mailbox| !mailbox.is_closed());
+            open.count()
+        };
+        let by_name = listeners.channels.get(channel).map_or(0, |all| open(all));
+        let by_pattern = listeners.patterns.iter();
+        let by_pattern = by_pattern.filter(|(pattern, _)| glob::matches(pattern, channel));
+        by_name + by_pattern.map(|(_, all)| open(all)).sum::<usize>()
+    }
+
+    /// Closes the mailbox of everybody who listens.
+    pub(crate) fn dismiss_all(&self) {
+        let listeners = self.0.lock();
+        let all = listeners.channels.values().chain(listeners.patterns.values());
+        for mailbox in all.flatten() {
+            mailbox.close();
+        }
+    }
+
     /// Channels with listeners, that match `pattern` if one is given.
     pub fn channels(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
         let listeners = self.0.lock();

@@ -170,6 +170,7 @@ impl<'a> Batch<'a> {
         if batch.db.is_recording() {
             batch.db.rollback();
             batch.db.effects.clear();
+            batch.db.outbox.clear();
         }
         batch.set_time();
         batch
@@ -302,6 +303,7 @@ impl<'a> Batch<'a> {
             }
         }
         self.db.effects.clear();
+        self.db.outbox.clear();
         self.db.seq = frame.seq;
         self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
         Ok(())
@@ -335,7 +337,9 @@ impl<'a> Batch<'a> {
         let version = self.engine.settings_version();
         if self.db.settings_version != version {
             self.db.settings_version = version;
-            self.db.settings = self.engine.settings();
+            let settings = self.engine.settings();
+            self.db.outbox.choose(settings.notify);
+            self.db.settings = settings;
         }
     }
 
@@ -458,17 +462,19 @@ impl<'a> Batch<'a> {
         reply
     }
 
-    /// Hands the unit's effects to the sink.
+    /// Hands the unit's effects to the sink, and tells who listens.
     pub(super) fn log(&mut self) {
         let db = &mut *self.db;
-        if db.effects.is_empty() {
-            return;
+        if !db.effects.is_empty() {
+            if self.keyspace.class.durability == Durability::Every {
+                db.seq = self.engine.append(self.keyspace.id, db.now_ms, &db.effects);
+                self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+            }
+            db.effects.clear();
         }
-        if self.keyspace.class.durability == Durability::Every {
-            db.seq = self.engine.append(self.keyspace.id, db.now_ms, &db.effects);
-            self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+        if !db.outbox.is_empty() {
+            db.outbox.publish(&self.keyspace.hub);
         }
-        db.effects.clear();
     }
 
     /// How many elements the command is about to walk.

@@ -26,6 +26,7 @@ use crate::config::Settings;
 use crate::effect::{Effects, Seq};
 use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
+use crate::notify::{Event, Outbox};
 use crate::random::Random;
 use crate::script::{self, Scripts};
 use crate::value::{Collection, EMBEDDED, Slot, Table, Value, make_raw};
@@ -62,6 +63,10 @@ pub struct Db {
     pub(crate) dirty: u64,
     /// Effects of the running unit.
     pub(crate) effects: Effects,
+    /// What the running unit has to publish.
+    pub(crate) outbox: Outbox,
+    /// Where it began in `outbox`.
+    pub(super) outbox_mark: usize,
     /// Whether the running command has said its effects itself.
     pub(crate) explicit_effects: bool,
     /// Set when a script was killed inside a larger unit, which then goes too.
@@ -182,6 +187,7 @@ impl Db {
         let hash = self.hash(key);
         let Some(slot) = self.live(hash, key) else {
             self.stats.misses += 1;
+            self.notify(Event::Miss, "keymiss", key);
             return None;
         };
         self.stats.hits += 1;
@@ -329,6 +335,7 @@ impl Db {
         if let Some(undo) = self.undo.open() {
             undo.push(Undo::Created(key.into()));
         }
+        self.notify(Event::New, "new", key);
     }
 
     /// Changes the string at `key` in place: `bytes` at `offset`, zeros in any
@@ -496,6 +503,7 @@ impl Db {
                 to: to.into(),
             });
         }
+        self.notify(Event::New, "new", to);
         true
     }
 
@@ -589,6 +597,29 @@ impl Db {
     pub fn effect(&mut self, argv: &[&[u8]]) {
         self.explicit_effects = true;
         self.effects.push(argv);
+    }
+
+    // ---- events ----
+
+    /// Raises an event at `key`: it is published with the unit, if anybody has
+    /// chosen its kind.
+    #[inline]
+    pub fn notify(&mut self, kind: Event, event: &'static str, key: &[u8]) {
+        if self.outbox.wants(kind) {
+            self.outbox.event(event, key);
+        }
+    }
+
+    /// The same for a command that took elements out of a collection: `del`
+    /// follows where none is left.
+    #[inline]
+    pub fn notify_taken(&mut self, kind: Event, event: &'static str, key: &[u8]) {
+        if self.outbox.is_on() {
+            self.notify(kind, event, key);
+            if !self.exists(key) {
+                self.notify(Event::Generic, "del", key);
+            }
+        }
     }
 
     // ---- the journal's other needs ----

@@ -3,6 +3,7 @@
 use super::db::Db;
 use super::record::{Key, Record};
 use super::undo::Undo;
+use crate::notify::Event;
 
 impl Db {
     /// The earliest deadline, milliseconds since the epoch.
@@ -50,12 +51,14 @@ impl Db {
         let Some((_, key)) = oldest else { return false };
         self.stats.evicted += 1;
         self.drop_record(self.hash(&key), &key);
+        self.notify(Event::Evicted, "evicted", &key);
         true
     }
 
     pub(super) fn expire(&mut self, hash: u64, key: &[u8]) {
         self.stats.expired += 1;
         self.drop_record(hash, key);
+        self.notify(Event::Expired, "expired", key);
     }
 
     /// Removes a key for the engine's own reasons, and logs it.
