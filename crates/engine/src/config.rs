@@ -54,6 +54,9 @@ pub struct Settings {
     pub rewrite_min_size: u64,
     /// Which events of keys are published.
     pub notify: Events,
+    /// Keys of a keyspace that clients may have cached, told of when they change;
+    /// 0 is no limit.
+    pub tracking_table_max_keys: usize,
 }
 
 /// What happens when `maxmemory` is reached.
@@ -87,6 +90,7 @@ impl Default for Settings {
             rewrite_percentage: 100,
             rewrite_min_size: 64 << 20,
             notify: Events::default(),
+            tracking_table_max_keys: 1_000_000,
         }
     }
 }
@@ -243,6 +247,12 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     number!("slowlog-max-len", slowlog_max_len, usize, ANY),
     number!("timeout", timeout, u64, 0..=i64::from(i32::MAX)),
+    number!(
+        "tracking-table-max-keys",
+        tracking_table_max_keys,
+        usize,
+        ANY
+    ),
     number!("zset-max-listpack-entries", zset.max_entries, usize, ANY),
     memory!("zset-max-listpack-value", zset.max_value, ANY),
     number!("zset-max-ziplist-entries", zset.max_entries, usize, ANY),

@@ -28,6 +28,8 @@ mod expiry;
 pub mod glob;
 pub mod journal;
 pub mod keyspace;
+pub mod mailbox;
+mod monitor;
 pub mod notify;
 pub mod persist;
 pub mod pubsub;

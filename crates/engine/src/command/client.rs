@@ -7,9 +7,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Ctx;
 use super::args::{self, at, is, parse_i64};
 use super::connection::{client_name, is_plain, user_name};
 use super::object::help;
+use super::tracking;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -22,6 +24,17 @@ const OPERATOR: Flags = Flags::ADMIN.and(PLAIN);
 
 type Handler = fn(&Engine, &mut Session, &[&[u8]]) -> Outcome;
 
+const fn locked(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    CommandSpec::new(name, arity, handler)
+        .flags(PLAIN)
+        .acl(Acl::CONNECTION)
+        .not_rest()
+}
+
 const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -> CommandSpec {
     CommandSpec::unlocked(name, arity, handler)
         .flags(flags)
@@ -30,7 +43,9 @@ const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
+    entry("caching", 3, tracking::caching, PLAIN).since("6.0.0"),
     entry("getname", 2, getname, PLAIN).since("2.6.9"),
+    entry("getredir", 2, tracking::getredir, PLAIN).since("6.0.0"),
     entry("help", 2, client_help, ANY_TIME).since("5.0.0"),
     entry("id", 2, id, PLAIN).since("5.0.0"),
     entry("info", 2, info, PLAIN).since("6.2.0"),
@@ -43,6 +58,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .acl(Acl::CONNECTION)
         .since("7.2.0"),
     entry("setname", 3, setname, PLAIN).since("2.6.9"),
+    locked("tracking", -3, tracking::tracking).since("6.0.0"),
+    locked("trackinginfo", 2, tracking::trackinginfo).since("6.2.0"),
     entry("unblock", -3, unblock, OPERATOR).since("5.0.0"),
 ];
 
@@ -125,7 +142,7 @@ fn list(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 }
 
 /// The connections of the caller's keyspace.
-fn peers(engine: &Engine, session: &Session) -> Vec<Arc<Client>> {
+pub(super) fn peers(engine: &Engine, session: &Session) -> Vec<Arc<Client>> {
     let mine = session.keyspace().map_or(0, |keyspace| keyspace.id);
     let mut clients = engine.clients();
     clients.retain(|client| client.scope().map_or(0, |(keyspace, _)| keyspace) == mine);
@@ -141,10 +158,15 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
     let in_multi = client.in_multi.load(Ordering::Relaxed) != 0;
+    let tracking = &client.tracking;
     let marks = [
+        (client.monitoring.load(Ordering::Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
         (in_multi, 'x'),
         (client.is_blocked(), 'b'),
+        (tracking.is_on(), 't'),
+        (tracking.is_broken(), 'R'),
+        (tracking.broadcasts(), 'B'),
     ];
     let mut flags: String = marks
         .into_iter()
@@ -153,6 +175,11 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
     if flags.is_empty() {
         flags.push('N');
     }
+    let redirect = if tracking.is_on() {
+        tracking.redirect() as i64
+    } else {
+        -1
+    };
     let queued = if in_multi {
         load(&client.queued) as i64
     } else {
@@ -166,7 +193,7 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         text,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} \
          ssub=0 multi={queued} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-         oll={messages} omem={bytes} tot-mem={bytes} events=r cmd={} user={} redir=-1 resp={}",
+         oll={messages} omem={bytes} tot-mem={bytes} events=r cmd={} user={} redir={redirect} resp={}",
         client.id,
         client.addr,
         client.local_addr,
@@ -364,8 +391,12 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
     Ok(help(
         "CLIENT",
         &[
+            "CACHING (YES|NO)",
+            "    Whether what the next command reads is tracked, with OPTIN or OPTOUT.",
             "GETNAME",
             "    The name of this connection.",
+            "GETREDIR",
+            "    The id of the client that is told of changes in place of this one.",
             "ID",
             "    The id of this connection.",
             "INFO",
@@ -384,6 +415,11 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    Say which client library this is.",
             "SETNAME <name>",
             "    Name this connection.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Be told when keys that were read change.",
+            "TRACKINGINFO",
+            "    How this connection tracks.",
             "UNBLOCK <client-id> [TIMEOUT|ERROR]",
             "    End a connection's wait, as if its time were over or with an error.",
         ],

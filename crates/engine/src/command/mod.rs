@@ -22,11 +22,13 @@ mod script;
 mod server;
 mod set;
 mod string;
+mod tracking;
 mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
 pub(crate) use dispatch::{call, call_scripted, may_call};
+pub(crate) use tracking::Tracks;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use ahash::RandomState;
 
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
+use super::tracking::Tracking;
 use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
 use super::waiting::WaitingRoom;
@@ -562,6 +563,9 @@ impl Db {
 
     /// Removes every key.
     pub fn clear(&mut self) {
+        if let Some(tracking) = &mut self.watch.tracking {
+            tracking.invalidate_all();
+        }
         let removed = self.table.len() as u64;
         if removed == 0 {
             return;
@@ -647,6 +651,47 @@ impl Db {
         self.commands = CommandStats::default();
         self.dirty = 0;
         self.peak = self.used_memory();
+    }
+
+    // ---- client-side caching ----
+
+    /// Who tracks what; none while nobody does.
+    pub(crate) fn tracking(&self) -> Option<&Tracking> {
+        self.watch.tracking.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn tracking_mut(&mut self) -> Option<&mut Tracking> {
+        self.watch.tracking.as_deref_mut()
+    }
+
+    pub(crate) fn tracking_or_new(&mut self) -> &mut Tracking {
+        self.watch.tracking.get_or_insert_default()
+    }
+
+    /// Remembers that a tracking client read `key`.
+    pub(crate) fn remember_read(&mut self, number: u64, key: &[u8]) {
+        let max_keys = self.settings.tracking_table_max_keys;
+        if let Some(tracking) = self.tracking_mut() {
+            tracking.remember(number, key, max_keys);
+        }
+    }
+
+    /// A script has read something: so has the tracking client that called it.
+    #[inline]
+    pub(crate) fn script_read(&mut self) {
+        let max_keys = self.settings.tracking_table_max_keys;
+        if let Some(tracking) = self.tracking_mut() {
+            tracking.script_read(max_keys);
+        }
+    }
+
+    /// Forgets clients that are gone, and the table with the last of them.
+    pub(crate) fn prune_tracking(&mut self) {
+        let now_ms = self.now_ms;
+        if self.tracking_mut().is_some_and(|tracking| !tracking.prune(now_ms)) {
+            self.watch.tracking = None;
+        }
     }
 
     // ---- watching and waiting ----

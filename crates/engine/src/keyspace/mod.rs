@@ -14,6 +14,7 @@ mod removal;
 mod slow;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tracking;
 mod undo;
 mod unit;
 mod waiting;
@@ -25,6 +26,7 @@ pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
+pub(crate) use tracking::{Manner, Mark, Tracking, Visible};
 pub(crate) use waiting::Waiter;
 pub use watch::WatchFlag;
 
@@ -33,6 +35,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::command::stat::CommandStats;
+use crate::monitor::Monitors;
 use crate::pubsub::Hub;
 
 /// One database; see the module.
@@ -45,6 +48,7 @@ pub struct Keyspace {
     pub class: Class,
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
+    pub(crate) monitors: Monitors,
     pub(crate) script: RunningScript,
     pub(crate) slow_log: Mutex<SlowLog>,
     /// Counts of what ran or was refused without the lock.
@@ -95,6 +99,7 @@ impl Keyspace {
             class,
             data: Lock::new(db),
             hub: Hub::default(),
+            monitors: Monitors::default(),
             script: RunningScript::default(),
             slow_log: Mutex::default(),
             unlocked: Mutex::default(),

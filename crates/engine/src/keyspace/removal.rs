@@ -63,7 +63,7 @@ impl Db {
 
     /// Removes a key for the engine's own reasons, and logs it.
     pub(super) fn drop_record(&mut self, hash: u64, key: &[u8]) {
-        self.watch.touch(key);
+        self.watch.touch_unasked(key);
         self.effects.push(&[b"DEL", key]);
         self.unlink(hash, key);
     }

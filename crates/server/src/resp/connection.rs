@@ -305,8 +305,8 @@ impl Desk {
                 return Poll::Ready(true);
             }
             match self.session.client().mailbox.poll_next(context) {
-                Poll::Ready(Some(message)) => {
-                    self.push(&message);
+                Poll::Ready(Some(post)) => {
+                    self.push(&post);
                     any = true;
                 }
                 Poll::Ready(None) => return Poll::Ready(false),
