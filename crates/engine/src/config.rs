@@ -43,6 +43,8 @@ pub struct Settings {
     pub timeout: u64,
     /// The port of RESP, 0 for none; not to be chosen here.
     pub port: u16,
+    /// Whether DEBUG answers; not to be chosen here.
+    pub debug_command: bool,
     /// Whether there is a journal; not to be chosen here.
     pub appendonly: bool,
     /// When the journal is synced.
@@ -85,6 +87,7 @@ impl Default for Settings {
             maxclients: 10_000,
             timeout: 0,
             port: 0,
+            debug_command: false,
             appendonly: false,
             fsync: Fsync::default(),
             rewrite_percentage: 100,
@@ -186,6 +189,11 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     number!("busy-reply-threshold", busy_reply_threshold, u64, ANY),
     fixed!("databases", "1"),
+    Parameter {
+        name: "enable-debug-command",
+        get: |settings| if settings.debug_command { "yes" } else { "no" }.to_owned(),
+        set: |_, _| Err("can't set immutable config".to_owned()),
+    },
     number!("hash-max-listpack-entries", hash.max_entries, usize, ANY),
     memory!("hash-max-listpack-value", hash.max_value, ANY),
     number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
@@ -308,7 +316,7 @@ mod tests {
             let before = (parameter.get)(&settings);
             let immutable = matches!(
                 parameter.name,
-                "appendonly" | "databases" | "port" | "save"
+                "appendonly" | "databases" | "enable-debug-command" | "port" | "save"
             );
             assert_eq!((parameter.set)(&mut settings, &before).is_err(), immutable);
             assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);

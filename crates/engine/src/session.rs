@@ -85,6 +85,8 @@ pub struct Client {
     pub(crate) waiter: Mutex<Weak<Waiter>>,
     pub(crate) protocol: AtomicU8,
     pub(crate) monitoring: AtomicBool,
+    /// CLIENT NO-EVICT.
+    pub(crate) spared: AtomicBool,
     pub(crate) tracking: Visible,
     /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
     /// nobody.
@@ -113,6 +115,7 @@ impl Client {
             waiter: Mutex::default(),
             protocol: AtomicU8::new(2),
             monitoring: AtomicBool::new(false),
+            spared: AtomicBool::new(false),
             tracking: Visible::default(),
             scope: AtomicU64::new(0),
             mailbox: Arc::default(),
@@ -202,6 +205,16 @@ pub struct Blocked {
     pub(crate) until: Until,
     /// How long it waits; without limit if not said.
     pub patience: Option<Duration>,
+}
+
+impl Blocked {
+    /// A wait for nothing but time.
+    pub fn for_time(patience: Duration) -> Self {
+        Blocked {
+            until: Until::Never(Seq::default()),
+            patience: Some(patience),
+        }
+    }
 }
 
 /// What ends a wait.

@@ -11,8 +11,8 @@ use super::Ctx;
 use super::args::{self, at, is, parse_i64};
 use super::connection::{client_name, is_plain, user_name};
 use super::object::help;
-use super::tracking;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
+use super::{pause, tracking};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::{Reply, Room};
@@ -52,6 +52,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     entry("kill", -3, kill, OPERATOR).since("2.4.0"),
     entry("list", -2, list, OPERATOR).since("2.4.0"),
     entry("no-evict", 3, no_evict, OPERATOR).since("7.0.0"),
+    entry("pause", -3, pause::pause, OPERATOR).since("3.0.0"),
     entry("reply", 3, reply, PLAIN).since("3.2.0"),
     CommandSpec::unlocked("setinfo", 4, setinfo)
         .flags(PLAIN)
@@ -61,6 +62,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     locked("tracking", -3, tracking::tracking).since("6.0.0"),
     locked("trackinginfo", 2, tracking::trackinginfo).since("6.2.0"),
     entry("unblock", -3, unblock, OPERATOR).since("5.0.0"),
+    entry("unpause", 2, pause::unpause, OPERATOR).since("6.2.0"),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)
@@ -167,6 +169,7 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         (tracking.is_on(), 't'),
         (tracking.is_broken(), 'R'),
         (tracking.broadcasts(), 'B'),
+        (client.spared.load(Ordering::Relaxed), 'e'),
     ];
     let mut flags: String = marks
         .into_iter()
@@ -362,14 +365,15 @@ fn unblock(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     Ok(Reply::Int(i64::from(ended)))
 }
 
-/// Clients are never evicted, so both answers hold.
-fn no_evict(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+/// Clients are never evicted, so both answers hold; CLIENT LIST shows which.
+fn no_evict(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let mode = at(argv, 2)?;
-    if is(mode, "ON") || is(mode, "OFF") {
-        Ok(Reply::OK)
-    } else {
-        Err(CommandError::Syntax)
+    if !is(mode, "ON") && !is(mode, "OFF") {
+        return Err(CommandError::Syntax);
     }
+    let spared = is(mode, "ON");
+    session.client.spared.store(spared, Ordering::Relaxed);
+    Ok(Reply::OK)
 }
 
 /// Whoever writes the replies asks [`Session::wants_reply`].
@@ -409,6 +413,8 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    The connections, one a line.",
             "NO-EVICT (ON|OFF)",
             "    Accepted; connections are never evicted.",
+            "PAUSE <milliseconds> [WRITE|ALL]",
+            "    Let commands, or those that write, wait for that time.",
             "REPLY (ON|OFF|SKIP)",
             "    Whether commands are answered; SKIP leaves out the next answer.",
             "SETINFO (LIB-NAME|LIB-VER) <text>",
@@ -422,6 +428,8 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    How this connection tracks.",
             "UNBLOCK <client-id> [TIMEOUT|ERROR]",
             "    End a connection's wait, as if its time were over or with an error.",
+            "UNPAUSE",
+            "    End a pause.",
         ],
     ))
 }

@@ -65,6 +65,7 @@ impl Engine {
     }
 
     fn call_now(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
+        self.wait_until_resumed(session, argv);
         let keyspace = session.keyspace().cloned();
         let free = keyspace
             .as_ref()
@@ -323,6 +324,9 @@ impl<'a> Batch<'a> {
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
         if let Some(tracking) = self.db.tracking_mut() {
             tracking.set_author(0);
+        }
+        if !self.db.expires_unasked || self.keyspace.pause.is_on() {
+            return None;
         }
         self.db.expire_due(limit);
         self.db.peak = self.db.peak.max(self.db.used_memory());
@@ -618,7 +622,7 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
 }
 
 /// Whether it runs a script, which reads and writes by its own commands.
-fn is_script(command: &Command) -> bool {
+pub(super) fn is_script(command: &Command) -> bool {
     command.spec.acl.has(Acl::SCRIPTING) && command.spec.flags.has(Flags::SKIP_MONITOR)
 }
 

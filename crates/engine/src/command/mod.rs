@@ -10,11 +10,13 @@ mod bitmap;
 mod blocked;
 mod client;
 mod connection;
+mod debug;
 mod expire;
 mod generic;
 mod hash;
 mod introspect;
 mod object;
+mod pause;
 mod persistence;
 mod pubsub;
 mod scan;
@@ -81,6 +83,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    debug::COMMANDS,
     introspect::COMMANDS,
     #[cfg(test)]
     script::PANICKING,

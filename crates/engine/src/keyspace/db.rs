@@ -62,6 +62,8 @@ pub struct Db {
     pub(super) used: usize,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
+    /// Whether keys go when their time comes though nobody asks for them.
+    pub(crate) expires_unasked: bool,
     /// Effects of the running unit.
     pub(crate) effects: Effects,
     /// What the running unit has to publish.
@@ -114,6 +116,7 @@ impl Db {
             RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
         Db {
             hasher: HashKeys(hasher),
+            expires_unasked: true,
             effects,
             settings,
             random,

@@ -9,6 +9,7 @@ mod class;
 mod cut;
 mod db;
 mod lock;
+mod pause;
 mod record;
 mod removal;
 mod slow;
@@ -24,6 +25,7 @@ pub use class::{Class, Durability};
 pub use cut::{Rest, Walk};
 pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
+pub(crate) use pause::{Pause, Paused};
 pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
 pub(crate) use tracking::{Manner, Mark, Tracking, Visible};
@@ -49,6 +51,7 @@ pub struct Keyspace {
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
     pub(crate) monitors: Monitors,
+    pub(crate) pause: Pause,
     pub(crate) script: RunningScript,
     pub(crate) slow_log: Mutex<SlowLog>,
     /// Counts of what ran or was refused without the lock.
@@ -100,6 +103,7 @@ impl Keyspace {
             data: Lock::new(db),
             hub: Hub::default(),
             monitors: Monitors::default(),
+            pause: Pause::default(),
             script: RunningScript::default(),
             slow_log: Mutex::default(),
             unlocked: Mutex::default(),

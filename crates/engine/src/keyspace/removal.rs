@@ -83,6 +83,18 @@ impl Db {
         self.detach(self.hash(key), key).is_some()
     }
 
+    /// Puts `records` in the place of all that is there, as they came back from a
+    /// disk.
+    pub(crate) fn reload(&mut self, records: Vec<Box<Record>>) {
+        let keys: Vec<Key> = self.table.iter().map(|record| record.key.clone()).collect();
+        for key in keys {
+            self.forget(&key);
+        }
+        for record in records {
+            self.restore_record(record);
+        }
+    }
+
     pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {
         self.preserve(hash);
         self.used += record.bytes();

@@ -4,6 +4,7 @@
 //! turn, and is never held where this returns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sangam_engine::keyspace::Keyspace;
 use sangam_engine::mailbox::Post;
@@ -24,6 +25,8 @@ pub(super) enum Pause {
     Full,
     /// Others are to have the lock first.
     Turn,
+    /// Commands are paused; worth asking again after this time.
+    Held(Duration),
     /// The session waits for its reply.
     Blocked(Blocked),
     /// The connection is to end.
@@ -114,6 +117,9 @@ impl Desk {
                     words = quoted.iter().map(Vec::as_slice).collect();
                     words.as_slice()
                 };
+                if let Some(wait) = engine.paused(session, argv) {
+                    break 'turn Some(Pause::Held(wait));
+                }
                 let listening = Listening::of(session);
                 let reply = match &mut batch {
                     Some(batch) if batch.serves(session) => {
