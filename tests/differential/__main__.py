@@ -19,6 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import families  # noqa: E402
+import notify  # noqa: E402
 import pair  # noqa: E402
 import surface  # noqa: E402
 from compare import name_of  # noqa: E402
@@ -26,6 +27,8 @@ from compare import name_of  # noqa: E402
 SEED = 7
 COUNT = {"transaction": 400, "generic": 150, "connection": 300, "pubsub": 150}
 DEFAULT_COUNT = 500
+# What is compared in ways of its own.
+RUNS = {"surface": surface.run, "notify": notify.run}
 
 
 def text(reply):
@@ -83,19 +86,19 @@ def main():
     parser.add_argument("--seed", default=SEED, help="what all choices depend on")
     parser.add_argument("--first", type=int, default=0, help="the first sequence's number")
     parser.add_argument("--count", type=int, help="sequences a family and protocol")
-    parser.add_argument("--family", action="append", choices=[*families.names(), "surface"])
+    parser.add_argument("--family", action="append", choices=[*families.names(), *RUNS])
     parser.add_argument("--protocol", type=int, action="append", choices=[2, 3])
     parser.add_argument("--reports", type=int, default=6, help="differences to print a family")
     options = parser.parse_args()
     total_passed = total_failed = 0
     for protocol in options.protocol or (2, 3):
-        for family in options.family or [*families.names(), "surface"]:
+        for family in options.family or [*families.names(), *RUNS]:
             began = time.monotonic()
             ours = pair.Server(os.environ["REDIS_URL"], protocol)
             theirs = pair.Server(os.environ["ORACLE_URL"], protocol)
             try:
-                if family == "surface":
-                    passed, failed = surface.run(ours, theirs, protocol, options, report)
+                if family in RUNS:
+                    passed, failed = RUNS[family](ours, theirs, protocol, options, report)
                 else:
                     passed, failed = random_family(ours, theirs, family, protocol, options)
             except (OSError, ConnectionError, RuntimeError) as error:

@@ -222,7 +222,7 @@ def units(steps):
     return out
 
 
-def shrink(ours, theirs, steps, difference):
+def shrink(ours, theirs, steps, difference, run=run):
     """Fewer steps that still end in a difference, and that difference (ddmin, bounded)."""
     best, budget = units(steps[: difference.index + 1]), 300
     size = max(1, len(best) // 2)

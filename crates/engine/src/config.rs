@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::CommandError;
 use crate::journal::Fsync;
+use crate::notify::Events;
 use crate::value::{HashLimits, ListLimits, SetLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub timeout: u64,
     /// The port of RESP, 0 for none; not to be chosen here.
     pub port: u16,
+    /// Whether DEBUG answers; not to be chosen here.
+    pub debug_command: bool,
     /// Whether there is a journal; not to be chosen here.
     pub appendonly: bool,
     /// When the journal is synced.
@@ -56,6 +59,11 @@ pub struct Settings {
     pub rewrite_percentage: u64,
     /// Bytes of the log below which no snapshot is made unasked.
     pub rewrite_min_size: u64,
+    /// Which events of keys are published.
+    pub notify: Events,
+    /// Keys of a keyspace that clients may have cached, told of when they change;
+    /// 0 is no limit.
+    pub tracking_table_max_keys: usize,
 }
 
 /// What happens when `maxmemory` is reached.
@@ -86,10 +94,13 @@ impl Default for Settings {
             maxclients: 10_000,
             timeout: 0,
             port: 0,
+            debug_command: false,
             appendonly: false,
             fsync: Fsync::default(),
             rewrite_percentage: 100,
             rewrite_min_size: 64 << 20,
+            notify: Events::default(),
+            tracking_table_max_keys: 1_000_000,
         }
     }
 }
@@ -185,6 +196,11 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     number!("busy-reply-threshold", busy_reply_threshold, u64, ANY),
     fixed!("databases", "1"),
+    Parameter {
+        name: "enable-debug-command",
+        get: |settings| if settings.debug_command { "yes" } else { "no" }.to_owned(),
+        set: |_, _| Err("can't set immutable config".to_owned()),
+    },
     number!("hash-max-listpack-entries", hash.max_entries, usize, ANY),
     memory!("hash-max-listpack-value", hash.max_value, ANY),
     number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
@@ -238,7 +254,15 @@ pub const PARAMETERS: &[Parameter] = &[
         usize,
         1..=i64::from(i32::MAX)
     ),
-    fixed!("notify-keyspace-events", ""),
+    Parameter {
+        name: "notify-keyspace-events",
+        get: |settings| settings.notify.text(),
+        set: |settings, text| {
+            settings.notify = Events::parse(text)
+                .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+            Ok(())
+        },
+    },
     Parameter {
         name: "port",
         get: |settings| settings.port.to_string(),
@@ -256,6 +280,12 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     number!("slowlog-max-len", slowlog_max_len, usize, ANY),
     number!("timeout", timeout, u64, 0..=i64::from(i32::MAX)),
+    number!(
+        "tracking-table-max-keys",
+        tracking_table_max_keys,
+        usize,
+        ANY
+    ),
     number!("zset-max-listpack-entries", zset.max_entries, usize, ANY),
     memory!("zset-max-listpack-value", zset.max_value, ANY),
     number!("zset-max-ziplist-entries", zset.max_entries, usize, ANY),
@@ -311,7 +341,7 @@ mod tests {
             let before = (parameter.get)(&settings);
             let immutable = matches!(
                 parameter.name,
-                "appendonly" | "databases" | "notify-keyspace-events" | "port" | "save"
+                "appendonly" | "databases" | "enable-debug-command" | "port" | "save"
             );
             assert_eq!((parameter.set)(&mut settings, &before).is_err(), immutable);
             assert_eq!((parameter.get)(&settings), before, "{}", parameter.name);

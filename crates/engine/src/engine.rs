@@ -347,6 +347,7 @@ impl Engine {
             let idle = !timeout.is_zero()
                 && since(client.active_us.load(Ordering::Relaxed)) > timeout
                 && !client.is_subscriber()
+                && !client.monitoring.load(Ordering::Relaxed)
                 && !client.blocked.load(Ordering::Relaxed);
             if unknown || idle {
                 client.mailbox.close();

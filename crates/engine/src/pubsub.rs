@@ -1,22 +1,16 @@
 //! Publish and subscribe within a keyspace.
 //!
-//! A message is one allocation however many receive it. Each client has one
-//! [`Mailbox`], bounded in bytes: a subscriber that does not read is cut off
-//! when it is full, and nobody else waits for it.
+//! A message is one allocation however many receive it; it waits for each of them
+//! in its [`Mailbox`].
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use crate::glob;
+use crate::mailbox::{Mailbox, Post};
 use crate::reply::Reply;
-
-/// Bytes that may wait for one subscriber (Redis' hard limit for pub/sub).
-const MAILBOX_BYTES: usize = 32 * 1024 * 1024;
 
 /// A published message on its way to one subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,100 +36,6 @@ impl Message {
         parts.push(Reply::bulk(&self.channel));
         parts.push(Reply::bulk(&self.payload));
         Reply::Push(parts)
-    }
-
-    fn bytes(&self) -> usize {
-        self.channel.len() + self.payload.len() + 64
-    }
-}
-
-/// Messages waiting for one client, and the word that it is to go.
-#[derive(Debug, Default)]
-pub struct Mailbox(Mutex<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    closed: bool,
-    waker: Option<Waker>,
-}
-
-impl Mailbox {
-    /// Puts a message in; a full mailbox closes. Answers whether it was open.
-    fn deliver(&self, message: Message) -> bool {
-        let mut waiting = self.0.lock();
-        if waiting.closed {
-            return false;
-        }
-        waiting.bytes += message.bytes();
-        waiting.messages.push_back(message);
-        if waiting.bytes > MAILBOX_BYTES {
-            waiting.closed = true;
-            waiting.messages.clear();
-            waiting.bytes = 0;
-        }
-        let waker = waiting.waker.take();
-        drop(waiting);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
-    }
-
-    /// Ends it: [`Mailbox::next`] answers `None` from now on.
-    pub fn close(&self) {
-        let mut waiting = self.0.lock();
-        waiting.closed = true;
-        waiting.messages.clear();
-        waiting.bytes = 0;
-        let waker = waiting.waker.take();
-        drop(waiting);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether it is closed, by CLIENT KILL or since it overflowed.
-    pub fn is_closed(&self) -> bool {
-        self.0.lock().closed
-    }
-
-    /// Messages that wait, and their bytes.
-    pub fn waiting(&self) -> (usize, usize) {
-        let waiting = self.0.lock();
-        (waiting.messages.len(), waiting.bytes)
-    }
-
-    /// The next message if one is waiting.
-    pub fn try_next(&self) -> Option<Message> {
-        let mut waiting = self.0.lock();
-        let message = waiting.messages.pop_front()?;
-        waiting.bytes -= message.bytes();
-        Some(message)
-    }
-
-    /// The next message, or `None` when the mailbox is closed.
-    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        let mut waiting = self.0.lock();
-        if let Some(message) = waiting.messages.pop_front() {
-            waiting.bytes -= message.bytes();
-            return Poll::Ready(Some(message));
-        }
-        if waiting.closed {
-            return Poll::Ready(None);
-        }
-        match &mut waiting.waker {
-            // Which clones only a waker of another task.
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// Waits for the next message; `None` when the mailbox is closed.
-    pub async fn next(&self) -> Option<Message> {
-        poll_fn(|context| self.poll_next(context)).await
     }
 }
 
@@ -201,11 +101,11 @@ impl Hub {
         let mut send = |pattern: Option<&Arc<[u8]>>, mailboxes: &[Arc<Mailbox>]| {
             let (channel, payload) = parts.get_or_insert_with(|| (channel.into(), payload.into()));
             for mailbox in mailboxes {
-                receivers += usize::from(mailbox.deliver(Message {
+                receivers += usize::from(mailbox.deliver(Post::Message(Message {
                     pattern: pattern.cloned(),
                     channel: channel.clone(),
                     payload: payload.clone(),
-                }));
+                })));
             }
         };
         if let Some(mailboxes) = listeners.channels.get(channel) {
@@ -217,6 +117,31 @@ impl Hub {
             }
         }
         receivers
+    }
+
+    /// How many listeners [`Hub::publish`] would deliver to.
+    pub fn receivers(&self, channel: &[u8]) -> usize {
+        let listeners = self.0.lock();
+        let open = |mailboxes: &[Arc<Mailbox>]| {
+            let open = mailboxes.iter().filter(|mailbox| !mailbox.is_closed());
+            open.count()
+        };
+        let by_name = listeners.channels.get(channel).map_or(0, |all| open(all));
+        let by_pattern = listeners.patterns.iter();
+        let by_pattern = by_pattern.filter(|(pattern, _)| glob::matches(pattern, channel));
+        by_name + by_pattern.map(|(_, all)| open(all)).sum::<usize>()
+    }
+
+    /// Closes the mailbox of everybody who listens.
+    pub(crate) fn dismiss_all(&self) {
+        let listeners = self.0.lock();
+        let all = listeners
+            .channels
+            .values()
+            .chain(listeners.patterns.values());
+        for mailbox in all.flatten() {
+            mailbox.close();
+        }
     }
 
     /// Channels with listeners, that match `pattern` if one is given.

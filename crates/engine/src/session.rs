@@ -11,11 +11,13 @@ use std::time::Duration;
 use ahash::AHashSet;
 use parking_lot::Mutex;
 
+use crate::command::Tracks;
 use crate::command::spec::Command;
 use crate::effect::Seq;
-use crate::keyspace::{Key, Keyspace, Waiter, WatchFlag};
+use crate::keyspace::{Key, Keyspace, Visible, Waiter, WatchFlag};
+use crate::mailbox::Mailbox;
 use crate::persist::Ticket;
-use crate::pubsub::{Mailbox, Topic};
+use crate::pubsub::Topic;
 use crate::reply::Reply;
 
 /// The wire protocol, which decides a few reply shapes.
@@ -82,10 +84,14 @@ pub struct Client {
     /// Its place in the waiting room, if it is there.
     pub(crate) waiter: Mutex<Weak<Waiter>>,
     pub(crate) protocol: AtomicU8,
+    pub(crate) monitoring: AtomicBool,
+    /// CLIENT NO-EVICT.
+    pub(crate) spared: AtomicBool,
+    pub(crate) tracking: Visible,
     /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
     /// nobody.
     scope: AtomicU64,
-    /// Its messages; closing it ends the connection.
+    /// What it is to be told; closing it ends the connection.
     pub mailbox: Arc<Mailbox>,
 }
 
@@ -108,6 +114,9 @@ impl Client {
             blocked: AtomicBool::new(false),
             waiter: Mutex::default(),
             protocol: AtomicU8::new(2),
+            monitoring: AtomicBool::new(false),
+            spared: AtomicBool::new(false),
+            tracking: Visible::default(),
             scope: AtomicU64::new(0),
             mailbox: Arc::default(),
         }
@@ -196,6 +205,16 @@ pub struct Blocked {
     pub(crate) until: Until,
     /// How long it waits; without limit if not said.
     pub patience: Option<Duration>,
+}
+
+impl Blocked {
+    /// A wait for nothing but time.
+    pub fn for_time(patience: Duration) -> Self {
+        Blocked {
+            until: Until::Never(Seq::default()),
+            patience: Some(patience),
+        }
+    }
 }
 
 /// What ends a wait.
@@ -304,6 +323,10 @@ pub struct Session {
     pub(crate) watching: Option<(Arc<WatchFlag>, AHashSet<Vec<u8>>)>,
     channels: AHashSet<Arc<[u8]>>,
     patterns: AHashSet<Arc<[u8]>>,
+    /// Whether it is told of every command.
+    pub(crate) monitoring: bool,
+    /// How it caches what it reads, if it does.
+    pub(crate) tracking: Option<Tracks>,
     /// Set by QUIT: the connection closes after this reply.
     pub(crate) closing: bool,
     pub(crate) muted: Muted,
@@ -328,6 +351,8 @@ impl Session {
             watching: None,
             channels: AHashSet::new(),
             patterns: AHashSet::new(),
+            monitoring: false,
+            tracking: None,
             closing: false,
             muted: Muted::No,
             scripted: false,
@@ -385,6 +410,11 @@ impl Session {
         self.transaction.is_some()
     }
 
+    /// Whether it is told when what it read changes.
+    pub fn is_tracking(&self) -> bool {
+        self.tracking.is_some()
+    }
+
     /// Number of channels and patterns subscribed to.
     pub fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
@@ -436,6 +466,13 @@ impl Session {
         }
     }
 
+    /// Ends all that it is told unasked.
+    pub(crate) fn stop_listening(&mut self) {
+        self.unsubscribe_all();
+        self.stop_monitoring();
+        self.tracking = None;
+    }
+
     fn names(&mut self, topic: Topic) -> &mut AHashSet<Arc<[u8]>> {
         match topic {
             Topic::Channel => &mut self.channels,
@@ -464,6 +501,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.unsubscribe_all();
+        self.stop_listening();
     }
 }

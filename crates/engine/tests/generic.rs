@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sangam_engine::clock::ManualClock;
 use sangam_engine::effect::{EffectSink, Effects};
-use sangam_engine::session::{Role, Session};
+use sangam_engine::session::{Protocol, Role, Session};
 use sangam_engine::{Engine, Options, Reply, Seq};
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -496,7 +496,8 @@ fn messages_reach_those_who_listen() {
     ]);
     let mailbox = listener.client().mailbox.clone();
     let received: Vec<String> = std::iter::from_fn(|| mailbox.try_next())
-        .map(|message| text(&message.to_reply()))
+        .filter_map(|post| post.to_reply(Protocol::Resp2, true))
+        .map(|reply| text(&reply))
         .collect();
     assert_eq!(
         received,

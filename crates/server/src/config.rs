@@ -158,6 +158,7 @@ struct FileSettings {
     maxmemory: Option<Spanned<Amount>>,
     maxmemory_policy: Option<Spanned<String>>,
     max_request_size: Option<Spanned<Amount>>,
+    enable_debug_command: Option<Spanned<String>>,
 }
 
 /// Bytes, as a number or with a unit.
@@ -315,6 +316,13 @@ impl Config {
             file.max_request_size,
         );
 
+        let debug_command = reader.pick(
+            "enable-debug-command",
+            "SANGAM_ENABLE_DEBUG_COMMAND",
+            args.enable_debug_command.as_ref(),
+            file.enable_debug_command,
+        );
+
         let token = token.map(check_token).transpose()?;
         let read_token = match read_token {
             Some(setting) if token.as_ref() == Some(&setting.text) => {
@@ -347,6 +355,13 @@ impl Config {
                         policy.text
                     ))
                 })?;
+        }
+        if let Some(setting) = debug_command {
+            settings.debug_command = match setting.text.trim() {
+                "yes" => true,
+                "no" => false,
+                other => return Err(setting.refuse(format!("{other:?} is neither yes nor no"))),
+            };
         }
         let fsync = match fsync {
             None => Fsync::default(),

@@ -14,6 +14,7 @@ use super::bitmap::bit_offset;
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::Reply;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -225,12 +226,20 @@ fn run(db: &mut Db, argv: &[&[u8]], read_only: bool) -> Outcome {
             "ERR BITFIELD_RO only supports the GET subcommand",
         ));
     }
+    let dirty = db.dirty;
     if db.peek_str(key)?.is_none_or(|text| text.len() <= farthest) {
         db.splice(key, farthest, &[0]);
     }
     let mut replies = Vec::with_capacity(operations.len());
+    let mut wrote = false;
     for (field, action) in operations {
-        replies.push(execute(db, key, field, action)?);
+        let reply = execute(db, key, field, action)?;
+        wrote |= !matches!(action, Action::Get) && reply != Reply::Null;
+        replies.push(reply);
+    }
+    // A string that only grew for what then failed is no event, as in Redis.
+    if wrote && db.dirty != dirty {
+        db.notify(Event::String, "setbit", key);
     }
     Ok(Reply::Array(replies))
 }

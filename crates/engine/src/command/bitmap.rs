@@ -11,6 +11,7 @@ use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use super::string::clamp;
 use crate::error::CommandError;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::Reply;
 
 const FROM_SECOND: Keys = Keys::Range {
@@ -79,6 +80,7 @@ fn setbit(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         let byte = byte.unwrap_or(0) & !mask;
         ctx.db
             .splice(key, at, &[if on { byte | mask } else { byte }]);
+        ctx.db.notify(Event::String, "setbit", key);
     }
     Ok(was_on.into())
 }

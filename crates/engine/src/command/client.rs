@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Ctx;
 use super::args::{self, at, is, parse_i64};
 use super::connection::{client_name, is_plain, user_name};
 use super::object::help;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
+use super::{pause, tracking};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::{Reply, Room};
@@ -22,6 +24,17 @@ const OPERATOR: Flags = Flags::ADMIN.and(PLAIN);
 
 type Handler = fn(&Engine, &mut Session, &[&[u8]]) -> Outcome;
 
+const fn locked(
+    name: &'static str,
+    arity: i32,
+    handler: fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome,
+) -> CommandSpec {
+    CommandSpec::new(name, arity, handler)
+        .flags(PLAIN)
+        .acl(Acl::CONNECTION)
+        .not_rest()
+}
+
 const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -> CommandSpec {
     CommandSpec::unlocked(name, arity, handler)
         .flags(flags)
@@ -30,20 +43,26 @@ const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
+    entry("caching", 3, tracking::caching, PLAIN).since("6.0.0"),
     entry("getname", 2, getname, PLAIN).since("2.6.9"),
+    entry("getredir", 2, tracking::getredir, PLAIN).since("6.0.0"),
     entry("help", 2, client_help, ANY_TIME).since("5.0.0"),
     entry("id", 2, id, PLAIN).since("5.0.0"),
     entry("info", 2, info, PLAIN).since("6.2.0"),
     entry("kill", -3, kill, OPERATOR).since("2.4.0"),
     entry("list", -2, list, OPERATOR).since("2.4.0"),
     entry("no-evict", 3, no_evict, OPERATOR).since("7.0.0"),
+    entry("pause", -3, pause::pause, OPERATOR).since("3.0.0"),
     entry("reply", 3, reply, PLAIN).since("3.2.0"),
     CommandSpec::unlocked("setinfo", 4, setinfo)
         .flags(PLAIN)
         .acl(Acl::CONNECTION)
         .since("7.2.0"),
     entry("setname", 3, setname, PLAIN).since("2.6.9"),
+    locked("tracking", -3, tracking::tracking).since("6.0.0"),
+    locked("trackinginfo", 2, tracking::trackinginfo).since("6.2.0"),
     entry("unblock", -3, unblock, OPERATOR).since("5.0.0"),
+    entry("unpause", 2, pause::unpause, OPERATOR).since("6.2.0"),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)
@@ -125,7 +144,7 @@ fn list(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
 }
 
 /// The connections of the caller's keyspace.
-fn peers(engine: &Engine, session: &Session) -> Vec<Arc<Client>> {
+pub(super) fn peers(engine: &Engine, session: &Session) -> Vec<Arc<Client>> {
     let mine = session.keyspace().map_or(0, |keyspace| keyspace.id);
     let mut clients = engine.clients();
     clients.retain(|client| client.scope().map_or(0, |(keyspace, _)| keyspace) == mine);
@@ -141,10 +160,16 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
     let in_multi = client.in_multi.load(Ordering::Relaxed) != 0;
+    let tracking = &client.tracking;
     let marks = [
+        (client.monitoring.load(Ordering::Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
         (in_multi, 'x'),
         (client.is_blocked(), 'b'),
+        (tracking.is_on(), 't'),
+        (tracking.is_broken(), 'R'),
+        (tracking.broadcasts(), 'B'),
+        (client.spared.load(Ordering::Relaxed), 'e'),
     ];
     let mut flags: String = marks
         .into_iter()
@@ -153,6 +178,11 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
     if flags.is_empty() {
         flags.push('N');
     }
+    let redirect = if tracking.is_on() {
+        tracking.redirect() as i64
+    } else {
+        -1
+    };
     let queued = if in_multi {
         load(&client.queued) as i64
     } else {
@@ -166,7 +196,7 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         text,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} \
          ssub=0 multi={queued} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-         oll={messages} omem={bytes} tot-mem={bytes} events=r cmd={} user={} redir=-1 resp={}",
+         oll={messages} omem={bytes} tot-mem={bytes} events=r cmd={} user={} redir={redirect} resp={}",
         client.id,
         client.addr,
         client.local_addr,
@@ -335,14 +365,15 @@ fn unblock(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     Ok(Reply::Int(i64::from(ended)))
 }
 
-/// Clients are never evicted, so both answers hold.
-fn no_evict(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+/// Clients are never evicted, so both answers hold; CLIENT LIST shows which.
+fn no_evict(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let mode = at(argv, 2)?;
-    if is(mode, "ON") || is(mode, "OFF") {
-        Ok(Reply::OK)
-    } else {
-        Err(CommandError::Syntax)
+    if !is(mode, "ON") && !is(mode, "OFF") {
+        return Err(CommandError::Syntax);
     }
+    let spared = is(mode, "ON");
+    session.client.spared.store(spared, Ordering::Relaxed);
+    Ok(Reply::OK)
 }
 
 /// Whoever writes the replies asks [`Session::wants_reply`].
@@ -364,8 +395,12 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
     Ok(help(
         "CLIENT",
         &[
+            "CACHING (YES|NO)",
+            "    Whether what the next command reads is tracked, with OPTIN or OPTOUT.",
             "GETNAME",
             "    The name of this connection.",
+            "GETREDIR",
+            "    The id of the client that is told of changes in place of this one.",
             "ID",
             "    The id of this connection.",
             "INFO",
@@ -378,14 +413,23 @@ fn client_help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    The connections, one a line.",
             "NO-EVICT (ON|OFF)",
             "    Accepted; connections are never evicted.",
+            "PAUSE <milliseconds> [WRITE|ALL]",
+            "    Let commands, or those that write, wait for that time.",
             "REPLY (ON|OFF|SKIP)",
             "    Whether commands are answered; SKIP leaves out the next answer.",
             "SETINFO (LIB-NAME|LIB-VER) <text>",
             "    Say which client library this is.",
             "SETNAME <name>",
             "    Name this connection.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Be told when keys that were read change.",
+            "TRACKINGINFO",
+            "    How this connection tracks.",
             "UNBLOCK <client-id> [TIMEOUT|ERROR]",
             "    End a connection's wait, as if its time were over or with an error.",
+            "UNPAUSE",
+            "    End a pause.",
         ],
     ))
 }

@@ -98,7 +98,7 @@ fn log_in(
         .keyspace()
         .is_some_and(|keyspace| !Arc::ptr_eq(keyspace, &principal.keyspace))
     {
-        session.unsubscribe_all();
+        session.stop_listening();
         session.watching = None;
     }
     session.set_principal(Some(principal));
@@ -221,7 +221,7 @@ fn quit(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
 /// since they have no token to give.
 fn reset(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
     session.discard();
-    session.unsubscribe_all();
+    session.stop_listening();
     session.set_protocol(Protocol::Resp2);
     if session.muted != Muted::This {
         session.muted = Muted::No;

@@ -13,9 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Ctx;
 use super::spec::{Acl, Command, Flags, Run, find};
 use super::transaction::why_undone;
+use super::{Ctx, Tracks};
 use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -65,6 +65,7 @@ impl Engine {
     }
 
     fn call_now(&self, session: &mut Session, argv: &[&[u8]]) -> (Reply, Seq) {
+        self.wait_until_resumed(session, argv);
         let keyspace = session.keyspace().cloned();
         let free = keyspace
             .as_ref()
@@ -94,11 +95,15 @@ impl Engine {
     /// The answer, where the command needs no lock or is refused; `None` where
     /// it needs the lock.
     pub fn call_unlocked(&self, session: &mut Session, argv: &[&[u8]]) -> Option<Reply> {
-        match prepare(session, argv) {
-            Prepared::Done(reply) => Some(reply),
-            Prepared::Unlocked(command) => Some(run_unlocked(self, session, command, argv)),
-            Prepared::Locked(_) => None,
+        let reply = match prepare(session, argv) {
+            Prepared::Done(reply) => reply,
+            Prepared::Unlocked(command) => run_unlocked(self, session, command, argv),
+            Prepared::Locked(_) => return None,
+        };
+        if session.is_tracking() {
+            end_caching(session, argv);
         }
+        Some(reply)
     }
 
     /// Takes the lock of `keyspace` if it is free and the journal keeps up.
@@ -170,6 +175,7 @@ impl<'a> Batch<'a> {
         if batch.db.is_recording() {
             batch.db.rollback();
             batch.db.effects.clear();
+            batch.db.outbox.clear();
         }
         batch.set_time();
         batch
@@ -199,11 +205,15 @@ impl<'a> Batch<'a> {
 
     /// Runs one command of `session`, which this batch [`serves`](Batch::serves).
     pub fn run(&mut self, session: &mut Session, argv: &[&[u8]]) -> Reply {
-        match prepare(session, argv) {
+        let reply = match prepare(session, argv) {
             Prepared::Done(reply) => reply,
             Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
             Prepared::Locked(command) => self.run_locked(session, command, argv, None),
+        };
+        if session.is_tracking() {
+            end_caching(session, argv);
         }
+        reply
     }
 
     /// The same for a caller that may not be able to pass the reply on: where
@@ -259,6 +269,7 @@ impl<'a> Batch<'a> {
             }
         }
         self.set_time();
+        self.set_author(session);
         self.db.begin_undo();
         let mark = self.db.effects.mark();
         let accepted = prepared
@@ -302,6 +313,7 @@ impl<'a> Batch<'a> {
             }
         }
         self.db.effects.clear();
+        self.db.outbox.clear();
         self.db.seq = frame.seq;
         self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
         Ok(())
@@ -310,10 +322,17 @@ impl<'a> Batch<'a> {
     /// Removes keys that are due; answers the milliseconds to the next
     /// deadline.
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
+        if let Some(tracking) = self.db.tracking_mut() {
+            tracking.set_author(0);
+        }
+        if !self.db.expires_unasked || self.keyspace.pause.is_on() {
+            return None;
+        }
         self.db.expire_due(limit);
         self.db.peak = self.db.peak.max(self.db.used_memory());
         self.log();
         self.serve_waiting();
+        self.db.prune_tracking();
         let now = self.db.now_ms;
         self.db
             .next_deadline()
@@ -335,7 +354,16 @@ impl<'a> Batch<'a> {
         let version = self.engine.settings_version();
         if self.db.settings_version != version {
             self.db.settings_version = version;
-            self.db.settings = self.engine.settings();
+            let settings = self.engine.settings();
+            self.db.outbox.choose(settings.notify);
+            self.db.settings = settings;
+        }
+    }
+
+    /// Says to the table of those who cache whose command runs.
+    fn set_author(&mut self, session: &Session) {
+        if let Some(tracking) = self.db.tracking_mut() {
+            tracking.set_author(session.tracking.as_ref().map_or(0, Tracks::number));
         }
     }
 
@@ -382,6 +410,7 @@ impl<'a> Batch<'a> {
         accept: Option<&mut dyn FnMut(&Reply) -> bool>,
     ) -> Reply {
         self.set_time();
+        self.set_author(session);
         if let Some(refusal) = self.admit(command) {
             return refusal;
         }
@@ -458,17 +487,22 @@ impl<'a> Batch<'a> {
         reply
     }
 
-    /// Hands the unit's effects to the sink.
+    /// Hands the unit's effects to the sink, and tells who listens.
     pub(super) fn log(&mut self) {
         let db = &mut *self.db;
-        if db.effects.is_empty() {
-            return;
+        if !db.effects.is_empty() {
+            if self.keyspace.class.durability == Durability::Every {
+                db.seq = self.engine.append(self.keyspace.id, db.now_ms, &db.effects);
+                self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+            }
+            db.effects.clear();
         }
-        if self.keyspace.class.durability == Durability::Every {
-            db.seq = self.engine.append(self.keyspace.id, db.now_ms, &db.effects);
-            self.keyspace.last_seq.store(db.seq.0, Ordering::Release);
+        if !db.outbox.is_empty() {
+            db.outbox.publish(&self.keyspace.hub);
         }
-        db.effects.clear();
+        if let Some(tracking) = db.tracking_mut() {
+            tracking.flush();
+        }
     }
 
     /// How many elements the command is about to walk.
@@ -552,6 +586,11 @@ fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
 pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]]) -> Reply {
     let dirty = ctx.db.dirty;
     ctx.db.explicit_effects = false;
+    let is_watched = ctx.keyspace.monitors.is_watched();
+    if is_watched && is_script(command) {
+        let monitors = &ctx.keyspace.monitors;
+        monitors.show(command, ctx.session, ctx.db.now_us, argv);
+    }
     let outcome = match command.spec.run {
         Run::Locked(handler) => handler(ctx, argv),
         Run::Unlocked(handler) => handler(ctx.engine, ctx.session, argv),
@@ -570,7 +609,46 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
         stat.failed += 1;
         db.commands.count_error(&reply);
     }
+    if is_watched {
+        let monitors = &ctx.keyspace.monitors;
+        monitors.tell(command, ctx.session, ctx.db.now_us, argv);
+    }
+    if let Some(tracks) = &ctx.session.tracking
+        && tracks.remembers()
+    {
+        remember_reads(ctx.db, tracks.number(), command, argv);
+    }
     reply
+}
+
+/// Whether it runs a script, which reads and writes by its own commands.
+pub(super) fn is_script(command: &Command) -> bool {
+    command.spec.acl.has(Acl::SCRIPTING) && command.spec.flags.has(Flags::SKIP_MONITOR)
+}
+
+/// Remembers that a client that caches has read the command's keys.
+#[cold]
+fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
+    if command.spec.flags.has(Flags::READONLY) && !is_script(command) {
+        for at in command.spec.keys.positions(argv) {
+            if let Some(key) = argv.get(at) {
+                db.remember_read(number, key);
+            }
+        }
+    }
+}
+
+/// CLIENT CACHING holds for the next command that is not CLIENT itself, or for
+/// the whole of the next transaction.
+#[cold]
+fn end_caching(session: &mut Session, argv: &[&[u8]]) {
+    let name = argv.first().copied().unwrap_or_default();
+    if !session.in_transaction()
+        && !name.eq_ignore_ascii_case(b"client")
+        && let Some(tracks) = &mut session.tracking
+    {
+        tracks.end_caching();
+    }
 }
 
 /// Whether `session` may run the command; `None` when there is no such command.
@@ -614,7 +692,11 @@ pub(crate) fn call_scripted(
             return CommandError::OutOfMemory.into();
         }
     }
-    call(ctx, command, argv)
+    let reply = call(ctx, command, argv);
+    if spec.flags.has(Flags::READONLY) {
+        ctx.db.script_read();
+    }
+    reply
 }
 
 fn run_unlocked(
@@ -640,6 +722,10 @@ fn run_unlocked(
         stat.usec += engine.now_micros().saturating_sub(start);
         stat.failed += u64::from(reply.is_error());
         stats.count_error(&reply);
+        drop(stats);
+        if keyspace.monitors.is_watched() {
+            keyspace.monitors.tell(command, session, start, argv);
+        }
     }
     reply
 }
@@ -730,6 +816,9 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     if let Some(refusal) = refuse_role(session, command) {
         return Err(refusal);
     }
+    if session.is_monitoring() && touches_keys(command) {
+        return Err(Reply::error("ERR Replica can't interact with the keyspace"));
+    }
     if session.protocol == Protocol::Resp2
         && session.subscriptions() > 0
         && !matches!(
@@ -744,6 +833,13 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
         )));
     }
     Ok(command)
+}
+
+/// Whether it reads or writes the keyspace, or publishes in it.
+fn touches_keys(command: &Command) -> bool {
+    let flags = command.spec.flags;
+    let publishes = matches!(command.spec.name, "publish" | "spublish");
+    flags.has(Flags::READONLY) || flags.has(Flags::WRITE) || publishes || is_script(command)
 }
 
 /// The subcommand, where the command is a container.
@@ -813,9 +909,6 @@ fn busy() -> Reply {
 fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
     let name = argv.first().copied().unwrap_or_default();
     if session.dialect == Dialect::Upstash {
-        if name.eq_ignore_ascii_case(b"monitor") {
-            return not_over_rest(name);
-        }
         return Reply::error(format!(
             "ERR Command is not available: '{}'. See \
              https://upstash.com/docs/redis/overall/rediscompatibility for details",

@@ -5,9 +5,10 @@
 
 use super::Ctx;
 use super::args::{at, int, is};
-use super::generic::count_lookup;
+use super::generic::{count_lookup, delete};
 use super::spec::{Acl, CommandSpec, ONE_KEY, Outcome};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -134,9 +135,10 @@ fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, unit: i64, base: i64) -> O
             ctx.db.set_deadline(key, Some(deadline));
             let text = itoa::Buffer::new().format(deadline).to_owned();
             ctx.db.effect(&[b"PEXPIREAT", key, text.as_bytes()]);
+            ctx.db.notify(Event::Generic, "expire", key);
         }
         _ => {
-            ctx.db.remove(key);
+            delete(ctx.db, key);
             ctx.db.effect(&[b"DEL", key]);
         }
     }
@@ -146,13 +148,18 @@ fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, unit: i64, base: i64) -> O
 fn persist(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let key = at(argv, 1)?;
     let expires = matches!(ctx.db.deadline(key), Some(Some(_)));
-    Ok((expires && ctx.db.set_deadline(key, None)).into())
+    if expires {
+        ctx.db.set_deadline(key, None);
+        ctx.db.notify(Event::Generic, "persist", key);
+    }
+    Ok(expires.into())
 }
 
 /// -2 without a key, -1 without a deadline, else `show` of it.
 fn read(ctx: &mut Ctx<'_>, argv: &[&[u8]], show: impl FnOnce(u64, u64) -> u64) -> Outcome {
-    let deadline = ctx.db.deadline(at(argv, 1)?);
-    count_lookup(ctx.db, deadline.is_some());
+    let key = at(argv, 1)?;
+    let deadline = ctx.db.deadline(key);
+    count_lookup(ctx.db, key, deadline.is_some());
     Ok(Reply::Int(match deadline {
         None => -2,
         Some(None) => -1,

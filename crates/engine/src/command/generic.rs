@@ -8,6 +8,7 @@ use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::glob;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Kind, Value};
 
@@ -72,11 +73,12 @@ pub(super) const fn kind_of(value: &Value) -> Kind {
 
 /// Counts a lookup that leaves the access time alone, as Redis does for
 /// commands that only look at a key from outside.
-pub(super) fn count_lookup(db: &mut Db, found: bool) {
+pub(super) fn count_lookup(db: &mut Db, key: &[u8], found: bool) {
     if found {
         db.stats.hits += 1;
     } else {
         db.stats.misses += 1;
+        db.notify(Event::Miss, "keymiss", key);
     }
 }
 
@@ -96,11 +98,20 @@ pub(super) fn database(text: &[u8]) -> Result<(), CommandError> {
 const SAME_OBJECT: CommandError =
     CommandError::text("ERR source and destination objects are the same");
 
+/// Removes the key and says so; whether there was one.
+pub(super) fn delete(db: &mut Db, key: &[u8]) -> bool {
+    let removed = db.remove(key);
+    if removed {
+        db.notify(Event::Generic, "del", key);
+    }
+    removed
+}
+
 fn del(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     Ok(argv
         .iter()
         .skip(1)
-        .filter(|key| ctx.db.remove(key))
+        .filter(|key| delete(ctx.db, key))
         .count()
         .into())
 }
@@ -108,7 +119,7 @@ fn del(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 fn exists(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let exists = |key: &&&[u8]| {
         let found = ctx.db.exists(key);
-        count_lookup(ctx.db, found);
+        count_lookup(ctx.db, key, found);
         found
     };
     Ok(argv.iter().skip(1).filter(exists).count().into())
@@ -124,11 +135,9 @@ fn touch(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn kind(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let kind = ctx
-        .db
-        .peek(at(argv, 1)?)
-        .map(|record| kind_of(&record.value));
-    count_lookup(ctx.db, kind.is_some());
+    let key = at(argv, 1)?;
+    let kind = ctx.db.peek(key).map(|record| kind_of(&record.value));
+    count_lookup(ctx.db, key, kind.is_some());
     Ok(Reply::status(kind.map_or("none", Kind::name)))
 }
 
@@ -155,7 +164,7 @@ fn rename(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Err(CommandError::NoSuchKey);
     }
     if from != to {
-        ctx.db.rename(from, to);
+        move_to(ctx.db, from, to);
     }
     Ok(Reply::OK)
 }
@@ -168,8 +177,14 @@ fn renamenx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     if from == to || ctx.db.exists(to) {
         return Ok(Reply::Int(0));
     }
-    ctx.db.rename(from, to);
+    move_to(ctx.db, from, to);
     Ok(Reply::Int(1))
+}
+
+fn move_to(db: &mut Db, from: &[u8], to: &[u8]) {
+    db.rename(from, to);
+    db.notify(Event::Generic, "rename_from", from);
+    db.notify(Event::Generic, "rename_to", to);
 }
 
 fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -199,6 +214,7 @@ fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     if let Some((value, expire)) = ctx.db.copy_of(from) {
         ctx.db.remove(to);
         ctx.db.put(to, value, expire);
+        ctx.db.notify(Event::Generic, "copy_to", to);
     }
     Ok(Reply::Int(1))
 }

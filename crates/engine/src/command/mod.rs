@@ -10,12 +10,14 @@ mod bitmap;
 mod blocked;
 mod client;
 mod connection;
+mod debug;
 mod expire;
 mod generic;
 mod hash;
 mod introspect;
 mod list;
 mod object;
+mod pause;
 mod persistence;
 mod pubsub;
 mod scan;
@@ -23,11 +25,13 @@ mod script;
 mod server;
 mod set;
 mod string;
+mod tracking;
 mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
 pub(crate) use dispatch::{call, call_scripted, may_call};
+pub(crate) use tracking::Tracks;
 
 use std::sync::Arc;
 
@@ -81,6 +85,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    debug::COMMANDS,
     introspect::COMMANDS,
     #[cfg(test)]
     script::PANICKING,

@@ -63,7 +63,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 /// Integers below this are shared in Redis, unless eviction needs their ages.
 const SHARED_INTEGERS: i64 = 10_000;
 
-fn encoding_of(value: &Value) -> &'static str {
+pub(super) fn encoding_of(value: &Value) -> &'static str {
     match value {
         Value::Int(_) => "int",
         Value::Str(text) if text.capacity() <= EMBEDDED => "embstr",

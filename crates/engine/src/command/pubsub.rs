@@ -59,7 +59,14 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 ];
 
 fn publish(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    Ok(ctx.keyspace.hub.publish(at(argv, 1)?, at(argv, 2)?).into())
+    let (channel, payload) = (at(argv, 1)?, at(argv, 2)?);
+    let hub = &ctx.keyspace.hub;
+    if ctx.db.outbox.is_empty() {
+        return Ok(hub.publish(channel, payload).into());
+    }
+    // Events that the unit has raised come before it.
+    ctx.db.outbox.message(channel, payload);
+    Ok(hub.receivers(channel).into())
 }
 
 /// The notice that a subscription changed; `count` is what is left of them.

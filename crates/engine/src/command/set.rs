@@ -5,11 +5,13 @@
 
 use ahash::AHashSet;
 
+use super::generic::delete;
 use super::hash::{pick_count, repeated_picks};
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::error::CommandError;
-use crate::keyspace::Expire;
+use crate::keyspace::{Db, Expire};
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::{Collection, Member, Set, SetLimits};
 
@@ -56,12 +58,14 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         combined(ctx, &argv[1..], Operation::Diff)
     }),
     store("sinterstore", |ctx, argv| {
-        stored(ctx, argv, Operation::Inter)
+        stored(ctx, argv, "sinterstore", Operation::Inter)
     }),
     store("sunionstore", |ctx, argv| {
-        stored(ctx, argv, Operation::Union)
+        stored(ctx, argv, "sunionstore", Operation::Union)
     }),
-    store("sdiffstore", |ctx, argv| stored(ctx, argv, Operation::Diff)),
+    store("sdiffstore", |ctx, argv| {
+        stored(ctx, argv, "sdiffstore", Operation::Diff)
+    }),
     CommandSpec::new("sintercard", -3, sintercard)
         .reads(Keys::Counted { at: 1 }, Acl::SET)
         .flags(Flags::MOVABLEKEYS.and(Flags::LONG))
@@ -83,6 +87,9 @@ fn sadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             .filter(|member| set.insert(member, limits))
             .count()
     })?;
+    if added > 0 {
+        ctx.db.notify(Event::Set, "sadd", argv[1]);
+    }
     Ok(added.into())
 }
 
@@ -90,22 +97,40 @@ fn srem(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let removed = ctx.db.edit(argv[1], |set: &mut Set| {
         argv[2..].iter().filter(|member| set.remove(member)).count()
     })?;
-    Ok(removed.unwrap_or(0).into())
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        ctx.db.notify_taken(Event::Set, "srem", argv[1]);
+    }
+    Ok(removed.into())
+}
+
+/// Whether the set at `key` has the member, for a command that writes: no hit or
+/// miss is counted. `None` where there is no key.
+fn contains(db: &mut Db, key: &[u8], member: &[u8]) -> Result<Option<bool>, CommandError> {
+    db.peek(key)
+        .map(|record| Set::of(&record.value).ok_or(CommandError::WrongType))
+        .transpose()
+        .map(|set| set.map(|set| set.contains(member)))
 }
 
 fn smove(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (source, target, member) = (argv[1], argv[2], argv[3]);
-    let Some(found) = ctx.db.get::<Set>(source)?.map(|set| set.contains(member)) else {
+    let Some(found) = contains(ctx.db, source, member)? else {
         return Ok(false.into());
     };
-    ctx.db.get::<Set>(target)?;
+    contains(ctx.db, target, member)?;
     if !found || source == target {
         return Ok(found.into());
     }
     let limits = ctx.db.settings.set;
     ctx.db.edit(source, |set: &mut Set| set.remove(member))?;
-    ctx.db
+    ctx.db.notify_taken(Event::Set, "srem", source);
+    let added = ctx
+        .db
         .edit_or_create(target, |set: &mut Set| set.insert(member, limits))?;
+    if added {
+        ctx.db.notify(Event::Set, "sadd", target);
+    }
     Ok(true.into())
 }
 
@@ -125,6 +150,7 @@ fn spop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     })?;
     let popped = popped.unwrap_or_default();
     if !popped.is_empty() {
+        ctx.db.notify_taken(Event::Set, "spop", key);
         if ctx.db.exists(key) {
             let mut effect: Vec<&[u8]> = vec![b"SREM", key];
             effect.extend(popped.iter().map(Vec::as_slice));
@@ -228,7 +254,7 @@ fn sort_small_integers(members: &mut [Vec<u8>], limits: SetLimits) {
     }
 }
 
-fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], operation: Operation) -> Outcome {
+fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &'static str, operation: Operation) -> Outcome {
     let limits = ctx.db.settings.set;
     let mut result = Set::default();
     walk(ctx, &argv[2..], operation, |member| {
@@ -237,9 +263,10 @@ fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], operation: Operation) -> Outcome {
     })?;
     let count = Collection::len(&result);
     if count == 0 {
-        ctx.db.remove(argv[1]);
+        delete(ctx.db, argv[1]);
     } else {
         ctx.db.put(argv[1], result.into_value(), Expire::Clear);
+        ctx.db.notify(Event::Set, name, argv[1]);
     }
     Ok(count.into())
 }

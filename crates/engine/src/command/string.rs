@@ -18,6 +18,7 @@ use super::args::{int, parse_i64};
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire, StrRef};
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::Value;
 
@@ -143,6 +144,7 @@ fn mget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 fn put_pairs(db: &mut Db, pairs: &[&[u8]]) {
     for pair in pairs.chunks_exact(2) {
         db.put(pair[0], encode(pair[1]), Expire::Clear);
+        db.notify(Event::String, "set", pair[0]);
     }
 }
 
@@ -169,10 +171,13 @@ fn append(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, tail) = (argv[1], argv[2]);
     let Some(length) = ctx.db.peek_str(key)?.map(StrRef::len) else {
         ctx.db.put(key, encode(tail), Expire::Clear);
+        ctx.db.notify(Event::String, "append", key);
         return Ok(tail.len().into());
     };
     check_length(ctx.db, length, tail.len())?;
-    Ok(ctx.db.splice(key, length, tail).into())
+    let length = ctx.db.splice(key, length, tail);
+    ctx.db.notify(Event::String, "append", key);
+    Ok(length.into())
 }
 
 fn strlen(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -205,7 +210,9 @@ fn setrange(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Ok(length.into());
     }
     check_length(ctx.db, offset, patch.len())?;
-    Ok(ctx.db.splice(key, offset, patch).into())
+    let length = ctx.db.splice(key, offset, patch);
+    ctx.db.notify(Event::String, "setrange", key);
+    Ok(length.into())
 }
 
 #[cfg(test)]

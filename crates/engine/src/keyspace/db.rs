@@ -18,6 +18,7 @@ use ahash::RandomState;
 
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
+use super::tracking::Tracking;
 use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
 use super::waiting::WaitingRoom;
@@ -27,6 +28,7 @@ use crate::config::Settings;
 use crate::effect::{Effects, Seq};
 use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
+use crate::notify::{Event, Outbox};
 use crate::random::Random;
 use crate::script::{self, Scripts};
 use crate::value::{Collection, EMBEDDED, Slot, Table, Value, make_raw};
@@ -65,8 +67,14 @@ pub struct Db {
     pub(super) used: usize,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
+    /// Whether keys go when their time comes though nobody asks for them.
+    pub(crate) expires_unasked: bool,
     /// Effects of the running unit.
     pub(crate) effects: Effects,
+    /// What the running unit has to publish.
+    pub(crate) outbox: Outbox,
+    /// Where it began in `outbox`.
+    pub(super) outbox_mark: usize,
     /// Whether the running command has said its effects itself.
     pub(crate) explicit_effects: bool,
     /// Set when a script was killed inside a larger unit, which then goes too.
@@ -113,6 +121,7 @@ impl Db {
             RandomState::with_seeds(random.next(), random.next(), random.next(), random.next());
         Db {
             hasher: HashKeys(hasher),
+            expires_unasked: true,
             effects,
             settings,
             random,
@@ -191,6 +200,7 @@ impl Db {
         let hash = self.hash(key);
         let Some(slot) = self.live(hash, key) else {
             self.stats.misses += 1;
+            self.notify(Event::Miss, "keymiss", key);
             return None;
         };
         self.stats.hits += 1;
@@ -342,6 +352,7 @@ impl Db {
         if let Some(undo) = self.undo.open() {
             undo.push(Undo::Created(key.into()));
         }
+        self.notify(Event::New, "new", key);
     }
 
     /// Changes the string at `key` in place: `bytes` at `offset`, zeros in any
@@ -520,6 +531,7 @@ impl Db {
                 to: to.into(),
             });
         }
+        self.notify(Event::New, "new", to);
         true
     }
 
@@ -578,6 +590,9 @@ impl Db {
 
     /// Removes every key.
     pub fn clear(&mut self) {
+        if let Some(tracking) = &mut self.watch.tracking {
+            tracking.invalidate_all();
+        }
         let removed = self.table.len() as u64;
         if removed == 0 {
             return;
@@ -616,6 +631,29 @@ impl Db {
         self.effects.push(argv);
     }
 
+    // ---- events ----
+
+    /// Raises an event at `key`: it is published with the unit, if anybody has
+    /// chosen its kind.
+    #[inline]
+    pub fn notify(&mut self, kind: Event, event: &'static str, key: &[u8]) {
+        if self.outbox.wants(kind) {
+            self.outbox.event(event, key);
+        }
+    }
+
+    /// The same for a command that took elements out of a collection: `del`
+    /// follows where none is left.
+    #[inline]
+    pub fn notify_taken(&mut self, kind: Event, event: &'static str, key: &[u8]) {
+        if self.outbox.is_on() {
+            self.notify(kind, event, key);
+            if !self.exists(key) {
+                self.notify(Event::Generic, "del", key);
+            }
+        }
+    }
+
     // ---- the journal's other needs ----
 
     /// From now on what changes is noted for [`Db::take_changed`].
@@ -641,6 +679,50 @@ impl Db {
         self.commands = CommandStats::default();
         self.dirty = 0;
         self.peak = self.used_memory();
+    }
+
+    // ---- client-side caching ----
+
+    /// Who tracks what; none while nobody does.
+    pub(crate) fn tracking(&self) -> Option<&Tracking> {
+        self.watch.tracking.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn tracking_mut(&mut self) -> Option<&mut Tracking> {
+        self.watch.tracking.as_deref_mut()
+    }
+
+    pub(crate) fn tracking_or_new(&mut self) -> &mut Tracking {
+        self.watch.tracking.get_or_insert_default()
+    }
+
+    /// Remembers that a tracking client read `key`.
+    pub(crate) fn remember_read(&mut self, number: u64, key: &[u8]) {
+        let max_keys = self.settings.tracking_table_max_keys;
+        if let Some(tracking) = self.tracking_mut() {
+            tracking.remember(number, key, max_keys);
+        }
+    }
+
+    /// A script has read something: so has the tracking client that called it.
+    #[inline]
+    pub(crate) fn script_read(&mut self) {
+        let max_keys = self.settings.tracking_table_max_keys;
+        if let Some(tracking) = self.tracking_mut() {
+            tracking.script_read(max_keys);
+        }
+    }
+
+    /// Forgets clients that are gone, and the table with the last of them.
+    pub(crate) fn prune_tracking(&mut self) {
+        let now_ms = self.now_ms;
+        if self
+            .tracking_mut()
+            .is_some_and(|tracking| !tracking.prune(now_ms))
+        {
+            self.watch.tracking = None;
+        }
     }
 
     // ---- watching and waiting ----

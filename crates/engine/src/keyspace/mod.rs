@@ -10,11 +10,13 @@ mod cut;
 mod db;
 mod fields;
 mod lock;
+mod pause;
 mod record;
 mod removal;
 mod slow;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tracking;
 mod undo;
 mod unit;
 mod waiting;
@@ -24,8 +26,10 @@ pub use class::{Class, Durability};
 pub use cut::{Rest, Walk};
 pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
+pub(crate) use pause::{Pause, Paused};
 pub use record::{Expire, Key, Record, StrRef};
 pub(crate) use slow::{SlowEntry, SlowLog};
+pub(crate) use tracking::{Manner, Mark, Tracking, Visible};
 pub(crate) use waiting::Waiter;
 pub use watch::WatchFlag;
 
@@ -34,6 +38,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::command::stat::CommandStats;
+use crate::monitor::Monitors;
 use crate::pubsub::Hub;
 
 /// One database; see the module.
@@ -46,6 +51,8 @@ pub struct Keyspace {
     pub class: Class,
     pub(crate) data: Lock<Db>,
     pub(crate) hub: Hub,
+    pub(crate) monitors: Monitors,
+    pub(crate) pause: Pause,
     pub(crate) script: RunningScript,
     pub(crate) slow_log: Mutex<SlowLog>,
     /// Counts of what ran or was refused without the lock.
@@ -96,6 +103,8 @@ impl Keyspace {
             class,
             data: Lock::new(db),
             hub: Hub::default(),
+            monitors: Monitors::default(),
+            pause: Pause::default(),
             script: RunningScript::default(),
             slow_log: Mutex::default(),
             unlocked: Mutex::default(),

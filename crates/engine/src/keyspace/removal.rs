@@ -3,6 +3,7 @@
 use super::db::Db;
 use super::record::{Key, Record};
 use super::undo::Undo;
+use crate::notify::Event;
 
 impl Db {
     /// The earliest deadline, milliseconds since the epoch.
@@ -52,17 +53,19 @@ impl Db {
         let Some((_, key)) = oldest else { return false };
         self.stats.evicted += 1;
         self.drop_record(self.hash(&key), &key);
+        self.notify(Event::Evicted, "evicted", &key);
         true
     }
 
     pub(super) fn expire(&mut self, hash: u64, key: &[u8]) {
         self.stats.expired += 1;
         self.drop_record(hash, key);
+        self.notify(Event::Expired, "expired", key);
     }
 
     /// Removes a key for the engine's own reasons, and logs it.
     pub(super) fn drop_record(&mut self, hash: u64, key: &[u8]) {
-        self.watch.touch(key);
+        self.watch.touch_unasked(key);
         self.effects.push(&[b"DEL", key]);
         self.unlink(hash, key);
     }
@@ -80,6 +83,18 @@ impl Db {
     /// trace. Answers whether there was one.
     pub fn forget(&mut self, key: &[u8]) -> bool {
         self.detach(self.hash(key), key).is_some()
+    }
+
+    /// Puts `records` in the place of all that is there, as they came back from a
+    /// disk.
+    pub(crate) fn reload(&mut self, records: Vec<Box<Record>>) {
+        let keys: Vec<Key> = self.table.iter().map(|record| record.key.clone()).collect();
+        for key in keys {
+            self.forget(&key);
+        }
+        for record in records {
+            self.restore_record(record);
+        }
     }
 
     pub(super) fn link(&mut self, hash: u64, record: Box<Record>) {

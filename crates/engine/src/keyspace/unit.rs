@@ -9,6 +9,7 @@ impl Db {
     /// Starts to record how to undo what follows.
     pub(crate) fn begin_undo(&mut self) {
         self.undo.begin();
+        self.outbox_mark = self.outbox.mark();
     }
 
     /// Whether an undoable unit is running.
@@ -36,8 +37,10 @@ impl Db {
         self.undo.reuse(steps);
     }
 
-    /// Restores what was there at [`Db::begin_undo`].
+    /// Restores what was there at [`Db::begin_undo`], and forgets what was to be
+    /// told since.
     pub(crate) fn rollback(&mut self) {
+        self.outbox.truncate(self.outbox_mark);
         for undo in self.undo.end().into_iter().rev() {
             match undo {
                 Undo::Created(key) => {

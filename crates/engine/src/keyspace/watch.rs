@@ -1,6 +1,6 @@
 //! Who has to know that a key was touched: sessions that WATCH it, clients that
-//! wait for it, and the commit tick of a keyspace that keeps the latest values
-//! only.
+//! wait for it, clients that cache it, and the commit tick of a keyspace that
+//! keeps the latest values only.
 //!
 //! A session shares one flag for all the keys that it watches; a change to a
 //! key raises the flags of its watchers. Sessions may vanish without a word:
@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use ahash::{AHashMap, AHashSet};
 
 use super::record::Key;
+use super::tracking::Tracking;
 use super::waiting::Written;
 
 /// Raised when a watched key changed.
@@ -29,6 +30,8 @@ impl WatchFlag {
 pub(super) struct WatchTable {
     keys: AHashMap<Box<[u8]>, Vec<Weak<WatchFlag>>>,
     prune_at: usize,
+    /// There while a client caches what it reads.
+    pub(super) tracking: Option<Box<Tracking>>,
     /// Kept only for keyspaces of that class.
     pub(super) changed: Option<Box<Changed>>,
     /// For clients that wait.
@@ -58,6 +61,21 @@ impl WatchTable {
     }
 
     pub(super) fn touch(&mut self, key: &[u8]) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.invalidate(key, false);
+        }
+        self.touch_watched(key);
+    }
+
+    /// The same where no command changed the key.
+    pub(super) fn touch_unasked(&mut self, key: &[u8]) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.invalidate(key, true);
+        }
+        self.touch_watched(key);
+    }
+
+    fn touch_watched(&mut self, key: &[u8]) {
         if let Some(changed) = &mut self.changed {
             changed.keys.insert(key.into());
         }

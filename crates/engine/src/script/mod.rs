@@ -179,6 +179,12 @@ impl Scripts {
             killed: false,
             announced: false,
         };
+        if let Some(tracks) = &ctx.session.tracking
+            && tracks.remembers()
+            && let Some(tracking) = run.ctx.db.tracking_mut()
+        {
+            tracking.begin_script(tracks.number(), request.keys);
+        }
         ctx.keyspace.script.start();
         let options = RunOptions {
             truncate_numbers: upstash,
@@ -191,6 +197,9 @@ impl Scripts {
         }));
         let killed = run.killed;
         drop(run);
+        if let Some(tracking) = ctx.db.tracking_mut() {
+            tracking.end_script();
+        }
         ctx.keyspace.script.finish();
         if ctx.keyspace.data.is_busy() {
             ctx.keyspace.data.set_busy(false);

@@ -139,6 +139,16 @@ pub struct ServeArgs {
     /// What happens at that limit: noeviction or allkeys-lru [default: noeviction].
     #[arg(long, env = "SANGAM_MAXMEMORY_POLICY", value_name = "POLICY")]
     pub maxmemory_policy: Option<String>,
+    /// Answer DEBUG: for test suites only [default: no].
+    #[arg(
+        long,
+        env = "SANGAM_ENABLE_DEBUG_COMMAND",
+        value_name = "yes|no",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "yes"
+    )]
+    pub enable_debug_command: Option<String>,
     /// Largest REST request and response, such as 10mb [default: 10mb].
     #[arg(long, env = "SANGAM_MAX_REQUEST_SIZE", value_name = "BYTES")]
     pub max_request_size: Option<String>,

@@ -116,7 +116,8 @@ impl Commands for Engine {
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((no_principal(), Seq::default()));
         };
-        if let Some(mut batch) = self.try_batch(&keyspace) {
+        let held = self.paused(session, argv).is_some();
+        if !held && let Some(mut batch) = self.try_batch(&keyspace) {
             let reply = batch.run_within(session, argv, room.bytes, &mut fits);
             let done = Done::of(&batch);
             drop(batch);
@@ -128,10 +129,11 @@ impl Commands for Engine {
                 (reply, done.seq)
             }));
         }
-        if let Some(reply) = self.call_unlocked(session, argv) {
+        if !held && let Some(reply) = self.call_unlocked(session, argv) {
             return Answer::Ready((reply, keyspace.last_seq()));
         }
         Answer::Later(Box::pin(async move {
+            until_resumed(self, session, argv).await;
             let (reply, done) = match self.batch(&keyspace).await {
                 Ok(mut batch) => {
                     let reply = batch.run_within(session, argv, room.bytes, &mut fits);
@@ -160,7 +162,7 @@ impl Commands for Engine {
             wrote: false,
         };
         if let Some(batch) = self.try_batch(&keyspace) {
-            done = turn(batch, session, commands, &mut next, each);
+            done = turn(self, batch, session, commands, &mut next, each);
         }
         if next == commands.len() && !self.must_wait(done.seq) {
             return Answer::Ready((Ok(()), done.seq));
@@ -181,7 +183,8 @@ impl Commands for Engine {
             return Answer::Ready((Err(no_principal()), Seq::default()));
         };
         let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
-        if let Some(mut batch) = self.try_batch(&keyspace) {
+        let held = unit.iter().any(|argv| self.paused(session, argv).is_some());
+        if !held && let Some(mut batch) = self.try_batch(&keyspace) {
             let outcome = batch.transaction(session, &unit, &mut |reply| each(reply).is_some());
             let done = Done::of(&batch);
             drop(batch);
@@ -193,6 +196,9 @@ impl Commands for Engine {
             }));
         }
         Answer::Later(Box::pin(async move {
+            for argv in &unit {
+                until_resumed(self, session, argv).await;
+            }
             let (outcome, done) = match self.batch(&keyspace).await {
                 Ok(mut batch) => {
                     let each = &mut |reply: &Reply| each(reply).is_some();
@@ -265,6 +271,7 @@ impl Done {
 /// Runs commands from `next` on until the turn is over. Where there is no room
 /// for a reply, none is left to run.
 fn turn(
+    engine: &Engine,
     mut batch: Batch<'_>,
     session: &mut Session,
     commands: &rest::Batch<'_>,
@@ -277,6 +284,7 @@ fn turn(
     while *next < last
         && batch.clock_micros().saturating_sub(start) < TURN_MICROS
         && let Some(argv) = commands.argv(*next)
+        && engine.paused(session, &argv).is_none()
     {
         let before = room.unwrap_or_default();
         let mut asked = false;
@@ -316,8 +324,9 @@ async fn rest_of_pipeline(
             // Those who wait for the lock were woken; let them run.
             tokio::task::yield_now().await;
         }
+        until_resumed(engine, session, &argv).await;
         if let Some(batch) = engine.try_batch(&keyspace) {
-            add(turn(batch, session, commands, &mut next, each));
+            add(turn(engine, batch, session, commands, &mut next, each));
             continue;
         }
         // What needs no lock goes on while a script holds it.
@@ -326,10 +335,17 @@ async fn rest_of_pipeline(
             continue;
         }
         if let Ok(batch) = engine.batch(&keyspace).await {
-            add(turn(batch, session, commands, &mut next, each));
+            add(turn(engine, batch, session, commands, &mut next, each));
         } else {
             next = after(next, each(&Engine::busy_reply()), commands);
         }
+    }
+}
+
+/// Waits until a command is not paused.
+async fn until_resumed(engine: &Engine, session: &Session, argv: &[&[u8]]) {
+    while let Some(wait) = engine.paused(session, argv) {
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -1,4 +1,5 @@
-//! `/subscribe` and `/psubscribe`: messages as server-sent events.
+//! `/subscribe`, `/psubscribe` and `/monitor`: what comes unasked, as server-sent
+//! events.
 //!
 //! A frame is one line, `data: message,<channel>,<payload>`, as the SDK reads
 //! it: it looks at lines that begin with `data: `, splits at the first commas
@@ -11,6 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use sangam_engine::CommandError;
+use sangam_engine::mailbox::Post;
 use sangam_engine::pubsub::{Message, Topic};
 use sangam_engine::session::Session;
 use serde::de::IgnoredAny;
@@ -48,6 +51,22 @@ impl Events {
             let count = session.subscribe(topic, name);
             frame(&[word, name], count.to_string().as_bytes(), &mut ready);
         }
+        Events::with(session, ready, silence, stop)
+    }
+
+    /// Watches all commands of the session's keyspace; the error is for the
+    /// caller who may not.
+    pub(super) fn monitor(
+        mut session: Session,
+        silence: Duration,
+        stop: CancellationToken,
+    ) -> Result<Self, CommandError> {
+        session.monitor()?;
+        let ready = b"data: \"OK\"\n\n".to_vec();
+        Ok(Events::with(session, ready, silence, stop))
+    }
+
+    fn with(session: Session, ready: Vec<u8>, silence: Duration, stop: CancellationToken) -> Self {
         Events {
             session,
             ready,
@@ -67,7 +86,10 @@ impl Events {
         let mailbox = &self.session.client().mailbox;
         while chunk.len() < CHUNK {
             match mailbox.poll_next(context) {
-                Poll::Ready(Some(message)) => write_message(&message, &mut chunk),
+                Poll::Ready(Some(Post::Message(message))) => write_message(&message, &mut chunk),
+                Poll::Ready(Some(Post::Line(line))) => write_line(&line, &mut chunk),
+                // For clients that cache; there are none here.
+                Poll::Ready(Some(_)) => {}
                 Poll::Ready(None) => {
                     self.ended = true;
                     break;
@@ -86,6 +108,12 @@ impl Events {
             .reset(Instant::now() + self.silence);
         Poll::Ready((!chunk.is_empty()).then_some(chunk))
     }
+}
+
+fn write_line(line: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    one_line(line.as_bytes(), out);
+    out.extend_from_slice(b"\n\n");
 }
 
 fn write_message(message: &Message, out: &mut Vec<u8>) {

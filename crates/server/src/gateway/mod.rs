@@ -272,9 +272,13 @@ impl<C: Commands> Gateway<C> {
                 self.drain(&parts, body).await;
                 Outcome::refused(&error)
             }
-            Ok(_) if matches!(route, Route::Subscribe(_)) => {
+            Ok(_) if matches!(route, Route::Subscribe(_) | Route::Monitor) => {
                 self.drain(&parts, body).await;
-                match self.subscribe(caller, &route, &parts) {
+                let events = match route {
+                    Route::Monitor => self.monitor(caller),
+                    _ => self.subscribe(caller, &route, &parts),
+                };
+                match events {
                     Ok(events) => return stream(events, parts.headers),
                     Err(outcome) => outcome,
                 }
@@ -338,8 +342,7 @@ impl<C: Commands> Gateway<C> {
                 Ok(batch) => self.transaction(session, style, &batch).await,
                 Err(error) => Err(error),
             },
-            Route::Monitor => Err(RestError::NotAllowedInRest("MONITOR".to_owned())),
-            Route::Path | Route::Subscribe(_) => {
+            Route::Path | Route::Subscribe(_) | Route::Monitor => {
                 let body = if with_body { body } else { &[] };
                 match PathCommand::parse(parts.uri.path(), parts.uri.query(), body) {
                     Ok(command) => self.one(session, style, &command.argv()).await,
@@ -430,6 +433,14 @@ impl<C: Commands> Gateway<C> {
             seq: Some(seq),
         }
         .unless_refused(outcome, style.encoding))
+    }
+
+    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
+        let mut session = self.commands.session();
+        session.set_principal(caller.session.principal().cloned());
+        let silence = self.timing.event_keep_alive;
+        Events::monitor(session, silence, caller.stop.clone())
+            .map_err(|refusal| self.error(StatusCode::BAD_REQUEST, &refusal.to_string()))
     }
 
     fn subscribe(&self, caller: &Caller, route: &Route, parts: &Parts) -> Result<Events, Outcome> {

@@ -101,6 +101,16 @@ impl<'e, S: Transport> Connection<'e, S> {
                     self.flush().await?;
                     tokio::task::yield_now().await;
                 }
+                Pause::Held(wait) => {
+                    self.flush().await?;
+                    let client = self.desk.session.client().clone();
+                    client.set_blocked(true);
+                    let goes_on = self.wait_until_unblocked(&Blocked::for_time(wait)).await;
+                    client.set_blocked(false);
+                    if !goes_on? {
+                        return Ok(None);
+                    }
+                }
                 Pause::Blocked(blocked) => {
                     self.flush().await?;
                     let client = self.desk.session.client().clone();
@@ -305,8 +315,8 @@ impl Desk {
                 return Poll::Ready(true);
             }
             match self.session.client().mailbox.poll_next(context) {
-                Poll::Ready(Some(message)) => {
-                    self.push(&message);
+                Poll::Ready(Some(post)) => {
+                    self.push(&post);
                     any = true;
                 }
                 Poll::Ready(None) => return Poll::Ready(false),

@@ -4,9 +4,10 @@
 //! turn, and is never held where this returns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sangam_engine::keyspace::Keyspace;
-use sangam_engine::pubsub::Message;
+use sangam_engine::mailbox::Post;
 use sangam_engine::session::{self, Blocked, Session};
 use sangam_engine::{Batch, Engine, Reply, Seq};
 use sangam_wire::Argv;
@@ -24,6 +25,8 @@ pub(super) enum Pause {
     Full,
     /// Others are to have the lock first.
     Turn,
+    /// Commands are paused; worth asking again after this time.
+    Held(Duration),
     /// The session waits for its reply.
     Blocked(Blocked),
     /// The connection is to end.
@@ -114,9 +117,15 @@ impl Desk {
                     words = quoted.iter().map(Vec::as_slice).collect();
                     words.as_slice()
                 };
-                let listening = (session.subscriptions(), protocol(session));
+                if let Some(wait) = engine.paused(session, argv) {
+                    break 'turn Some(Pause::Held(wait));
+                }
+                let listening = Listening::of(session);
                 let reply = match &mut batch {
-                    Some(batch) if batch.serves(session) => batch.run(session, argv),
+                    Some(batch) if batch.serves(session) => {
+                        deliver_waiting(session, out);
+                        batch.run(session, argv)
+                    }
                     _ => {
                         if !same(keyspace.as_ref(), session.keyspace()) {
                             break 'turn None;
@@ -127,6 +136,7 @@ impl Desk {
                         match &mut batch {
                             Some(batch) => {
                                 began = batch.clock_micros();
+                                deliver_waiting(session, out);
                                 batch.run(session, argv)
                             }
                             None => match engine.call_unlocked(session, argv) {
@@ -144,7 +154,7 @@ impl Desk {
                 if let Some(blocked) = session.take_blocked() {
                     break 'turn Some(Pause::Blocked(blocked));
                 }
-                deliver_before(session, listening, out);
+                deliver_before(session, &listening, out);
                 if session.wants_reply() || is_push(&reply) {
                     encode(&reply, protocol(session), out);
                 }
@@ -196,9 +206,9 @@ impl Desk {
         Pause::Turn
     }
 
-    /// Puts a message into the output.
-    pub(super) fn push(&mut self, message: &Message) {
-        self.write(&message.to_reply());
+    /// Puts a post into the output.
+    pub(super) fn push(&mut self, post: &Post) {
+        Listening::of(&self.session).push(post, &mut self.out);
     }
 
     /// Puts the reply to a command into the output, unless it is not wanted.
@@ -247,19 +257,51 @@ impl Desk {
     }
 }
 
+/// What a session is told unasked, and how.
+struct Listening {
+    subscriptions: usize,
+    monitoring: bool,
+    protocol: session::Protocol,
+}
+
+impl Listening {
+    fn of(session: &Session) -> Self {
+        Listening {
+            subscriptions: session.subscriptions(),
+            monitoring: session.is_monitoring(),
+            protocol: session.protocol,
+        }
+    }
+
+    fn push(&self, post: &Post, out: &mut Vec<u8>) {
+        if let Some(reply) = post.to_reply(self.protocol, self.subscriptions > 0) {
+            encode(&reply, wire(self.protocol), out);
+        }
+    }
+}
+
+/// Puts what a client that caches was told so far before the reply of the next
+/// command, which may show the new values. To be called under the lock.
+fn deliver_waiting(session: &Session, out: &mut Vec<u8>) {
+    if session.is_tracking() {
+        let listening = Listening::of(session);
+        while let Some(post) = session.client().mailbox.try_next() {
+            listening.push(&post, out);
+        }
+    }
+}
+
 /// Puts the messages of subscriptions that a command found before those of its
 /// reply, as they came: a client that reads that it is no longer subscribed
 /// gets none after that, and RESP2 could not tell one from a reply. A command
 /// that subscribes leaves them where they are, since messages to its own
-/// channels may be among them. `listening` is the number of subscriptions
-/// before the command, and the protocol then.
-fn deliver_before(session: &Session, listening: (usize, Protocol), out: &mut Vec<u8>) {
-    let (subscriptions, protocol) = listening;
-    if subscriptions == 0 || session.subscriptions() > subscriptions {
-        return;
-    }
-    while let Some(message) = session.client().mailbox.try_next() {
-        encode(&message.to_reply(), protocol, out);
+/// channels may be among them. The same goes for a monitor that is none any more.
+fn deliver_before(session: &Session, before: &Listening, out: &mut Vec<u8>) {
+    let listens = before.subscriptions > 0 && session.subscriptions() <= before.subscriptions;
+    if listens || before.monitoring && !session.is_monitoring() {
+        while let Some(post) = session.client().mailbox.try_next_before_reply() {
+            before.push(&post, out);
+        }
     }
 }
 
@@ -281,7 +323,11 @@ fn same(one: Option<&Arc<Keyspace>>, other: Option<&Arc<Keyspace>>) -> bool {
 }
 
 fn protocol(session: &Session) -> Protocol {
-    match session.protocol {
+    wire(session.protocol)
+}
+
+fn wire(protocol: session::Protocol) -> Protocol {
+    match protocol {
         session::Protocol::Resp2 => Protocol::Resp2,
         session::Protocol::Resp3 => Protocol::Resp3,
     }

@@ -6,9 +6,11 @@
 
 use super::super::Ctx;
 use super::super::args::is;
+use super::super::generic::delete;
 use super::super::spec::Outcome;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Value, make_raw};
 
@@ -123,10 +125,11 @@ pub(super) fn bitop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let mut result = result;
     let length = result.len();
     if result.is_empty() {
-        db.remove(destination);
+        delete(db, destination);
     } else {
         make_raw(&mut result);
         db.put(destination, Value::Str(result), Expire::Clear);
+        db.notify(Event::String, "set", destination);
     }
     Ok(Reply::from(length))
 }

@@ -6,6 +6,7 @@ mod ttl;
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::float::{ExtendedError, extended_add};
 use crate::value::{Collection, Hash};
@@ -106,14 +107,16 @@ fn set_pairs(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str) -> Result<usize, Com
         return Err(CommandError::wrong_arity(name));
     }
     let limits = ctx.db.settings.hash;
-    ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
+    let added = ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
         pairs
             .as_chunks::<2>()
             .0
             .iter()
             .map(|[field, value]| usize::from(hash.insert(field, value, limits)))
             .sum()
-    })
+    })?;
+    ctx.db.notify(Event::Hash, "hset", argv[1]);
+    Ok(added)
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -122,6 +125,9 @@ fn hsetnx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let set = ctx.db.edit_or_create(argv[1], |hash: &mut Hash| {
         !hash.contains(field) && hash.insert(field, value, limits)
     })?;
+    if set {
+        ctx.db.notify(Event::Hash, "hset", argv[1]);
+    }
     Ok(set.into())
 }
 
@@ -137,6 +143,7 @@ fn hincrby(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         hash.update(field, itoa::Buffer::new().format(sum).as_bytes(), limits);
         Ok::<_, CommandError>(sum)
     })??;
+    ctx.db.notify(Event::Hash, "hincrby", argv[1]);
     Ok(Reply::Int(sum))
 }
 
@@ -158,6 +165,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         Ok::<_, CommandError>(sum)
     })??;
     ctx.db.effect(&[b"HSET", argv[1], field, &sum]);
+    ctx.db.notify(Event::Hash, "hincrbyfloat", argv[1]);
     Ok(Reply::Bulk(sum))
 }
 
@@ -165,7 +173,11 @@ fn hdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let removed = ctx.db.edit(argv[1], |hash: &mut Hash| {
         argv[2..].iter().filter(|field| hash.remove(field)).count()
     })?;
-    Ok(removed.unwrap_or(0).into())
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        ctx.db.notify_taken(Event::Hash, "hdel", argv[1]);
+    }
+    Ok(removed.into())
 }
 
 fn hget(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {

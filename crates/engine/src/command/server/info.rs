@@ -12,6 +12,7 @@ use super::super::spec::{Outcome, command_by_id};
 use super::super::stat::CommandStats;
 use crate::config::{EvictionPolicy, PARAMETERS};
 use crate::journal::Health;
+use crate::keyspace::Tracking;
 use crate::reply::Reply;
 
 /// One section: its name, whether plain INFO shows it, its lines.
@@ -147,10 +148,11 @@ fn server(lines: &mut Lines, ctx: &Ctx<'_>) {
 fn clients(lines: &mut Lines, ctx: &Ctx<'_>) {
     let clients = ctx.engine.clients();
     let blocked = clients.iter().filter(|client| client.is_blocked()).count();
+    let tracking = clients.iter().filter(|client| client.tracking.is_on());
     lines.add("connected_clients", clients.len());
     lines.add("cluster_connections", 0);
     lines.add("blocked_clients", blocked);
-    lines.add("tracking_clients", 0);
+    lines.add("tracking_clients", tracking.count());
 }
 
 fn memory(lines: &mut Lines, ctx: &Ctx<'_>) {
@@ -274,6 +276,10 @@ fn stats(lines: &mut Lines, ctx: &Ctx<'_>) {
         "total_error_replies",
         commands.errors().map(|(_, count)| count).sum::<u64>(),
     );
+    let (keys, items, prefixes) = ctx.db.tracking().map_or((0, 0, 0), Tracking::counts);
+    lines.add("tracking_total_keys", keys);
+    lines.add("tracking_total_items", items);
+    lines.add("tracking_total_prefixes", prefixes);
     lines.add("sangam_billed_commands", super::billed(ctx));
 }
 

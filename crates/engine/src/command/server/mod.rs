@@ -7,6 +7,7 @@ mod slowlog;
 use super::Ctx;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
 use crate::engine::Engine;
+use crate::error::CommandError;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -20,6 +21,9 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(ANY_TIME)
         .acl(Acl::DANGEROUS)
         .free(),
+    CommandSpec::new("monitor", 1, monitor)
+        .flags(Flags::ADMIN.and(ANY_TIME).and(Flags::NOSCRIPT))
+        .not_rest(),
     CommandSpec::unlocked("role", 1, role)
         .flags(ANY_TIME.and(Flags::NOSCRIPT))
         .fast()
@@ -53,6 +57,19 @@ fn time(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
         text(now / 1_000_000),
         text(now % 1_000_000),
     ]))
+}
+
+fn monitor(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
+    if ctx.db.is_recording() {
+        return Err(CommandError::text(
+            "ERR MONITOR isn't allowed for DENY BLOCKING client",
+        ));
+    }
+    if ctx.session.is_monitoring() {
+        return Ok(Reply::Many(Vec::new()));
+    }
+    ctx.session.monitor()?;
+    Ok(Reply::OK)
 }
 
 /// A master without replicas: there is no replication.

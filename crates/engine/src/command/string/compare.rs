@@ -2,6 +2,7 @@
 
 use super::super::Ctx;
 use super::super::args::is;
+use super::super::generic::delete;
 use super::super::spec::Outcome;
 use super::xxh3::xxh3;
 use crate::error::CommandError;
@@ -34,7 +35,7 @@ pub(super) fn delex(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         },
         _ => return Err(CommandError::wrong_arity("delex")),
     };
-    let removed = met && ctx.db.remove(key);
+    let removed = met && delete(ctx.db, key);
     if removed {
         ctx.db.effect(&[b"DEL", key]);
     }

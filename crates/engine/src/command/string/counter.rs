@@ -5,6 +5,7 @@ use super::super::args::{int, parse_i64};
 use super::super::spec::Outcome;
 use crate::error::CommandError;
 use crate::keyspace::{Expire, StrRef};
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::Value;
 use crate::value::float::{ExtendedError, extended_add};
@@ -17,6 +18,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], delta: i64) -> Outcome {
     };
     let sum = number.checked_add(delta).ok_or(CommandError::Overflow)?;
     ctx.db.put(key, Value::Int(sum), Expire::Keep);
+    ctx.db.notify(Event::String, "incrby", key);
     Ok(Reply::Int(sum))
 }
 
@@ -51,5 +53,6 @@ pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     })?;
     ctx.db.put(key, Value::Str(sum.clone()), Expire::Keep);
     ctx.db.effect(&[b"SET", key, &sum, b"KEEPTTL"]);
+    ctx.db.notify(Event::String, "incrbyfloat", key);
     Ok(Reply::Bulk(sum))
 }

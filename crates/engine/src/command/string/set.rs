@@ -5,10 +5,12 @@
 
 use super::super::Ctx;
 use super::super::args::{at, int, is};
+use super::super::generic::delete;
 use super::super::spec::Outcome;
 use super::encode;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
+use crate::notify::Event;
 use crate::reply::Reply;
 
 /// When SET takes place.
@@ -133,12 +135,14 @@ fn deadline(now_ms: u64, unit: Unit, text: &[u8], command: &str) -> Result<u64, 
 /// Sets, and says the effect without the options that were decided here.
 fn put(db: &mut Db, key: &[u8], value: &[u8], expire: Expire) {
     db.put(key, encode(value), expire);
+    db.notify(Event::String, "set", key);
     match expire {
         Expire::Clear => db.effect(&[b"SET", key, value]),
         Expire::Keep => db.effect(&[b"SET", key, value, b"KEEPTTL"]),
         Expire::At(at) => {
             let mut digits = itoa::Buffer::new();
             db.effect(&[b"SET", key, value, b"PXAT", digits.format(at).as_bytes()]);
+            db.notify(Event::Generic, "expire", key);
         }
     }
 }
@@ -147,6 +151,7 @@ pub(super) fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, value) = (argv[1], argv[2]);
     if argv.len() == 3 {
         ctx.db.put(key, encode(value), Expire::Clear);
+        ctx.db.notify(Event::String, "set", key);
         return Ok(Reply::OK);
     }
     let options = SetOptions::parse(&argv[3..])?;
@@ -190,6 +195,7 @@ pub(super) fn setnx(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Ok(Reply::Int(0));
     }
     ctx.db.put(argv[1], encode(argv[2]), Expire::Clear);
+    ctx.db.notify(Event::String, "set", argv[1]);
     Ok(Reply::Int(1))
 }
 
@@ -222,7 +228,7 @@ pub(super) fn getdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     else {
         return Ok(Reply::Null);
     };
-    ctx.db.remove(argv[1]);
+    delete(ctx.db, argv[1]);
     ctx.db.effect(&[b"DEL", argv[1]]);
     Ok(old)
 }
@@ -251,18 +257,20 @@ pub(super) fn getex(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             let now_ms = ctx.now_ms();
             let deadline = deadline(now_ms, unit, text, "getex")?;
             if deadline <= now_ms {
-                ctx.db.remove(key);
+                delete(ctx.db, key);
                 ctx.db.effect(&[b"DEL", key]);
             } else {
                 ctx.db.set_deadline(key, Some(deadline));
                 let mut digits = itoa::Buffer::new();
                 ctx.db
                     .effect(&[b"PEXPIREAT", key, digits.format(deadline).as_bytes()]);
+                ctx.db.notify(Event::Generic, "expire", key);
             }
         }
         Lifetime::Persist if ctx.db.deadline(key).flatten().is_some() => {
             ctx.db.set_deadline(key, None);
             ctx.db.effect(&[b"PERSIST", key]);
+            ctx.db.notify(Event::Generic, "persist", key);
         }
         Lifetime::Persist | Lifetime::Keep | Lifetime::Unsaid => {}
     }

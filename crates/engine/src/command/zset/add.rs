@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::super::spec::Outcome;
 use super::{Ctx, args};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{ZSet, ZSetLimits, float};
 
@@ -159,6 +160,10 @@ fn add(ctx: &mut Ctx<'_>, argv: &[&[u8]], mut options: Options) -> Outcome {
         }
         Ok::<_, CommandError>(last)
     })??;
+    if added + updated > 0 {
+        let event = if options.incr { "zincr" } else { "zadd" };
+        ctx.db.notify(Event::ZSet, event, argv[1]);
+    }
 
     if !options.incr {
         return Ok(Reply::Int(if options.ch { added + updated } else { added }));
@@ -184,5 +189,9 @@ pub(super) fn zrem(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             .filter(|member| zset.remove(member).is_some())
             .count()
     })?;
-    Ok(removed.unwrap_or(0).into())
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        ctx.db.notify_taken(Event::ZSet, "zrem", argv[1]);
+    }
+    Ok(removed.into())
 }

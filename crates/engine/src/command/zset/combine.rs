@@ -269,7 +269,7 @@ fn replied(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, operation: Operation) 
     })
 }
 
-fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, operation: Operation) -> Outcome {
+fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &'static str, operation: Operation) -> Outcome {
     let request = Request::parse(ctx.db, &argv[2..], name, operation, Purpose::Store)?;
     let limits = ctx.db.settings.zset;
     let members = request.combine(ctx.db, operation);
@@ -280,7 +280,7 @@ fn stored(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, operation: Operation) -
     for (member, score) in members {
         result.insert(&member, score, limits);
     }
-    Ok(put(ctx.db, argv[1], result))
+    Ok(put(ctx.db, argv[1], result, name))
 }
 
 pub(super) fn zunion(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {

@@ -14,11 +14,13 @@ mod read;
 mod tests;
 
 use super::dispatch::LONG_ELEMENTS;
+use super::generic::delete;
 use super::spec::{ALL_BUT_LAST, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Bound, Collection, LexBound, ZSet, ZSetLimits, float};
 
@@ -171,13 +173,15 @@ const fn building(limits: ZSetLimits, compact: bool) -> ZSetLimits {
     }
 }
 
-/// Puts a result at `key`, or nothing where it is empty; answers its size.
-fn put(db: &mut Db, key: &[u8], result: ZSet) -> Reply {
+/// Puts a result at `key` and raises `event`, or nothing where it is empty;
+/// answers its size.
+fn put(db: &mut Db, key: &[u8], result: ZSet, event: &'static str) -> Reply {
     let count = Collection::len(&result);
     if count == 0 {
-        db.remove(key);
+        delete(db, key);
     } else {
         db.put(key, result.into_value(), Expire::Clear);
+        db.notify(Event::ZSet, event, key);
     }
     count.into()
 }

@@ -4,6 +4,7 @@ use super::super::blocked;
 use super::super::spec::Outcome;
 use super::{Ctx, announce, args};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::session::Wait;
 use crate::value::{Collection, ZSet};
@@ -166,6 +167,11 @@ fn pop(
         return Ok(None);
     };
     if !popped.is_empty() {
+        let event = match end {
+            End::Min => "zpopmin",
+            End::Max => "zpopmax",
+        };
+        ctx.db.notify_taken(Event::ZSet, event, key);
         if ctx.db.exists(key) {
             let mut effect: Vec<&[u8]> = Vec::with_capacity(popped.len() + 2);
             effect.extend([b"ZREM".as_slice(), key]);

@@ -6,6 +6,7 @@
 use super::super::spec::Outcome;
 use super::{Ctx, announce, args, building, lex_bounds, pair, put, score_bounds};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Bound, Collection, LexBound, ZSet};
 
@@ -218,7 +219,7 @@ pub(super) fn zrangestore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             result.insert(member, score, limits);
         }
     }
-    Ok(put(ctx.db, argv[1], result))
+    Ok(put(ctx.db, argv[1], result, "zrangestore"))
 }
 
 fn remove(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By) -> Outcome {
@@ -229,7 +230,16 @@ fn remove(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By) -> Outcome {
         announce(engine, count);
         zset.remove_range_by_rank(first, count, |_, _| {})
     })?;
-    Ok(removed.unwrap_or(0).into())
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Lex => "zremrangebylex",
+        };
+        ctx.db.notify_taken(Event::ZSet, event, argv[1]);
+    }
+    Ok(removed.into())
 }
 
 pub(super) fn zremrangebyrank(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
