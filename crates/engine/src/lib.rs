@@ -31,6 +31,7 @@ pub mod keyspace;
 pub mod persist;
 pub mod pubsub;
 pub mod random;
+pub mod rdb;
 mod reply;
 mod script;
 pub mod session;

@@ -10,6 +10,7 @@ mod bitmap;
 mod blocked;
 mod client;
 mod connection;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -70,6 +71,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,
+    dump::COMMANDS,
     persistence::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
