@@ -24,7 +24,7 @@ import surface  # noqa: E402
 from compare import name_of  # noqa: E402
 
 SEED = 7
-COUNT = {"transaction": 400, "generic": 150, "connection": 300, "pubsub": 150}
+COUNT = {"transaction": 400, "generic": 150, "connection": 300, "pubsub": 150, "dump": 300}
 DEFAULT_COUNT = 500
 
 

@@ -78,7 +78,9 @@ impl RestoreOptions {
 fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, payload) = (at(argv, 1)?, at(argv, 3)?);
     let options = RestoreOptions::parse(argv.get(4..).unwrap_or_default())?;
+    let now_ms = ctx.now_ms();
     if !options.replace && ctx.db.exists(key) {
+        ctx.db.set_accessed(key, (now_ms / 1000) as u32);
         return Err(BUSY_KEY);
     }
     let ttl = int(at(argv, 2)?)?;
@@ -90,7 +92,6 @@ fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     }
     let settings = ctx.db.settings.clone();
     let value = rdb::decode(payload, &settings).map_err(|error| error.to_string())?;
-    let now_ms = ctx.now_ms();
     let expire = if ttl == 0 {
         Expire::Clear
     } else {

@@ -94,11 +94,12 @@ pub fn encode(value: &Value) -> Vec<u8> {
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
     }
-    sealed(out.into_bytes())
+    seal(out.into_bytes())
 }
 
-/// The payload whose type byte and value are `bytes`.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+/// The payload whose type byte and value are `bytes`: the version and the
+/// checksum are added.
+pub fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     let checksum = crc64::checksum(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());

@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{FOOTER, PayloadError, decode, encode, kind, sealed};
+use super::{FOOTER, PayloadError, decode, encode, kind, seal};
 use crate::config::Settings;
 use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
@@ -26,7 +26,7 @@ fn read(payload: &[u8]) -> Result<Value, PayloadError> {
 
 /// The payload of these bytes, the type among them.
 fn payload(parts: &[&[u8]]) -> Vec<u8> {
-    sealed(parts.concat())
+    seal(parts.concat())
 }
 
 fn string(text: &[u8]) -> Value {

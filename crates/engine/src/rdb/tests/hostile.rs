@@ -89,7 +89,7 @@ fn exercise(value: &mut Value) {
 
 /// The bytes before the footer with a right checksum behind them.
 fn resealed(payload: &[u8]) -> Vec<u8> {
-    sealed(payload[..payload.len() - FOOTER].to_vec())
+    seal(payload[..payload.len() - FOOTER].to_vec())
 }
 
 #[test]
@@ -117,13 +117,13 @@ fn every_byte_the_last() {
             assert_eq!(read(&sample[..length]).map(drop), Err(PayloadError::Footer));
         }
         for length in 0..sample.len() - FOOTER {
-            let cut = sealed(sample[..length].to_vec());
+            let cut = seal(sample[..length].to_vec());
             assert_eq!(read(&cut).map(drop), Err(PayloadError::Format), "{cut:?}");
         }
         // What follows the value is passed over.
         let mut longer = sample[..sample.len() - FOOTER].to_vec();
         longer.extend_from_slice(b"more");
-        assert!(read(&sealed(longer)).is_ok());
+        assert!(read(&seal(longer)).is_ok());
     }
 }
 
