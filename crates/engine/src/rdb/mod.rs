@@ -5,7 +5,7 @@
 //! bytes with the format's version, and a CRC-64 of all of it. It is written in
 //! version 10, which Redis 7.0 and everything later reads, in the encodings
 //! that Redis 7.0 would choose; read is what any version up to 12 (Redis 7.4)
-//! writes for the types that we have.
+//! writes for the types that we have, and version 80 (Valkey 9).
 //!
 //! Payloads come from clients and are believed in nothing: reading one ends in
 //! a value or in [`PayloadError`]. Lengths are held against the bytes that are
@@ -36,8 +36,11 @@ use write::Writer;
 
 /// The version that is written.
 const VERSION: u16 = 10;
-/// The newest version that is read.
+/// The newest version of Redis' that is read.
 const NEWEST: u16 = 12;
+/// The version that Valkey writes since it went its own way. What lies between
+/// the two is neither's.
+const VALKEY: u16 = 80;
 /// Bytes behind the value: the version and the checksum.
 const FOOTER: usize = 10;
 
@@ -111,9 +114,9 @@ pub fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
 pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError> {
     let (body, checksum) = payload.split_last_chunk().ok_or(PayloadError::Footer)?;
     let (bytes, version) = body.split_last_chunk().ok_or(PayloadError::Footer)?;
-    if u16::from_le_bytes(*version) > NEWEST
-        || u64::from_le_bytes(*checksum) != crc64::checksum(body)
-    {
+    let version = u16::from_le_bytes(*version);
+    let known = version <= NEWEST || version == VALKEY;
+    if !known || u64::from_le_bytes(*checksum) != crc64::checksum(body) {
         return Err(PayloadError::Footer);
     }
     debug_assert_eq!(bytes.len() + FOOTER, payload.len());
