@@ -281,6 +281,15 @@ def sequence(rng):
         after = [[b"OBJECT", b"ENCODING", target], [b"PTTL", target], [b"OBJECT", b"IDLETIME", target], *on(target, READ[make])]
         after += on(target, CHANGE[make]) + on(target, READ[make])
         steps += [{"argv": argv, "who": "a"} for argv in after]
+        if rng.random() < 0.4:
+            # The other ways from one name to another.
+            moved = [[b"COPY", key, b"copy"], [b"COPY", key, target], [b"COPY", key, target, b"REPLACE"], [b"RENAMENX", b"copy", target]]
+            moved += [[b"RENAME", b"copy", b"moved"], [b"OBJECT", b"ENCODING", b"moved"], [b"OBJECT", b"ENCODING", target]]
+            moved += [[b"MEMORY", b"USAGE", b"moved"], [b"PTTL", b"moved"]]
+            moved += on(b"moved", CHANGE[make]) + on(b"moved", READ[make]) + on(target, READ[make]) + [[b"OBJECT", b"ENCODING", b"moved"]]
+            steps += [{"argv": argv, "who": "a"} for argv in moved]
+            steps.append({"argv": [b"CROSS", b"moved", b"moved", b"0", b"REPLACE"], "who": "a", "cross": True})
+            steps += [{"argv": [b"DEL", b"moved", b"copy"], "who": "a"}]
         # Back again, and over itself.
         steps.append({"argv": [b"CROSS", target, key, b"0", b"REPLACE"], "who": "a", "cross": True})
         steps += [{"argv": argv, "who": "a"} for argv in [[b"OBJECT", b"ENCODING", key], *on(key, READ[make])]]
