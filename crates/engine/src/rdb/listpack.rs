@@ -5,6 +5,7 @@
 //! known to be there.
 
 use super::Malformed;
+use super::read::Reader;
 use super::text::Text;
 use crate::value::parse_integer;
 
@@ -14,9 +15,6 @@ const HEADER: usize = 6;
 const END: u8 = 0xff;
 /// The number of entries that stands for "count them".
 const UNCOUNTED: usize = 0xffff;
-/// Bytes of the shortest entry.
-pub(super) const SHORTEST_ENTRY: usize = 2;
-
 /// A listpack in the making.
 pub(super) struct Builder {
     bytes: Vec<u8>,
@@ -136,12 +134,13 @@ pub(super) struct Entries<'a> {
 impl<'a> Entries<'a> {
     /// Walks the listpack that is all of `bytes`.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or(Malformed)?;
-        let [a, b, c, d, e, f] = *header;
-        let (&END, all) = rest.split_last().ok_or(Malformed)? else {
+        let mut header = Reader::new(bytes, 0);
+        let size = u32::from_le_bytes(header.array()?) as usize;
+        let said = usize::from(u16::from_le_bytes(header.array()?));
+        let (&END, all) = header.rest().split_last().ok_or(Malformed)? else {
             return Err(Malformed);
         };
-        if u32::from_le_bytes([a, b, c, d]) as usize != bytes.len() {
+        if size != bytes.len() {
             return Err(Malformed);
         }
         let mut rest = all;
@@ -150,7 +149,6 @@ impl<'a> Entries<'a> {
             rest = split_entry(rest).ok_or(Malformed)?.1;
             count += 1;
         }
-        let said = usize::from(u16::from_le_bytes([e, f]));
         if said != UNCOUNTED && said != count {
             return Err(Malformed);
         }

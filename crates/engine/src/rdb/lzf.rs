@@ -103,7 +103,7 @@ impl Compressor {
         let start = out.len();
         let (mut at, mut pending) = (0, 0);
         while let Some(three) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            let found = self.candidate(three, at);
+            let found = self.candidate(*three, at);
             let reference = found.and_then(|found| {
                 let length = common(bytes, found, at).min(LONGEST);
                 (length >= 3).then_some((at - found, length))
@@ -122,7 +122,7 @@ impl Compressor {
             let end = at + length;
             for seen in [at + 1, end - 2, end - 1] {
                 if let Some(three) = bytes.get(seen..).and_then(<[u8]>::first_chunk) {
-                    self.candidate(three, seen);
+                    self.candidate(*three, seen);
                 }
             }
             (at, pending) = (end, end);
@@ -137,7 +137,7 @@ impl Compressor {
 
     /// Notes that `three` stand at `at`; answers where they, or others of the
     /// same hash, stood last, if within reach.
-    fn candidate(&mut self, three: &[u8; 3], at: usize) -> Option<usize> {
+    fn candidate(&mut self, three: [u8; 3], at: usize) -> Option<usize> {
         let [a, b, c] = three.map(u32::from);
         let hash =
             (a << 16 | b << 8 | c).wrapping_mul(0x9e37_79b1) >> (32 - SLOTS.trailing_zeros());
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn repetition_compresses_well() {
         let mut out = Vec::new();
-        let length = Compressor::default().compress(&[b'x'; 100_000], 100_000, &mut out);
+        let length = Compressor::default().compress(&vec![b'x'; 100_000], 100_000, &mut out);
         assert!(length.unwrap() < 1200, "{length:?}");
         let text = b"{\"id\":12345,\"name\":\"somebody\"}".repeat(20);
         let length = Compressor::default().compress(&text, text.len(), &mut out);

@@ -43,6 +43,11 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    /// All that is left.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next byte.
     pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
         let [byte] = self.array()?;

@@ -50,16 +50,17 @@ pub(super) fn decode(
 
 /// A set of integers in ascending order.
 fn intset(packed: &[u8], limits: SetLimits) -> Result<Value, Malformed> {
-    let (header, rest) = packed.split_first_chunk::<HEADER>().ok_or(Malformed)?;
-    let [a, b, c, d, e, f, g, h] = *header;
-    let integers = match u32::from_le_bytes([a, b, c, d]) {
-        2 => integers::<2>(rest)?,
-        4 => integers::<4>(rest)?,
-        8 => integers::<8>(rest)?,
+    let mut packed = Reader::new(packed, 0);
+    let width = u32::from_le_bytes(packed.array()?);
+    let count = u32::from_le_bytes(packed.array()?) as usize;
+    let integers = match width {
+        2 => integers::<2>(packed.rest())?,
+        4 => integers::<4>(packed.rest())?,
+        8 => integers::<8>(packed.rest())?,
         _ => return Err(Malformed),
     };
     let ascending = integers.array_windows().all(|[one, next]| one < next);
-    if integers.len() != u32::from_le_bytes([e, f, g, h]) as usize || !ascending {
+    if integers.len() != count || !ascending {
         return Err(Malformed);
     }
     build(

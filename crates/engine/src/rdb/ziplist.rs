@@ -1,8 +1,13 @@
 //! Ziplists and zipmaps: how Redis before 7.0 kept small collections. They are
 //! read, never written.
 
+use super::read::Reader;
 use super::text::Text;
 use super::{Malformed, little_endian};
+
+/// Bytes before the entries of a ziplist: the size of all, where the last one
+/// begins, and their number.
+const HEADER: usize = 10;
 
 /// The byte behind the entries of both.
 const END: u8 = 0xff;
@@ -22,27 +27,27 @@ pub(super) struct Entries<'a> {
 impl<'a> Entries<'a> {
     /// Walks the ziplist that is all of `bytes`.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (header, rest) = bytes.split_first_chunk::<10>().ok_or(Malformed)?;
-        let [a, b, c, d, e, f, g, h, i, j] = *header;
-        let (&END, all) = rest.split_last().ok_or(Malformed)? else {
+        let mut header = Reader::new(bytes, 0);
+        let size = u32::from_le_bytes(header.array()?) as usize;
+        let said_last = u32::from_le_bytes(header.array()?) as usize;
+        let said = usize::from(u16::from_le_bytes(header.array()?));
+        let (&END, all) = header.rest().split_last().ok_or(Malformed)? else {
             return Err(Malformed);
         };
-        if u32::from_le_bytes([a, b, c, d]) as usize != bytes.len() {
+        if size != bytes.len() {
             return Err(Malformed);
         }
-        let (mut rest, mut count, mut before, mut last) = (all, 0, 0, header.len());
+        let (mut rest, mut count, mut before, mut last) = (all, 0, 0, HEADER);
         while !rest.is_empty() {
             let (size_before, _, behind) = split_entry(rest).ok_or(Malformed)?;
             if size_before != before {
                 return Err(Malformed);
             }
-            last = header.len() + all.len() - rest.len();
+            last = HEADER + all.len() - rest.len();
             before = rest.len() - behind.len();
             rest = behind;
             count += 1;
         }
-        let said = usize::from(u16::from_le_bytes([i, j]));
-        let said_last = u32::from_le_bytes([e, f, g, h]) as usize;
         if said_last != last || (said != UNCOUNTED && said != count) {
             return Err(Malformed);
         }

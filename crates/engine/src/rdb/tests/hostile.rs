@@ -44,6 +44,8 @@ fn samples() -> Vec<Vec<u8>> {
     .map(encode)
     .collect();
     samples.extend(known::old_forms().into_iter().map(|(payload, _)| payload));
+    // Each byte of each is changed: long ones would only take longer.
+    samples.retain(|sample| sample.len() < 1000);
     samples
 }
 

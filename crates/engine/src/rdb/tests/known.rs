@@ -235,7 +235,9 @@ fn what_contradicts_itself_is_refused() {
     };
     let listpack = |kind: u8, entries: &[&[u8]]| {
         let mut builder = listpack::Builder::new();
-        entries.iter().for_each(|entry| builder.push(entry));
+        for entry in entries {
+            builder.push(entry);
+        }
         payload(&[&[kind], &long(&builder.finish())])
     };
     for bytes in [
