@@ -215,14 +215,22 @@ def make_zset(rng, key):
     return steps
 
 
+def make_list(rng, key):
+    lengths = rng.choice((LENGTHS, LENGTHS, (*LENGTHS, 4000, 4095, 4096), (1, 8170, 8180, 8183, 8184, 8185, 8192, 16377, 16378, 20000)))
+    count = rng.choice(COUNTS if lengths is LENGTHS else COUNTS[:6])
+    return several(rng, b"RPUSH", key, [text(rng, lengths) for _ in range(count)])
+
+
 READ = {
     make_string: [[b"GET"], [b"STRLEN"]],
+    make_list: [[b"LRANGE", b"0", b"-1"], [b"LLEN"]],
     make_hash: [[b"HGETALL"], [b"HLEN"]],
     make_set: [[b"SMEMBERS"], [b"SCARD"]],
     make_zset: [[b"ZRANGE", b"0", b"-1", b"WITHSCORES"], [b"ZCARD"]],
 }
 CHANGE = {
     make_string: [[b"APPEND", b"x"]],
+    make_list: [[b"RPUSH", b"another"], [b"LINDEX", b"-2"], [b"LREM", b"0", b"another"]],
     make_hash: [[b"HSET", b"another", b"1"], [b"HDEL", b"another"], [b"HSET", b"another", b"x" * 65]],
     make_set: [[b"SADD", b"77777"], [b"SADD", b"another"], [b"SREM", b"77777"]],
     make_zset: [[b"ZADD", b"0.5", b"another"], [b"ZINCRBY", b"1", b"another"], [b"ZRANK", b"another"]],

@@ -52,7 +52,7 @@ fn call(engine: &Engine, session: &mut Session, line: &str) -> Reply {
 /// A copy of one key under another name by way of its payload.
 fn restore_copy(engine: &Engine, session: &mut Session, random: &mut Random) {
     let key = |random: &mut Random| {
-        let family = b"sfnhtzb"[random.below(7)] as char;
+        let family = b"sfnhtzbl"[random.below(8)] as char;
         format!("{family}{}", random.below(8))
     };
     let from = key(random);

@@ -16,6 +16,7 @@
 
 mod crc64;
 mod hash;
+mod list;
 mod listpack;
 mod lzf;
 mod read;
@@ -47,16 +48,20 @@ const FOOTER: usize = 10;
 /// What the first byte says of the bytes that follow.
 mod kind {
     pub(super) const STRING: u8 = 0;
+    pub(super) const LIST: u8 = 1;
     pub(super) const SET: u8 = 2;
     pub(super) const ZSET: u8 = 3;
     pub(super) const HASH: u8 = 4;
     pub(super) const ZSET_2: u8 = 5;
     pub(super) const HASH_ZIPMAP: u8 = 9;
+    pub(super) const LIST_ZIPLIST: u8 = 10;
     pub(super) const SET_INTSET: u8 = 11;
     pub(super) const ZSET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
+    pub(super) const LIST_QUICKLIST: u8 = 14;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const ZSET_LISTPACK: u8 = 17;
+    pub(super) const LIST_QUICKLIST_2: u8 = 18;
     pub(super) const SET_LISTPACK: u8 = 20;
 }
 
@@ -93,6 +98,7 @@ pub fn encode(value: &Value) -> Vec<u8> {
             out.raw(&[kind::STRING]);
             out.string(text);
         }
+        Value::List(list) => list::encode(list, &mut out),
         Value::Hash(hash) => hash::encode(hash, &mut out),
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
@@ -124,6 +130,9 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
     let kind = reader.byte()?;
     Ok(match kind {
         kind::STRING => string(reader.string()?),
+        kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
+            list::decode(kind, &mut reader, settings.list)?
+        }
         kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => {
             set::decode(kind, &mut reader, settings.set)?
         }

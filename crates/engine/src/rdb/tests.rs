@@ -6,7 +6,9 @@ use crate::config::Settings;
 use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
-use crate::value::{Collection, Hash, HashLimits, Set, SetLimits, Value, ZSet, ZSetLimits};
+use crate::value::{
+    Collection, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Value, ZSet, ZSetLimits,
+};
 
 mod hostile;
 mod known;
@@ -39,6 +41,14 @@ fn hash(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Value {
         hash.insert(&field, &value, HashLimits::default());
     }
     hash.into_value()
+}
+
+fn list(elements: impl IntoIterator<Item = Vec<u8>>) -> Value {
+    let mut list = List::default();
+    for element in elements {
+        list.push(End::Tail, &element, ListLimits::default());
+    }
+    list.into_value()
 }
 
 fn set(members: impl IntoIterator<Item = Vec<u8>>) -> Value {
@@ -118,6 +128,9 @@ fn value() -> impl Strategy<Value = Value> {
     let numbered = |text: &[u8], at: usize| [text, at.to_string().as_bytes()].concat();
     prop_oneof![
         text().prop_map(|text| string(&text)),
+        (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
+            list((0..size).map(|at| seed[at % seed.len()].clone()))
+        }),
         (size.clone(), vec((text(), text()), 1..6)).prop_map(move |(size, seed)| {
             hash((0..size).map(|at| {
                 let (field, value) = &seed[at % seed.len()];
@@ -154,7 +167,7 @@ proptest! {
         prop_assert_eq!(shown(&back), shown(&value));
         // It is written as it was read.
         let again = encode(&back);
-        if matches!(value, Value::Int(_) | Value::Str(_) | Value::ZSet(_)) {
+        if matches!(value, Value::Int(_) | Value::Str(_) | Value::List(_) | Value::ZSet(_)) {
             prop_assert_eq!(&again, &payload);
         }
         prop_assert_eq!(shown(&read(&again).unwrap()), shown(&value));
@@ -171,7 +184,7 @@ proptest! {
             Value::Hash(hash) => Some((hash.is_compact(), Collection::len(&**hash))),
             Value::Set(set) => Some((set.is_compact(), Collection::len(&**set))),
             Value::ZSet(zset) => Some((zset.is_compact(), Collection::len(&**zset))),
-            Value::Int(_) | Value::Str(_) => None,
+            Value::Int(_) | Value::Str(_) | Value::List(_) => None,
         };
         if let (Some((was_compact, before)), Some((is_compact, after))) = (form(&value), form(&back)) {
             prop_assert_eq!(before, after);

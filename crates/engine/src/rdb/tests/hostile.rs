@@ -26,6 +26,8 @@ fn samples() -> Vec<Vec<u8>> {
             (b"f".to_vec(), text(b'x', 70)),
             (b"500".to_vec(), b"v".to_vec()),
         ]),
+        list([b"a".to_vec(), b"-5".to_vec(), text(b'l', 70), Vec::new()]),
+        list((0..3).map(|at| (0..3000).map(|byte| (byte * byte % 5 + at) as u8).collect())),
         set((0..20).map(|at| (at * 3 - 5).to_string().into_bytes())),
         set([b"100000".to_vec(), b"-9999999999".to_vec()]),
         set([b"member".to_vec(), b"9".to_vec(), text(b'z', 50)]),
@@ -63,6 +65,15 @@ fn exercise(value: &mut Value) {
                 assert!(hash.contains(&field) && hash.remove(&field));
             }
             assert_eq!(Collection::len(&**hash), 1);
+        }
+        Value::List(list) => {
+            let elements: Vec<Vec<u8>> = list.iter().map(|element| element.to_vec()).collect();
+            assert_eq!(elements.len(), Collection::len(&**list));
+            list.push(End::Head, b"an element of nobody's", ListLimits::default());
+            for element in elements.iter().rev() {
+                assert_eq!(list.pop(End::Tail).as_ref(), Some(element));
+            }
+            assert_eq!(Collection::len(&**list), 1);
         }
         Value::Set(set) => {
             let members: Vec<Vec<u8>> = set.iter().map(|member| member.to_vec()).collect();

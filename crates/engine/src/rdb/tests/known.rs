@@ -60,6 +60,10 @@ fn the_bytes_are_those_of_the_format() {
     );
     assert_eq!(body(&set([b"m".to_vec()])), b"\x02\x01\x01m");
     assert_eq!(
+        body(&list([b"a".to_vec(), b"-1".to_vec()])),
+        b"\x12\x01\x02\x0d\x0d\x00\x00\x00\x02\x00\x81a\x02\xdf\xff\x02\xff"
+    );
+    assert_eq!(
         body(&hash([(b"f".to_vec(), b"-1".to_vec())])),
         b"\x10\x0d\x0d\x00\x00\x00\x02\x00\x81f\x02\xdf\xff\x02\xff"
     );
@@ -123,6 +127,29 @@ pub(super) fn old_forms() -> Vec<(Vec<u8>, Value)> {
         listpack.push(member);
     }
     vec![
+        (
+            payload(&[&[kind::LIST, 3], b"\x01a\xc0\xff\x00"]),
+            list([b"a".to_vec(), b"-1".to_vec(), Vec::new()]),
+        ),
+        (
+            payload(&[&[kind::LIST_ZIPLIST], &long(&ziplist(&[b"\x01a", b"\xf3"]))]),
+            list([b"a".to_vec(), b"2".to_vec()]),
+        ),
+        (
+            // An empty node does no harm.
+            payload(&[
+                &[kind::LIST_QUICKLIST, 3],
+                &long(&ziplist(&[b"\x01a", b"\xf3"])),
+                &long(&ziplist(&[])),
+                &long(&ziplist(&[b"\x01b"])),
+            ]),
+            list([b"a".to_vec(), b"2".to_vec(), b"b".to_vec()]),
+        ),
+        (
+            // An element that is a node by itself.
+            payload(&[&[kind::LIST_QUICKLIST_2, 2, 1], b"\x01a", &[1], b"\xc0\x07"]),
+            list([b"a".to_vec(), b"7".to_vec()]),
+        ),
         (
             payload(&[
                 &[kind::HASH_ZIPMAP],
@@ -250,6 +277,18 @@ fn what_contradicts_itself_is_refused() {
         payload(&[&[]]),
         payload(&[&[kind::HASH, 0]]),
         payload(&[&[kind::SET, 0]]),
+        payload(&[&[kind::LIST, 0]]),
+        payload(&[&[kind::LIST_QUICKLIST, 0]]),
+        payload(&[&[kind::LIST_QUICKLIST_2, 0]]),
+        payload(&[&[kind::LIST_ZIPLIST], &long(&ziplist(&[]))]),
+        payload(&[&[kind::LIST_QUICKLIST, 1], &long(&ziplist(&[]))]),
+        payload(&[
+            &[kind::LIST_QUICKLIST_2, 1, 2],
+            &short(b"\x07\0\0\0\0\0\xff"),
+        ]),
+        payload(&[&[kind::LIST_QUICKLIST_2, 1, 1, 0]]),
+        payload(&[&[kind::LIST_QUICKLIST_2, 1, 3], b"\x01a"]),
+        payload(&[&[kind::LIST_QUICKLIST_2, 1], b"\xc0\x02\x01a"]),
         payload(&[&[kind::ZSET, 0]]),
         payload(&[&[kind::ZSET_2, 0]]),
         listpack(kind::HASH_LISTPACK, &[]),
