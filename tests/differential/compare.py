@@ -19,7 +19,7 @@ CLOCKS = {b"TTL": 1, b"PTTL": 400, b"EXPIRETIME": 1, b"PEXPIRETIME": 400, b"OBJE
 SCANS = {b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN"}
 # The server's own affair.
 SHAPE = {b"TIME", b"CLIENT ID", b"HELLO", b"MEMORY USAGE", b"INFO", b"CLIENT INFO", b"CLIENT LIST", b"LASTSAVE",
-         b"OBJECT HELP", b"COMMAND HELP", b"COMMAND", b"COMMAND COUNT", b"SLOWLOG", *SCANS}
+         b"OBJECT HELP", b"COMMAND HELP", b"DUMP", b"COMMAND", b"COMMAND COUNT", b"SLOWLOG", *SCANS}
 
 
 def name_of(argv):

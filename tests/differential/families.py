@@ -420,6 +420,10 @@ def sequence(family, seed, index):
         import scripts
 
         return scripts.sequence(seeded(seed, family, index))
+    if family == "dump":
+        import dump
+
+        return dump.sequence(seeded(seed, family, index))
     rng = seeded(seed, family, index)
     values = Random(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
@@ -434,4 +438,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script"]
+    return [*FAMILIES, "script", "dump"]

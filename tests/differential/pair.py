@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import dump
 from compare import elements, name_of, needs_encoding, same
 from raw.resp import Connection, encode
 
@@ -100,7 +101,7 @@ def chunks(steps):
     """Runs of steps that one connection may send at once."""
     run = []
     for index, step in enumerate(steps):
-        if run and (step.get("loop") or run[-1][1]["who"] != step["who"] or run[-1][1].get("pushed") != step.get("pushed") or run[-1][1].get("pause") or run[-1][1].get("loop") or len(run) >= 24):
+        if run and (step.get("loop") or step.get("cross") or run[-1][1].get("cross") or run[-1][1]["who"] != step["who"] or run[-1][1].get("pushed") != step.get("pushed") or run[-1][1].get("pause") or run[-1][1].get("loop") or len(run) >= 24):
             yield run
             run = []
         run.append((index, step))
@@ -147,6 +148,12 @@ def run(ours, theirs, steps):
                 right = scan_loop(b, step["argv"])
                 if left != right:
                     raise Difference(index, step, left, right)
+            continue
+        if chunk[0][1].get("cross"):
+            index, step = chunk[0]
+            left, right, why = dump.cross(a, b, step)
+            if why or not same(step["argv"], left, right):
+                raise Difference(index, step, left, right, why)
             continue
         if chunk[0][1].get("pushed"):
             compare_stream(ours, theirs, who, chunk)

@@ -34,6 +34,7 @@ pub mod notify;
 pub mod persist;
 pub mod pubsub;
 pub mod random;
+pub mod rdb;
 mod reply;
 mod script;
 pub mod session;

@@ -54,6 +54,44 @@ const TIMED_FIELDS: &str = "local\tr={}for\t_,f\tin\tipairs(redis.call('HKEYS',K
     r[#r+1]=f..'='..redis.call('HGET',KEYS[1],f)..'@'..\
     redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,f)[1]end\treturn\tr";
 
+/// A copy of one key under another name by way of its payload.
+fn restore_copy(engine: &Engine, session: &mut Session, random: &mut Random) {
+    let key = |random: &mut Random| {
+        let family = b"sfnhtzbl"[random.below(8)] as char;
+        format!("{family}{}", random.below(8))
+    };
+    let from = key(random);
+    let to = format!("{}{}", &from[..1], random.below(8));
+    let Reply::Bulk(payload) = call(engine, session, &format!("DUMP {from}")) else {
+        return;
+    };
+    let (ttl, form) = match random.below(6) {
+        0 => ("0".to_owned(), None),
+        1 => ("0".to_owned(), Some("IDLETIME 100")),
+        2 => ((random.below(900) + 1).to_string(), None),
+        3 => (
+            (START_US / 1000 + random.below(90_000) as u64).to_string(),
+            Some("ABSTTL"),
+        ),
+        _ => ((random.below(90_000) + 1).to_string(), Some("REPLACE")),
+    };
+    let mut argv = vec![&b"RESTORE"[..], to.as_bytes(), ttl.as_bytes(), &payload];
+    argv.extend(
+        form.iter()
+            .flat_map(|form| form.split(' '))
+            .map(str::as_bytes),
+    );
+    if random.below(2) == 0 {
+        argv.push(b"REPLACE");
+    }
+    let (reply, _) = engine.call(session, &argv);
+    let taken = Reply::error("BUSYKEY Target key name already exists.");
+    assert!(
+        reply == Reply::OK || reply == taken,
+        "{argv:?} answered {reply:?}"
+    );
+}
+
 /// Everything in the database, in an order that does not depend on hashing.
 fn state(engine: &Engine) -> Vec<String> {
     let mut session = engine.session();
@@ -188,6 +226,7 @@ fn replayed_effects_give_the_same_data() {
                 2 => {
                     first.tick();
                 }
+                3 => restore_copy(&first, &mut session, &mut random),
                 _ => {
                     let line = random_line(&mut random);
                     call(&first, &mut session, &line);

@@ -11,6 +11,7 @@ mod blocked;
 mod client;
 mod connection;
 mod debug;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -74,6 +75,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,
+    dump::COMMANDS,
     persistence::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,

@@ -588,6 +588,13 @@ impl Db {
         self.read(key).is_some()
     }
 
+    /// Says when the key was used last, in seconds since the epoch.
+    pub(crate) fn set_accessed(&mut self, key: &[u8], second: u32) {
+        if let Some(record) = self.live_mut(self.hash(key), key) {
+            record.accessed = second;
+        }
+    }
+
     /// Removes every key.
     pub fn clear(&mut self) {
         if let Some(tracking) = &mut self.watch.tracking {

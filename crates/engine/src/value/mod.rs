@@ -17,6 +17,7 @@ mod zset;
 
 pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
 pub use list::{Element, End, List, ListLimits, Walk};
+pub(crate) use set::parse_integer;
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
 pub use table::{Slot, Table};

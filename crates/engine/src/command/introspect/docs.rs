@@ -145,6 +145,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("delex", ONE, "Removes a key if a condition holds"),
     ("digest", SIZE, "Answers the digest of the string at a key"),
     ("discard", EACH, "Drops the open transaction"),
+    ("dump", SIZE, "Answers the value in Redis' own format"),
     ("echo", ONE, "Answers its argument"),
     ("eval", "Depends on the script", "Runs a script"),
     (
@@ -367,6 +368,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("rename", ONE, "Renames a key, over the new name"),
     ("renamenx", ONE, "Renames a key if the new name is free"),
     ("reset", ONE, "Puts the connection back to its beginning"),
+    ("restore", SIZE, "Creates a key from what DUMP answered"),
     ("role", ONE, "Answers the server's role in replication"),
     (
         "rpop",

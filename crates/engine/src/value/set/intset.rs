@@ -4,7 +4,7 @@
 use std::mem;
 
 /// The integer whose decimal text is exactly `text`.
-pub(super) fn parse(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {
         [b'0'] => digits.len() == text.len(),
@@ -83,6 +83,15 @@ impl IntSet {
             IntSet::Two(integers) => integers.len(),
             IntSet::Four(integers) => integers.len(),
             IntSet::Eight(integers) => integers.len(),
+        }
+    }
+
+    /// Bytes that each integer is kept in.
+    pub(super) const fn width(&self) -> usize {
+        match self {
+            IntSet::Two(_) => 2,
+            IntSet::Four(_) => 4,
+            IntSet::Eight(_) => 8,
         }
     }
 

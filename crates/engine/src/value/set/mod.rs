@@ -13,6 +13,7 @@ use super::table::{Iter, Keyed, Records, Undo, below, choose};
 use super::{Collection, Kind, Value};
 use intset::{IntSet, parse};
 
+pub(crate) use intset::parse as parse_integer;
 pub use member::Member;
 
 /// Up to where a set keeps the compact encoding.
@@ -212,6 +213,15 @@ impl Set {
             form,
             ..Set::default()
         })
+    }
+
+    /// Its members in ascending order with the bytes that each is kept in, if it
+    /// has the compact encoding.
+    pub(crate) fn integers(&self) -> Option<(usize, impl ExactSizeIterator<Item = i64>)> {
+        match &self.form {
+            Form::Integers(integers) => Some((integers.width(), integers.iter())),
+            Form::Records(_) => None,
+        }
     }
 
     /// Whether it has the compact encoding, `intset`.

@@ -1,0 +1,211 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{FOOTER, PayloadError, decode, encode, kind, seal};
+use crate::config::Settings;
+use crate::expiry::NEVER;
+use crate::keyspace::tests::describe;
+use crate::keyspace::{Key, Record};
+use crate::value::{
+    Collection, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Value, ZSet, ZSetLimits,
+};
+
+mod hostile;
+mod known;
+
+fn shown(value: &Value) -> String {
+    describe(&Record {
+        key: Key::from(&b"k"[..]),
+        value: value.clone(),
+        deadline: NEVER,
+        accessed: 0,
+    })
+}
+
+fn read(payload: &[u8]) -> Result<Value, PayloadError> {
+    decode(payload, &Settings::default())
+}
+
+/// The payload of these bytes, the type among them.
+fn payload(parts: &[&[u8]]) -> Vec<u8> {
+    seal(parts.concat())
+}
+
+fn string(text: &[u8]) -> Value {
+    super::string(text.into())
+}
+
+fn hash(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Value {
+    let mut hash = Hash::default();
+    for (field, value) in fields {
+        hash.insert(&field, &value, HashLimits::default());
+    }
+    hash.into_value()
+}
+
+fn list(elements: impl IntoIterator<Item = Vec<u8>>) -> Value {
+    let mut list = List::default();
+    for element in elements {
+        list.push(End::Tail, &element, ListLimits::default());
+    }
+    list.into_value()
+}
+
+fn set(members: impl IntoIterator<Item = Vec<u8>>) -> Value {
+    let mut set = Set::default();
+    for member in members {
+        set.insert(&member, SetLimits::default());
+    }
+    set.into_value()
+}
+
+fn zset(members: impl IntoIterator<Item = (Vec<u8>, f64)>) -> Value {
+    let mut zset = ZSet::default();
+    for (member, score) in members {
+        zset.insert(&member, score, ZSetLimits::default());
+    }
+    zset.into_value()
+}
+
+/// Texts at every limit of the encodings: integers by width, lengths by how many
+/// bytes they take, what compresses and what does not.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(any::<u8>(), 0..6),
+        vec(any::<u8>(), 10..70),
+        (
+            prop::sample::select(vec![7u32, 8, 12, 15, 16, 23, 24, 31, 32, 62]),
+            -2i64..3,
+            any::<bool>()
+        )
+            .prop_map(|(bits, near, negative)| {
+                let integer = (1i64 << bits) + near;
+                (if negative { -integer } else { integer })
+                    .to_string()
+                    .into_bytes()
+            }),
+        prop::sample::select(vec![i64::MIN, i64::MAX, 0, -1])
+            .prop_map(|integer| integer.to_string().into_bytes()),
+        (
+            prop::sample::select(vec![
+                20usize, 21, 43, 44, 45, 62, 63, 64, 65, 4095, 4096, 16378, 16384
+            ]),
+            -1i64..2,
+            any::<bool>()
+        )
+            .prop_map(|(length, near, repeats)| {
+                let length = length.saturating_add_signed(near as isize);
+                (0..length)
+                    .map(|at| if repeats { b'x' } else { (at * at % 251) as u8 })
+                    .collect()
+            }),
+    ]
+}
+
+fn score() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(0.0),
+        Just(-0.0),
+        Just(f64::INFINITY),
+        Just(f64::NEG_INFINITY),
+        -3.0..3.0,
+        prop::sample::select(vec![
+            127.0,
+            4096.0,
+            -4097.0,
+            1e17,
+            1e18,
+            -4.6e18,
+            4.7e18,
+            9_007_199_254_740_993.0
+        ]),
+        any::<f64>().prop_filter("a number", |score| !score.is_nan()),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let size = prop_oneof![4 => 1usize..5, 1 => 120usize..140, 1 => 500usize..530];
+    let numbered = |text: &[u8], at: usize| [text, at.to_string().as_bytes()].concat();
+    prop_oneof![
+        text().prop_map(|text| string(&text)),
+        (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
+            list((0..size).map(|at| seed[at % seed.len()].clone()))
+        }),
+        (size.clone(), vec((text(), text()), 1..6)).prop_map(move |(size, seed)| {
+            hash((0..size).map(|at| {
+                let (field, value) = &seed[at % seed.len()];
+                (numbered(field, at), value.clone())
+            }))
+        }),
+        (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
+            set((0..size).map(|at| {
+                let member = &seed[at % seed.len()];
+                if at < seed.len() {
+                    member.clone()
+                } else {
+                    at.to_string().into_bytes()
+                }
+            }))
+        }),
+        (size.clone(), any::<i64>()).prop_map(|(size, base)| {
+            set((0..size as i64).map(|at| base.wrapping_mul(at).to_string().into_bytes()))
+        }),
+        (size, vec((text(), score()), 1..6)).prop_map(move |(size, seed)| {
+            zset((0..size).map(|at| {
+                let (member, score) = &seed[at % seed.len()];
+                (numbered(member, at), *score)
+            }))
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_value_comes_back(value in value()) {
+        let payload = encode(&value);
+        let back = read(&payload).unwrap();
+        prop_assert_eq!(shown(&back), shown(&value));
+        // It is written as it was read.
+        let again = encode(&back);
+        if matches!(value, Value::Int(_) | Value::Str(_) | Value::List(_) | Value::ZSet(_)) {
+            prop_assert_eq!(&again, &payload);
+        }
+        prop_assert_eq!(shown(&read(&again).unwrap()), shown(&value));
+    }
+
+    #[test]
+    fn the_limits_decide_the_encoding(value in value(), most in 1usize..600) {
+        let mut settings = Settings::default();
+        settings.hash.max_entries = most;
+        settings.set.max_intset_entries = most;
+        settings.zset.max_entries = most;
+        let back = decode(&encode(&value), &settings).unwrap();
+        let form = |value: &Value| match value {
+            Value::Hash(hash) => Some((hash.is_compact(), Collection::len(&**hash))),
+            Value::Set(set) => Some((set.is_compact(), Collection::len(&**set))),
+            Value::ZSet(zset) => Some((zset.is_compact(), Collection::len(&**zset))),
+            Value::Int(_) | Value::Str(_) | Value::List(_) => None,
+        };
+        if let (Some((was_compact, before)), Some((is_compact, after))) = (form(&value), form(&back)) {
+            prop_assert_eq!(before, after);
+            let fits = before <= most;
+            prop_assert!(fits || !is_compact);
+            prop_assert!(is_compact || !fits || !was_compact);
+        }
+    }
+}
+
+#[test]
+fn what_decompresses_to_more_than_a_string_may_take_is_refused() {
+    let value = hash((0..40u8).map(|at| (vec![at], vec![b'x'; 1000])));
+    let payload = encode(&value);
+    let within = |most| {
+        let settings = Settings {
+            proto_max_bulk_len: most,
+            ..Settings::default()
+        };
+        decode(&payload, &settings).map(drop)
+    };
+    assert_eq!(within(40_000), Ok(()));
+    assert_eq!(within(39_999), Err(PayloadError::Format));
+}
