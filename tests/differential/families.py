@@ -1,5 +1,6 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import hash_ttl
 import list as lists
 from grammar import Random, compile_template, seeded
 
@@ -420,6 +421,8 @@ def sequence(family, seed, index):
         import scripts
 
         return scripts.sequence(seeded(seed, family, index))
+    if family == "hash_ttl":
+        return hash_ttl.sequence(seeded(seed, family, index), steps_of)
     rng = seeded(seed, family, index)
     values = Random(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
@@ -434,4 +437,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script"]
+    return [*FAMILIES, "script", "hash_ttl"]
