@@ -1,6 +1,6 @@
 """Random commands against Sangam and a real redis-server at once.
 
-    tests/with-redis tests/with-sangam python3 tests/differential [options]
+    tests/with-redis tests/with-valkey tests/with-sangam python3 tests/differential [options]
 
 Both get the same steps; replies and error texts are compared byte for byte
 over RESP2 and RESP3, but where Redis leaves something open (see compare.py).
@@ -19,6 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import families  # noqa: E402
+import hash_ttl  # noqa: E402
 import notify  # noqa: E402
 import pair  # noqa: E402
 import surface  # noqa: E402
@@ -95,7 +96,7 @@ def main():
         for family in options.family or [*families.names(), *RUNS]:
             began = time.monotonic()
             ours = pair.Server(os.environ["REDIS_URL"], protocol)
-            theirs = pair.Server(os.environ["ORACLE_URL"], protocol)
+            theirs = pair.Server(hash_ttl.oracle_url() if family == "hash_ttl" else os.environ["ORACLE_URL"], protocol)
             try:
                 if family in RUNS:
                     passed, failed = RUNS[family](ours, theirs, protocol, options, report)

@@ -15,6 +15,8 @@ PAIRS = {b"HGETALL"}
 RANDOM = {b"RANDOMKEY", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SPOP"}
 # Two servers' clocks, milliseconds apart.
 CLOCKS = {b"TTL": 1, b"PTTL": 400, b"EXPIRETIME": 1, b"PEXPIRETIME": 400, b"OBJECT IDLETIME": 2}
+# The same for each of several fields.
+FIELD_CLOCKS = {b"HTTL": 1, b"HPTTL": 400, b"HEXPIRETIME": 1, b"HPEXPIRETIME": 400}
 # A page of an iteration; whole iterations are compared as loops.
 SCANS = {b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN"}
 # The server's own affair.
@@ -53,6 +55,8 @@ def same(argv, ours, theirs, unordered=False):
     if name in CLOCKS and ours[0] == ":":
         a, b = int(ours[1]), int(theirs[1])
         return a >= 0 and b >= 0 and abs(a - b) <= CLOCKS[name]
+    if name in FIELD_CLOCKS and ours[0] == "*":
+        return same_moments(ours[1], theirs[1], FIELD_CLOCKS[name])
     if name == b"HELLO":
         return same_greeting(ours, theirs)
     if name in SHAPE:
@@ -62,6 +66,12 @@ def same(argv, ours, theirs, unordered=False):
     if name in UNORDERED and isinstance(ours[1], list) and (unordered or name in KEYLESS or len(ours[1]) > INTSET_MAX):
         return sort(name, ours) == sort(name, theirs)
     return False
+
+
+def same_moments(ours, theirs, apart):
+    """Times that are close; answers below zero are words, and equal."""
+    pairs = [(int(a[1]), int(b[1])) for a, b in zip(ours, theirs)]
+    return len(ours) == len(theirs) and all(a == b or min(a, b) >= 0 and abs(a - b) <= apart for a, b in pairs)
 
 
 def without_nul(text):

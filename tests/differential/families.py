@@ -1,5 +1,6 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import hash_ttl
 import list as lists
 from grammar import Random, compile_template, seeded
 
@@ -424,6 +425,8 @@ def sequence(family, seed, index):
         import dump
 
         return dump.sequence(seeded(seed, family, index))
+    if family == "hash_ttl":
+        return hash_ttl.sequence(seeded(seed, family, index), steps_of)
     rng = seeded(seed, family, index)
     values = Random(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
@@ -438,4 +441,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script", "dump"]
+    return [*FAMILIES, "script", "dump", "hash_ttl"]

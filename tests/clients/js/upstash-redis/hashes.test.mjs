@@ -69,3 +69,44 @@ test("HSCAN meets every field of a large hash", async () => {
   const [, some] = await redis.hscan(key, 0, { match: "f69*", count: 10_000 });
   assert.equal(some.length, 22);
 });
+
+test("HEXPIRE and its kin", async () => {
+  const key = name();
+  await redis.hset(key, { a: 1, b: "two", c: 3 });
+  assert.deepEqual(await redis.hexpire(key, ["a", "b", "none"], 100), [1, 1, -2]);
+  assert.deepEqual(await redis.hexpire(key, ["a", "c"], 50, "NX"), [0, 1]);
+  assert.deepEqual(await redis.hexpire(key, "a", 50, "GT"), [0]);
+  assert.deepEqual(await redis.hpexpire(key, "a", 50_000, "LT"), [1]);
+  assert.deepEqual(await redis.httl(key, ["a", "b", "none"]), [50, 100, -2]);
+  const [left] = await redis.hpttl(key, "b");
+  assert.ok(left > 90_000 && left <= 100_000, `${left}`);
+  assert.deepEqual(await redis.hexpireat(key, "a", 4102444800), [1]);
+  assert.deepEqual(await redis.hpexpireat(key, "b", 4102444800001, "XX"), [1]);
+  assert.deepEqual(await redis.hexpiretime(key, ["a", "b"]), [4102444800, 4102444801]);
+  assert.deepEqual(await redis.hpexpiretime(key, ["a", "b"]), [4102444800000, 4102444800001]);
+  assert.deepEqual(await redis.hpersist(key, ["a", "none"]), [1, -2]);
+  assert.deepEqual(await redis.hpersist(key, "a"), [-1]);
+  assert.deepEqual(await redis.httl(key, "a"), [-1]);
+  assert.deepEqual(await redis.hexpire(key, ["a", "b", "c"], 0), [2, 2, 2]);
+  assert.equal(await redis.exists(key), 0);
+  assert.deepEqual(await redis.httl(key, "a"), [-2]);
+  assert.deepEqual(await redis.hexpire(key, "a", 10), [-2]);
+});
+
+test("HSETEX, HGETEX, HGETDEL", async () => {
+  const key = name();
+  assert.equal(await redis.hsetex(key, { conditional: "FNX", expiration: { ex: 100 } }, { a: 1, b: { n: 2 } }), 1);
+  assert.equal(await redis.hsetex(key, { conditional: "FNX" }, { b: 3, c: 4 }), 0);
+  assert.deepEqual(await redis.httl(key, ["a", "b", "c"]), [100, 100, -2]);
+  assert.equal(await redis.hsetex(key, { expiration: { keepttl: true } }, { a: 2 }), 1);
+  assert.deepEqual(await redis.httl(key, "a"), [100]);
+  assert.deepEqual(await redis.hgetex(key, { persist: true }, "a", "none"), { a: 2, none: null });
+  assert.deepEqual(await redis.httl(key, "a"), [-1]);
+  assert.deepEqual(await redis.hgetex(key, { pxat: 4102444800000 }, "a"), { a: 2 });
+  assert.deepEqual(await redis.hexpiretime(key, "a"), [4102444800]);
+  assert.equal(await redis.hgetex(name(), {}, "a"), null);
+  assert.deepEqual(await redis.hgetdel(key, "a", "none"), { a: 2, none: null });
+  assert.equal(await redis.hgetdel(name(), "a"), null);
+  assert.deepEqual(await redis.hgetex(key, { exat: 1 }, "b"), { b: { n: 2 } });
+  assert.equal(await redis.exists(key), 0);
+});
