@@ -1,5 +1,6 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import geo
 import list as lists
 from grammar import Random, compile_template, seeded
 
@@ -354,7 +355,11 @@ FAMILIES = {
     "transaction": TRANSACTION,
     "connection": CONNECTION,
     "pubsub": PUBSUB,
+    "geo": geo.TEMPLATES,
 }
+
+# Values of a family's own.
+VALUES = {"geo": geo.Values}
 
 LENGTH = 60
 
@@ -421,7 +426,7 @@ def sequence(family, seed, index):
 
         return scripts.sequence(seeded(seed, family, index))
     rng = seeded(seed, family, index)
-    values = Random(rng, prefix=family[0], damaging=family != "pubsub")
+    values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
     templates = compiled(family)
     while len(steps) < LENGTH:

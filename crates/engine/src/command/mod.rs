@@ -12,10 +12,12 @@ mod client;
 mod connection;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
 mod introspect;
 mod list;
 mod object;
+mod partial_sort;
 mod persistence;
 mod pubsub;
 mod scan;
@@ -75,6 +77,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    geo::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,
