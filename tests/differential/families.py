@@ -1,6 +1,7 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
 import geo
+import hyperloglog
 import list as lists
 from grammar import Random, compile_template, seeded
 
@@ -356,10 +357,11 @@ FAMILIES = {
     "connection": CONNECTION,
     "pubsub": PUBSUB,
     "geo": geo.TEMPLATES,
+    "hyperloglog": hyperloglog.TEMPLATES,
 }
 
 # Values of a family's own.
-VALUES = {"geo": geo.Values}
+VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values}
 
 LENGTH = 60
 

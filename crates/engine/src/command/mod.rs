@@ -14,6 +14,7 @@ mod expire;
 mod generic;
 mod geo;
 mod hash;
+mod hyperloglog;
 mod introspect;
 mod list;
 mod object;
@@ -78,6 +79,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     set::COMMANDS,
     zset::COMMANDS,
     geo::COMMANDS,
+    hyperloglog::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,

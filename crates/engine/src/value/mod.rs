@@ -10,9 +10,11 @@
 
 pub mod float;
 mod hash;
+pub mod hyperloglog;
 mod list;
 mod set;
 mod table;
+mod text;
 mod zset;
 
 pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
@@ -20,6 +22,8 @@ pub use list::{Element, End, List, ListLimits, Walk};
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
 pub use table::{Slot, Table};
+pub use text::TextEdit;
+pub(crate) use text::{Covered, replace};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
 use crate::expiry::NEVER;

@@ -374,6 +374,15 @@ const DOCS: &[(&str, &str, &str)] = &[
         ONE,
         "Answers a key's deadline in milliseconds since the epoch",
     ),
+    ("pfadd", EACH, "Adds elements to a HyperLogLog"),
+    (
+        "pfcount",
+        EACH,
+        "Estimates how many different elements HyperLogLogs have seen",
+    ),
+    ("pfdebug", ONE, "Shows the insides of a HyperLogLog"),
+    ("pfmerge", EACH, "Merges HyperLogLogs into one"),
+    ("pfselftest", ONE, "Checks the estimates of HyperLogLogs"),
     ("ping", ONE, "Says that the server is there"),
     (
         "psetex",
