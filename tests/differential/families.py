@@ -1,6 +1,8 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import geo
 import hash_ttl
+import hyperloglog
 import list as lists
 from grammar import Random, compile_template, seeded
 
@@ -355,7 +357,12 @@ FAMILIES = {
     "transaction": TRANSACTION,
     "connection": CONNECTION,
     "pubsub": PUBSUB,
+    "geo": geo.TEMPLATES,
+    "hyperloglog": hyperloglog.TEMPLATES,
 }
+
+# Values of a family's own.
+VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values}
 
 LENGTH = 60
 
@@ -428,7 +435,7 @@ def sequence(family, seed, index):
     if family == "hash_ttl":
         return hash_ttl.sequence(seeded(seed, family, index), steps_of)
     rng = seeded(seed, family, index)
-    values = Random(rng, prefix=family[0], damaging=family != "pubsub")
+    values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
     templates = compiled(family)
     while len(steps) < LENGTH:

@@ -64,7 +64,7 @@ class Server:
             commands = [("RESET",), ("AUTH", "default", connection.password)]
             commands += [("HELLO", str(self.protocol)), ("CLIENT", "SETNAME", "")]
             if who == "a":
-                commands += [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("CONFIG", "SET", "maxmemory", "0")]
+                commands += [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("CONFIG", "SET", "maxmemory", "0"), ("CONFIG", "SET", "hll-sparse-max-bytes", "3000")]
             self.turn += 1
             mark = b"turn %d" % self.turn
             connection.send_raw(b"".join(encode(argv) for argv in [*commands, ("ECHO", mark)]))

@@ -31,6 +31,8 @@ pub struct Settings {
     pub set: SetLimits,
     /// When a sorted set leaves its compact encoding.
     pub zset: ZSetLimits,
+    /// Bytes up to which a HyperLogLog keeps its sparse encoding.
+    pub hll_sparse_max_bytes: usize,
     /// Commands slower than this many microseconds are logged; -1 for none.
     pub slowlog_log_slower_than: i64,
     /// Entries that the slow log keeps.
@@ -86,6 +88,7 @@ impl Default for Settings {
             list_compress_depth: 0,
             set: SetLimits::default(),
             zset: ZSetLimits::default(),
+            hll_sparse_max_bytes: 3000,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             busy_reply_threshold: 5_000,
@@ -137,7 +140,8 @@ macro_rules! memory {
             name: $name,
             get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
-                let bytes = parse_memory(text)
+                // Nothing at all is 0, as in Redis.
+                let bytes = parse_memory(if text.is_empty() { "0" } else { text })
                     .and_then(|bytes| i64::try_from(bytes).ok())
                     .ok_or("argument must be a memory value".to_owned())?;
                 settings.$($field).+ = within(bytes, &$range)? as _;
@@ -205,6 +209,7 @@ pub const PARAMETERS: &[Parameter] = &[
     memory!("hash-max-listpack-value", hash.max_value, ANY),
     number!("hash-max-ziplist-entries", hash.max_entries, usize, ANY),
     memory!("hash-max-ziplist-value", hash.max_value, ANY),
+    memory!("hll-sparse-max-bytes", hll_sparse_max_bytes, ANY),
     number!(
         "list-compress-depth",
         list_compress_depth,

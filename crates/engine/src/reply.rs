@@ -41,6 +41,9 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// A number: a bulk string formatted with 17 significant digits in RESP2.
     Double(f64),
+    /// A number in decimal, with the digits that it was given: a double in RESP3,
+    /// a bulk string in RESP2.
+    Decimal(Vec<u8>),
     /// A truth value: 1 or 0 in RESP2.
     Bool(bool),
     /// An integer of any size, in decimal: a bulk string in RESP2.
@@ -132,6 +135,7 @@ impl Reply {
         let content = match self {
             Reply::Bulk(bytes)
             | Reply::Error(bytes)
+            | Reply::Decimal(bytes)
             | Reply::BigNumber(bytes)
             | Reply::Verbatim(_, bytes) => bytes.len(),
             Reply::Status(text) => text.len(),

@@ -134,9 +134,27 @@ fn state(engine: &Engine) -> Vec<String> {
     lines
 }
 
+/// Geo sets and HyperLogLogs: other types' values, computed.
+fn derived_line(random: &mut Random) -> String {
+    let (a, b) = (random.below(8), random.below(8));
+    let (i, n) = (random.below(20), random.below(50));
+    match random.below(8) {
+        0 => format!("PFADD p{a} e{n} f{i}"),
+        1 => format!("PFCOUNT p{a}"),
+        2 => format!("PFMERGE p{a} p{b}"),
+        3 => format!("PFDEBUG TODENSE p{a}"),
+        4 => format!("GEOSEARCHSTORE z{b} z{a} FROMLONLAT {i} {n} BYRADIUS 1500 km STOREDIST"),
+        5 => format!("GEORADIUS z{a} {i} {n} 2000 km STORE z{b} COUNT 2"),
+        _ => format!("GEOADD z{a} {i}.{n} {n}.{i} m{n} -{i} {i} p{i}"),
+    }
+}
+
 fn random_line(random: &mut Random) -> String {
     let (a, b) = (random.below(8), random.below(8));
     let (i, n) = (random.below(20), random.below(50));
+    if random.below(10) == 0 {
+        return derived_line(random);
+    }
     match random.below(64) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),

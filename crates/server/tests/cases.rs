@@ -220,6 +220,7 @@ fn agrees(expected: &Value, actual: &Reply, door: &dyn Door) -> bool {
             let wanted: f64 = text.parse().unwrap();
             match actual {
                 Reply::Double(number) => *number == wanted,
+                Reply::Decimal(bytes) => std::str::from_utf8(bytes).unwrap() == text,
                 Reply::Bulk(bytes) if door.is_flat() => {
                     std::str::from_utf8(bytes).unwrap().parse() == Ok(wanted)
                 }

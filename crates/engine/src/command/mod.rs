@@ -14,10 +14,13 @@ mod debug;
 mod dump;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod introspect;
 mod list;
 mod object;
+mod partial_sort;
 mod pause;
 mod persistence;
 mod pubsub;
@@ -81,6 +84,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    geo::COMMANDS,
+    hyperloglog::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,

@@ -185,6 +185,14 @@ pub enum Keys {
     },
     /// A destination at 1, then as `Counted { at: 2 }`.
     DestinationAndCounted,
+    /// One at 1, and a destination after each of STORE and STOREDIST, looked for
+    /// from `from` on.
+    OneAndStored {
+        /// Where the options begin.
+        from: usize,
+    },
+    /// SORT: one at 1, and a destination after the last STORE.
+    Sorted,
 }
 
 /// One key, right after the name.
@@ -238,6 +246,37 @@ impl Keys {
             }
             Keys::Counted { at } => counted(at).collect(),
             Keys::DestinationAndCounted => std::iter::once(1).chain(counted(2)).collect(),
+            Keys::OneAndStored { from } => {
+                let after = |word: &str| {
+                    let options = argv.get(from..argv.len().saturating_sub(1))?;
+                    let at = options
+                        .iter()
+                        .position(|option| option.eq_ignore_ascii_case(word.as_bytes()))?;
+                    Some(from + at + 1)
+                };
+                let stored = [after("STORE"), after("STOREDIST")];
+                std::iter::once(1)
+                    .chain(stored.into_iter().flatten())
+                    .collect()
+            }
+            Keys::Sorted => {
+                let mut stored = None;
+                let mut at = 2;
+                while let Some(option) = argv.get(at) {
+                    let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+                    if is("STORE") && at + 1 < argv.len() {
+                        stored = Some(at + 1);
+                    }
+                    at += if is("LIMIT") {
+                        3
+                    } else if is("GET") || is("BY") {
+                        2
+                    } else {
+                        1
+                    };
+                }
+                std::iter::once(1).chain(stored).collect()
+            }
         }
     }
 
@@ -246,7 +285,7 @@ impl Keys {
         match self {
             Keys::None | Keys::Counted { .. } => (0, 0, 0),
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
-            Keys::DestinationAndCounted => (1, 1, 1),
+            Keys::DestinationAndCounted | Keys::OneAndStored { .. } | Keys::Sorted => (1, 1, 1),
         }
     }
 }

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use ahash::RandomState;
+use smallvec::SmallVec;
 
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
@@ -31,7 +32,7 @@ use crate::expiry::{Deadlines, NEVER};
 use crate::notify::{Event, Outbox};
 use crate::random::Random;
 use crate::script::{self, Scripts};
-use crate::value::{Collection, EMBEDDED, Slot, Table, Value, make_raw};
+use crate::value::{Collection, Covered, EMBEDDED, Slot, Table, TextEdit, Value, make_raw};
 
 /// Counts that INFO shows.
 #[derive(Debug, Default, Clone)]
@@ -390,15 +391,15 @@ impl Db {
             let old_length = text.len();
             let end = offset + bytes.len();
             if recording && undone.is_none() {
-                let old = text
-                    .get(offset..end.min(old_length))
-                    .unwrap_or_default()
-                    .to_vec();
+                // A gap before the bytes is new with them.
+                let start = offset.min(old_length);
+                let old = text.get(start..end.min(old_length));
                 undone = Some(Undo::Spliced {
                     key: key.into(),
-                    offset,
-                    old,
-                    length: old_length,
+                    covered: Covered {
+                        place: start..end,
+                        old: SmallVec::from_slice(old.unwrap_or_default()),
+                    },
                     raw: text.capacity() > EMBEDDED,
                 });
             }
@@ -419,6 +420,62 @@ impl Db {
             undo.push(undone);
         }
         length
+    }
+
+    /// Changes the string at `key` in parts, at the cost of what they touch;
+    /// `None` where there is no key. The deadline stays. The caller keeps to the
+    /// length that a string may have.
+    pub fn edit_text<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut TextEdit<'_>) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let hash = self.hash(key);
+        let Some(slot) = self.live(hash, key) else {
+            return Ok(None);
+        };
+        self.preserve(hash);
+        let recording = self.undo.is_recording();
+        let accessed = (self.now_ms / 1000) as u32;
+        let Some(record) = self.table.at_mut(slot) else {
+            return Ok(None);
+        };
+        record.accessed = accessed;
+        let text = match &mut record.value {
+            Value::Str(text) => text,
+            Value::Int(number) => {
+                let mut text = itoa::Buffer::new().format(*number).as_bytes().to_vec();
+                let mut edit = TextEdit::new(&mut text, false);
+                let result = change(&mut edit);
+                if edit.changes() > 0 {
+                    make_raw(&mut text);
+                    self.put(key, Value::Str(text), Expire::Keep);
+                }
+                return Ok(Some(result));
+            }
+            _ => return Err(CommandError::WrongType),
+        };
+        let (room, raw) = (text.capacity(), text.capacity() > EMBEDDED);
+        let mut edit = TextEdit::new(text, recording);
+        let result = change(&mut edit);
+        let changes = edit.changes();
+        let inverses = edit.into_inverses();
+        if changes > 0 {
+            make_raw(text);
+            self.used = self.used + text.capacity() - room;
+            self.dirty += changes;
+            self.watch.touch(key);
+        }
+        if let Some(undo) = self.undo.open() {
+            // Until the first inverse is taken back, the string stays raw.
+            let steps = inverses.into_iter().enumerate();
+            undo.extend(steps.map(|(at, covered)| Undo::Spliced {
+                key: key.into(),
+                covered,
+                raw: raw || at > 0,
+            }));
+        }
+        Ok(Some(result))
     }
 
     /// Changes the collection at `key`; `None` where there is no key.

@@ -86,7 +86,11 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
     };
     let (a, b, i, j) = (key(random), key(random), item(random), item(random));
     let number = random.below(200).to_string();
-    let text = match random.below(62) {
+    let text = match random.below(68) {
+        62..65 => format!("PFADD {a} {i} {j} {number}"),
+        65 => format!("PFCOUNT {a}"),
+        66 => format!("PFMERGE {a} {b}"),
+        67 => format!("GEOADD {a} {number}.5 7.25 {i}"),
         0 => format!("SET {a} {i}"),
         1 => format!("SET {a} {i} PX 100000"),
         2 => format!("APPEND {a} {i}"),

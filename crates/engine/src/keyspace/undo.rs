@@ -3,13 +3,13 @@
 //! A script, a transaction or an atomic operation is all or nothing: when it is
 //! killed or refused half-way, [`super::Db::rollback`] walks this list from its
 //! end. Whole values are moved into it, never copied; edits inside a collection
-//! are recorded by the collection itself; a string records the bytes that a
-//! splice covered.
+//! are recorded by the collection itself; a string records the bytes that an
+//! edit covered.
 
 use super::watch::Changed;
 use super::{Key, Record};
 use crate::expiry::Deadlines;
-use crate::value::Table;
+use crate::value::{Covered, Table};
 
 /// Steps that an emptied list keeps room for: units are short and many.
 const KEPT: usize = 64;
@@ -66,12 +66,10 @@ pub(super) enum Undo {
     Cleared(Box<Cleared>),
     /// The deadline was this.
     Deadline(Key, u64),
-    /// The string was `length` long and had `old` at `offset`.
+    /// What stands in `place` of the string was `old`.
     Spliced {
         key: Key,
-        offset: usize,
-        old: Vec<u8>,
-        length: usize,
+        covered: Covered,
         /// Whether it had outgrown the compact encoding.
         raw: bool,
     },

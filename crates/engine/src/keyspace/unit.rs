@@ -3,7 +3,7 @@
 use super::db::Db;
 use super::record::Record;
 use super::undo::{Cleared, Undo};
-use crate::value::{Collection, Value};
+use crate::value::{Collection, Value, replace};
 
 impl Db {
     /// Starts to record how to undo what follows.
@@ -71,18 +71,9 @@ impl Db {
                         with_recorder(&mut record.value, Recorder::Rollback);
                     });
                 }
-                Undo::Spliced {
-                    key,
-                    offset,
-                    old,
-                    length,
-                    raw,
-                } => self.restore(&key, |record| {
+                Undo::Spliced { key, covered, raw } => self.restore(&key, |record| {
                     if let Value::Str(text) = &mut record.value {
-                        if let Some(target) = text.get_mut(offset..offset + old.len()) {
-                            target.copy_from_slice(&old);
-                        }
-                        text.truncate(length);
+                        replace(text, covered.place, &covered.old);
                         if !raw {
                             text.shrink_to_fit();
                         }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::native::{Reader, Seen, Slot, Writer};
 use super::number::format_g;
 use crate::reply::Reply;
+use crate::value::float;
 
 /// How deep a table may nest in an answer. Redis ends where its Lua stack does;
 /// whoever walks the reply recurses on ours.
@@ -90,6 +91,10 @@ pub(crate) fn to_lua(lua: &mut Writer, reply: &Reply, resp3: bool) {
             field(lua, "double", |lua| lua.push(Seen::Number(*value)));
         }
         Reply::Double(value) => lua.string(format_g(*value, 17).as_bytes()),
+        Reply::Decimal(digits) if resp3 => {
+            let value = float::parse_f64(digits).unwrap_or_default();
+            field(lua, "double", |lua| lua.push(Seen::Number(value)));
+        }
         Reply::BigNumber(digits) if resp3 => field(lua, "big_number", |lua| lua.string(digits)),
         Reply::Verbatim(format, text) if resp3 => field(lua, "verbatim_string", |lua| {
             let table = lua.table(0, 2);
@@ -98,7 +103,9 @@ pub(crate) fn to_lua(lua: &mut Writer, reply: &Reply, resp3: bool) {
             lua.string(text);
             lua.set_field(table, "string");
         }),
-        Reply::BigNumber(text) | Reply::Verbatim(_, text) => lua.string(text),
+        Reply::Decimal(text) | Reply::BigNumber(text) | Reply::Verbatim(_, text) => {
+            lua.string(text);
+        }
     }
 }
 

@@ -10,9 +10,11 @@
 
 pub mod float;
 mod hash;
+pub mod hyperloglog;
 mod list;
 mod set;
 mod table;
+mod text;
 mod zset;
 
 pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
@@ -21,6 +23,8 @@ pub(crate) use set::parse_integer;
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
 pub use table::{Slot, Table};
+pub use text::TextEdit;
+pub(crate) use text::{Covered, replace};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
 use crate::expiry::NEVER;

@@ -72,8 +72,9 @@ pub fn encode(reply: &Reply, protocol: Protocol, out: &mut Vec<u8>) {
             (false, true) => b":1\r\n",
             (false, false) => b":0\r\n",
         }),
+        Reply::Decimal(digits) if resp3 => line(b',', digits, out),
         Reply::BigNumber(digits) if resp3 => line(b'(', digits, out),
-        Reply::BigNumber(digits) => bulk(digits, out),
+        Reply::Decimal(digits) | Reply::BigNumber(digits) => bulk(digits, out),
         Reply::Verbatim(format, text) if resp3 => {
             header(b'=', text.len() + 4, out);
             out.extend_from_slice(format);

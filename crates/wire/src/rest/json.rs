@@ -65,6 +65,7 @@ fn write_value(reply: &Reply, encoding: Encoding, out: &mut Vec<u8>) {
         Reply::Status(text) => write_string(text.as_bytes(), encoding, out),
         Reply::Error(bytes)
         | Reply::Bulk(bytes)
+        | Reply::Decimal(bytes)
         | Reply::BigNumber(bytes)
         | Reply::Verbatim(_, bytes) => write_string(bytes, encoding, out),
         Reply::Double(value) => {

@@ -25,6 +25,8 @@ pub(super) fn group(command: &Command) -> &'static str {
     }
     [
         (Acl::BITMAP, "bitmap"),
+        (Acl::GEO, "geo"),
+        (Acl::HYPERLOGLOG, "hyperloglog"),
         (Acl::STRING, "string"),
         (Acl::HASH, "hash"),
         (Acl::LIST, "list"),
@@ -50,6 +52,7 @@ const LOG: &str = "O(log(N)) where N is the size of the sorted set";
 const RANGE: &str = "O(log(N)+M) where N is the size and M the number of elements in the range";
 const ALL: &str = "O(N) where N is the number of elements of all sets";
 const SORTED: &str = "O(N*log(N)) where N is the number of elements of all sorted sets";
+const NEAR: &str = "O(N+log(M)) where N is the number of points in the cells around and M of all";
 const CURSOR: &str = "O(1) a call, O(N) for a whole walk";
 
 /// Name, complexity, summary; in the order of the names.
@@ -189,6 +192,36 @@ const DOCS: &[(&str, &str, &str)] = &[
         "flushdb",
         "O(N) where N is the number of keys",
         "Removes all keys",
+    ),
+    ("geoadd", LOG, "Adds points, or moves them"),
+    ("geodist", ONE, "Returns the distance between two points"),
+    ("geohash", EACH, "Returns points as geohashes"),
+    ("geopos", EACH, "Returns the coordinates of points"),
+    (
+        "georadius",
+        NEAR,
+        "Finds the points within a circle, and stores them if asked",
+    ),
+    ("georadius_ro", NEAR, "Finds the points within a circle"),
+    (
+        "georadiusbymember",
+        NEAR,
+        "Finds the points within a circle around a member, and stores them if asked",
+    ),
+    (
+        "georadiusbymember_ro",
+        NEAR,
+        "Finds the points within a circle around a member",
+    ),
+    (
+        "geosearch",
+        NEAR,
+        "Finds the points within a circle or a box",
+    ),
+    (
+        "geosearchstore",
+        NEAR,
+        "Stores the points within a circle or a box",
     ),
     ("get", ONE, "Answers the string at a key"),
     ("getbit", ONE, "Answers one bit of a string"),
@@ -342,6 +375,15 @@ const DOCS: &[(&str, &str, &str)] = &[
         ONE,
         "Answers a key's deadline in milliseconds since the epoch",
     ),
+    ("pfadd", EACH, "Adds elements to a HyperLogLog"),
+    (
+        "pfcount",
+        EACH,
+        "Estimates how many different elements HyperLogLogs have seen",
+    ),
+    ("pfdebug", ONE, "Shows the insides of a HyperLogLog"),
+    ("pfmerge", EACH, "Merges HyperLogLogs into one"),
+    ("pfselftest", ONE, "Checks the estimates of HyperLogLogs"),
     ("ping", ONE, "Says that the server is there"),
     (
         "psetex",

@@ -195,6 +195,7 @@ fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
         }
         Keys::Counted { at } => vec![counted(at)],
         Keys::DestinationAndCounted => vec![range(1, 0, 1), counted(2)],
+        Keys::OneAndStored { .. } | Keys::Sorted => vec![range(1, 0, 1)],
     }
 }
 
@@ -267,7 +268,7 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
 /// Whether there are as many keys as the request says.
 fn all_there(keys: Keys, argv: &[&[u8]]) -> bool {
     let at = match keys {
-        Keys::None | Keys::Range { .. } => return true,
+        Keys::None | Keys::Range { .. } | Keys::OneAndStored { .. } | Keys::Sorted => return true,
         Keys::Counted { at } => at,
         Keys::DestinationAndCounted => 2,
     };

@@ -15,17 +15,17 @@ use crate::value::{ZSet, ZSetLimits, float};
 
 /// ZADD's options.
 #[derive(Debug, Default, Clone, Copy)]
-struct Options {
+pub(in crate::command) struct Conditions {
     /// Only new members.
-    nx: bool,
+    pub(in crate::command) nx: bool,
     /// Only members that are there.
-    xx: bool,
+    pub(in crate::command) xx: bool,
     /// Only where the score grows, of members that are there.
     gt: bool,
     /// Only where the score falls, of members that are there.
     lt: bool,
     /// Count changed members too.
-    ch: bool,
+    pub(in crate::command) ch: bool,
     /// Add to the score.
     incr: bool,
 }
@@ -41,7 +41,7 @@ enum Done {
     Updated(f64),
 }
 
-impl Options {
+impl Conditions {
     /// Reads one option; `false` where the scores begin.
     fn take(&mut self, text: &[u8]) -> bool {
         let option = match text.len() {
@@ -116,20 +116,20 @@ impl Options {
 }
 
 pub(super) fn zadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    add(ctx, argv, Options::default())
+    add(ctx, argv, Conditions::default())
 }
 
 pub(super) fn zincrby(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let options = Options {
+    let options = Conditions {
         incr: true,
-        ..Options::default()
+        ..Conditions::default()
     };
     add(ctx, argv, options)
 }
 
 /// ZINCRBY reads ZADD's options too, as Redis does: with its four arguments
 /// that is always an error.
-fn add(ctx: &mut Ctx<'_>, argv: &[&[u8]], mut options: Options) -> Outcome {
+fn add(ctx: &mut Ctx<'_>, argv: &[&[u8]], mut options: Conditions) -> Outcome {
     let given = argv[2..]
         .iter()
         .take_while(|text| options.take(text))
@@ -146,27 +146,10 @@ fn add(ctx: &mut Ctx<'_>, argv: &[&[u8]], mut options: Options) -> Outcome {
         .map(|[score, _]| args::float(score))
         .collect::<Result<SmallVec<[f64; 8]>, _>>()?;
 
-    let limits = ctx.db.settings.zset;
-    let (mut added, mut updated) = (0, 0);
-    let last = ctx.db.edit_or_create(argv[1], |zset: &mut ZSet| {
-        let mut last = Done::Refused;
-        for ([_, member], score) in pairs.iter().zip(&scores) {
-            last = options.apply(zset, member, *score, limits)?;
-            match last {
-                Done::Added(_) => added += 1,
-                Done::Updated(_) => updated += 1,
-                Done::Refused | Done::Same(_) => {}
-            }
-        }
-        Ok::<_, CommandError>(last)
-    })??;
-    if added + updated > 0 {
-        let event = if options.incr { "zincr" } else { "zadd" };
-        ctx.db.notify(Event::ZSet, event, argv[1]);
-    }
-
+    let members = pairs.iter().map(|[_, member]| *member);
+    let (count, last) = apply_each(ctx, argv[1], options, scores.into_iter().zip(members))?;
     if !options.incr {
-        return Ok(Reply::Int(if options.ch { added + updated } else { added }));
+        return Ok(count);
     }
     Ok(match last {
         Done::Refused => Reply::Null,
@@ -180,6 +163,50 @@ fn add(ctx: &mut Ctx<'_>, argv: &[&[u8]], mut options: Options) -> Outcome {
             Reply::Double(score)
         }
     })
+}
+
+/// Sets the scores of `members` at `key`; answers how many are new, or with `ch`
+/// how many are new or changed, and what became of the last.
+fn apply_each<'a>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    conditions: Conditions,
+    members: impl Iterator<Item = (f64, &'a [u8])>,
+) -> Result<(Reply, Done), CommandError> {
+    let limits = ctx.db.settings.zset;
+    let (mut added, mut updated) = (0, 0);
+    let last = ctx.db.edit_or_create(key, |zset: &mut ZSet| {
+        let mut last = Done::Refused;
+        for (score, member) in members {
+            last = conditions.apply(zset, member, score, limits)?;
+            match last {
+                Done::Added(_) => added += 1,
+                Done::Updated(_) => updated += 1,
+                Done::Refused | Done::Same(_) => {}
+            }
+        }
+        Ok::<_, CommandError>(last)
+    })??;
+    if added + updated > 0 {
+        let event = if conditions.incr { "zincr" } else { "zadd" };
+        ctx.db.notify(Event::ZSet, event, key);
+    }
+    let count = if conditions.ch {
+        added + updated
+    } else {
+        added
+    };
+    Ok((Reply::Int(count), last))
+}
+
+/// ZADD of scores that are computed already.
+pub(in crate::command) fn add_scored(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    conditions: Conditions,
+    members: SmallVec<[(f64, &[u8]); 8]>,
+) -> Outcome {
+    apply_each(ctx, key, conditions, members.into_iter()).map(|(count, _)| count)
 }
 
 pub(super) fn zrem(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {

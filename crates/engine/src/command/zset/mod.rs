@@ -24,6 +24,8 @@ use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Bound, Collection, LexBound, ZSet, ZSetLimits, float};
 
+pub(super) use add::{Conditions, add_scored};
+
 type Handler = fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome;
 
 const fn write(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
@@ -162,7 +164,7 @@ fn pair((member, score): (impl AsRef<[u8]>, f64)) -> (Reply, Reply) {
 
 /// The limits to build a result with: what will not be compact at the end
 /// never is on the way.
-const fn building(limits: ZSetLimits, compact: bool) -> ZSetLimits {
+pub(super) const fn building(limits: ZSetLimits, compact: bool) -> ZSetLimits {
     if compact {
         limits
     } else {
@@ -175,7 +177,7 @@ const fn building(limits: ZSetLimits, compact: bool) -> ZSetLimits {
 
 /// Puts a result at `key` and raises `event`, or nothing where it is empty;
 /// answers its size.
-fn put(db: &mut Db, key: &[u8], result: ZSet, event: &'static str) -> Reply {
+pub(super) fn put(db: &mut Db, key: &[u8], result: ZSet, event: &'static str) -> Reply {
     let count = Collection::len(&result);
     if count == 0 {
         delete(db, key);

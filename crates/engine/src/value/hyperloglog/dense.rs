@@ -1,0 +1,71 @@
+//! Registers of six bits, one after the other from the lowest bit on.
+
+use super::{HEADER, Histogram, REGISTERS};
+use crate::value::TextEdit;
+
+/// Bytes of the registers.
+pub(super) const BYTES: usize = REGISTERS * 6 / 8;
+
+/// Where a register stands: its first byte, and the bit in it.
+const fn place(index: usize) -> (usize, u32) {
+    (index * 6 / 8, (index * 6 % 8) as u32)
+}
+
+/// The two bytes in which a register lies; nothing follows the last.
+fn pair(registers: &[u8], at: usize) -> u16 {
+    let byte = |at: usize| registers.get(at).copied().unwrap_or(0);
+    u16::from_le_bytes([byte(at), byte(at + 1)])
+}
+
+pub(super) fn get(registers: &[u8], index: usize) -> u8 {
+    let (at, bit) = place(index);
+    (pair(registers, at) >> bit & 63) as u8
+}
+
+/// The two bytes with the register at `index` set, and where they stand.
+fn with(registers: &[u8], index: usize, value: u8) -> (usize, [u8; 2]) {
+    let (at, bit) = place(index);
+    let pair = pair(registers, at) & !(63 << bit) | u16::from(value) << bit;
+    (at, pair.to_le_bytes())
+}
+
+/// Sets a register of bytes that are not a key's yet.
+pub(super) fn set(registers: &mut [u8], index: usize, value: u8) {
+    let (at, bytes) = with(registers, index, value);
+    for (target, byte) in registers.iter_mut().skip(at).zip(bytes) {
+        *target = byte;
+    }
+}
+
+/// Raises a register of a whole string; whether it was lower.
+pub(super) fn raise(text: &mut TextEdit<'_>, index: usize, value: u8) -> bool {
+    let registers = text.bytes().get(HEADER..).unwrap_or_default();
+    if get(registers, index) >= value {
+        return false;
+    }
+    let (at, bytes) = with(registers, index, value);
+    let count = (registers.len() - at).min(2);
+    text.replace(
+        HEADER + at..HEADER + at + count,
+        bytes.get(..count).unwrap_or_default(),
+    );
+    true
+}
+
+/// All registers in order.
+pub(super) fn iter(registers: &[u8]) -> impl Iterator<Item = u8> {
+    registers.as_chunks::<3>().0.iter().flat_map(|bytes| {
+        let four = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
+        [0, 6, 12, 18].map(|bit| (four >> bit & 63) as u8)
+    })
+}
+
+pub(super) fn histogram(registers: &[u8]) -> Histogram {
+    let mut histogram = [0; 64];
+    for register in iter(registers) {
+        if let Some(count) = histogram.get_mut(usize::from(register)) {
+            *count += 1;
+        }
+    }
+    histogram
+}
