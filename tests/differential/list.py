@@ -1,4 +1,5 @@
-"""The list family: what does not wait."""
+"""The list family. What waits does so for a moment only: who else is served meanwhile is
+a matter of tests with several clients."""
 
 TEMPLATES = """
 RPUSH <k> (<v>)+
@@ -31,6 +32,11 @@ LMOVE <k> <k> (LEFT | RIGHT) (LEFT | RIGHT)
 RPOPLPUSH <k> <k>
 LMPOP <numkeys> (<k>)+ (LEFT | RIGHT) [COUNT <i>]
 LMPOP 2 <k> <k> (LEFT | RIGHT) [COUNT <n>]
+BLPOP (<k>)+ 0.001
+BRPOP <k> 0.001
+BLMPOP 0.001 <numkeys> <k> <k> (LEFT | RIGHT) [COUNT <n>]
+BLMOVE <k> <k> (LEFT | RIGHT) (LEFT | RIGHT) 0.001
+BRPOPLPUSH <k> <k> 0.001
 OBJECT ENCODING <k>
 TYPE <k>
 COPY <k> <k> REPLACE

@@ -79,6 +79,31 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("bitop", SIZE, "Combines strings bit by bit"),
     ("bitpos", SIZE, "Finds the first bit that is set or clear"),
     (
+        "blmove",
+        ONE,
+        "Moves an element from one list to another, or waits for it",
+    ),
+    (
+        "blmpop",
+        TAKEN,
+        "Removes and answers elements of the first list that has any, or waits for them",
+    ),
+    (
+        "blpop",
+        EACH,
+        "Removes and answers the first element of a list, or waits for it",
+    ),
+    (
+        "brpop",
+        EACH,
+        "Removes and answers the last element of a list, or waits for it",
+    ),
+    (
+        "brpoplpush",
+        ONE,
+        "Moves the last element of a list to the head of another, or waits for it",
+    ),
+    (
         "bzmpop",
         LOG,
         "Removes and answers members of the first set that has any, or waits for one",

@@ -12,7 +12,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
+use super::spec::{ALL_BUT_LAST, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::zset::announce;
 use super::{Ctx, args};
 use crate::error::CommandError;
@@ -26,6 +26,11 @@ const fn write(name: &'static str, arity: i32, handler: Handler) -> CommandSpec 
 
 const fn read(name: &'static str, arity: i32, handler: Handler) -> CommandSpec {
     CommandSpec::new(name, arity, handler).reads(ONE_KEY, Acl::LIST)
+}
+
+/// A command that may make its caller wait; over REST nobody can.
+const fn waits(spec: CommandSpec) -> CommandSpec {
+    spec.flags(Flags::BLOCKING.and(Flags::YIELDS)).not_rest()
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -55,6 +60,28 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(Flags::YIELDS)
         .denyoom()
         .since("1.2.0"),
+    waits(write("blpop", -3, pop::blpop))
+        .keys(ALL_BUT_LAST)
+        .flags(Flags::NOSCRIPT)
+        .since("2.0.0"),
+    waits(write("brpop", -3, pop::brpop))
+        .keys(ALL_BUT_LAST)
+        .flags(Flags::NOSCRIPT)
+        .since("2.0.0"),
+    waits(write("blmpop", -5, pop::blmpop))
+        .keys(Keys::Counted { at: 2 })
+        .flags(Flags::MOVABLEKEYS)
+        .since("7.0.0"),
+    waits(write("blmove", 6, moving::blmove))
+        .keys(TWO_KEYS)
+        .flags(Flags::NOSCRIPT)
+        .denyoom()
+        .since("6.2.0"),
+    waits(write("brpoplpush", 4, moving::brpoplpush))
+        .keys(TWO_KEYS)
+        .flags(Flags::NOSCRIPT)
+        .denyoom()
+        .since("2.2.0"),
     read("llen", 2, read::llen).fast(),
     read("lindex", 3, read::lindex),
     read("lrange", 4, read::lrange),

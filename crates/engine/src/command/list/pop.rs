@@ -1,10 +1,12 @@
-//! LPOP, RPOP, LMPOP.
+//! LPOP, RPOP, LMPOP, and the forms of them that wait.
 
+use super::super::blocked;
 use super::super::spec::Outcome;
 use super::read::gather;
 use super::{Ctx, announce, args, end};
 use crate::error::CommandError;
 use crate::reply::{Bulks, Reply};
+use crate::session::Wait;
 use crate::value::{Collection, End, List};
 
 pub(super) fn lpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -31,21 +33,52 @@ fn pop(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
     }
 }
 
+pub(super) fn blpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    blocking_pop(ctx, argv, End::Head)
+}
+
+pub(super) fn brpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    blocking_pop(ctx, argv, End::Tail)
+}
+
+fn blocking_pop(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
+    let [_, keys @ .., timeout] = argv else {
+        return Err(CommandError::Syntax);
+    };
+    let patience = blocked::seconds(timeout)?;
+    for key in ctx.candidates(keys) {
+        if let Some(popped) = pop_one(ctx, key, end)? {
+            say(ctx, key, end, 1);
+            return Ok(Reply::Array(vec![Reply::bulk(key), Reply::Bulk(popped)]));
+        }
+    }
+    Ok(ctx.wait(argv, Wait::for_keys(keys, patience)))
+}
+
 pub(super) fn lmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let wanted = Wanted::parse(&argv[1..])?;
-    let popped = wanted.pop(ctx)?;
-    Ok(popped.map_or(Reply::NullArray, |(_, reply)| reply))
+    let popped = wanted.pop(ctx, wanted.keys)?;
+    Ok(popped.unwrap_or(Reply::NullArray))
+}
+
+pub(super) fn blmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let patience = blocked::seconds(argv[1])?;
+    let wanted = Wanted::parse(&argv[2..])?;
+    match wanted.pop(ctx, ctx.candidates(wanted.keys))? {
+        Some(reply) => Ok(reply),
+        None => Ok(ctx.wait(argv, Wait::for_keys(wanted.keys, patience))),
+    }
 }
 
 /// What LMPOP asks for, from its number of keys on.
-pub(super) struct Wanted<'a> {
-    pub(super) keys: &'a [&'a [u8]],
-    pub(super) end: End,
-    pub(super) count: usize,
+struct Wanted<'a> {
+    keys: &'a [&'a [u8]],
+    end: End,
+    count: usize,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn parse(argv: &'a [&'a [u8]]) -> Result<Self, CommandError> {
+    fn parse(argv: &'a [&'a [u8]]) -> Result<Self, CommandError> {
         let [count, rest @ ..] = argv else {
             return Err(CommandError::Syntax);
         };
@@ -76,14 +109,13 @@ impl<'a> Wanted<'a> {
         Ok(Wanted { keys, end, count })
     }
 
-    /// Pops from the first key that is there; answers which, and the reply.
-    pub(super) fn pop(&self, ctx: &mut Ctx<'_>) -> Result<Option<(usize, Reply)>, CommandError> {
-        for (at, key) in self.keys.iter().enumerate() {
+    /// Pops from the first of `keys` that is there.
+    fn pop(&self, ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Option<Reply>, CommandError> {
+        for key in keys {
             if let Some(popped) = pop_many(ctx, key, self.end, self.count)? {
-                let count = popped.len();
-                say(ctx, key, self.end, count);
+                say(ctx, key, self.end, popped.len());
                 let reply = vec![Reply::bulk(key), Reply::Bulks(popped)];
-                return Ok(Some((at, Reply::Array(reply))));
+                return Ok(Some(Reply::Array(reply)));
             }
         }
         Ok(None)
@@ -92,7 +124,7 @@ impl<'a> Wanted<'a> {
 
 /// Says that `count` elements were popped, for a command that does not say
 /// itself which key it popped from.
-pub(super) fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
+fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
     let name: &[u8] = match end {
         End::Head => b"LPOP",
         End::Tail => b"RPOP",
@@ -106,18 +138,14 @@ pub(super) fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
 }
 
 /// Takes the outermost element out; `None` where there is no key.
-pub(super) fn pop_one(
-    ctx: &mut Ctx<'_>,
-    key: &[u8],
-    end: End,
-) -> Result<Option<Vec<u8>>, CommandError> {
+fn pop_one(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
     let popped = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
     Ok(popped.flatten())
 }
 
 /// Takes up to `count` elements out, the outermost first; `None` where there is
 /// no key.
-pub(super) fn pop_many(
+fn pop_many(
     ctx: &mut Ctx<'_>,
     key: &[u8],
     end: End,
