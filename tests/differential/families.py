@@ -1,6 +1,7 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
 import list as lists
+import stream
 from grammar import Random, compile_template, seeded
 
 PREAMBLE = [
@@ -351,6 +352,7 @@ FAMILIES = {
     "list": lists.TEMPLATES,
     "set": SET,
     "zset": ZSET,
+    "stream": stream.TEMPLATES,
     "transaction": TRANSACTION,
     "connection": CONNECTION,
     "pubsub": PUBSUB,
@@ -376,6 +378,8 @@ def steps_of(line, values, node):
         for _ in range(values.rng.choice((20, 140, 520))):
             extra += [values.literal(part) for part in pair]
         return [{"argv": argv + extra, "who": who}]
+    if mode == "LOG":
+        return stream.log(values, values.expand(node, []), who)
     argv = values.command(node)
     if mode == "SCANLOOP":
         return [{"argv": argv, "who": who, "loop": True}]
@@ -423,8 +427,11 @@ def sequence(family, seed, index):
     rng = seeded(seed, family, index)
     values = Random(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
+    if family == "stream":
+        steps += [{"argv": argv, "who": "a"} for argv in stream.PREAMBLE]
     templates = compiled(family)
-    while len(steps) < LENGTH:
+    length = stream.LENGTH if family == "stream" else LENGTH
+    while len(steps) < length:
         line, node = rng.choice(templates)
         steps += steps_of(line, values, node)
     if family == "pubsub":

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::CommandError;
 use crate::journal::Fsync;
-use crate::value::{HashLimits, ListLimits, SetLimits, ZSetLimits};
+use crate::value::{HashLimits, ListLimits, SetLimits, StreamLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub set: SetLimits,
     /// When a sorted set leaves its compact encoding.
     pub zset: ZSetLimits,
+    /// When a block of a stream is full.
+    pub stream: StreamLimits,
     /// Commands slower than this many microseconds are logged; -1 for none.
     pub slowlog_log_slower_than: i64,
     /// Entries that the slow log keeps.
@@ -78,6 +80,7 @@ impl Default for Settings {
             list_compress_depth: 0,
             set: SetLimits::default(),
             zset: ZSetLimits::default(),
+            stream: StreamLimits::default(),
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             busy_reply_threshold: 5_000,
@@ -255,6 +258,8 @@ pub const PARAMETERS: &[Parameter] = &[
         -1..=i64::MAX
     ),
     number!("slowlog-max-len", slowlog_max_len, usize, ANY),
+    memory!("stream-node-max-bytes", stream.max_bytes, ANY),
+    number!("stream-node-max-entries", stream.max_entries, usize, ANY),
     number!("timeout", timeout, u64, 0..=i64::from(i32::MAX)),
     number!("zset-max-listpack-entries", zset.max_entries, usize, ANY),
     memory!("zset-max-listpack-value", zset.max_value, ANY),
@@ -297,6 +302,8 @@ pub fn parse_memory(text: &str) -> Option<usize> {
         "gb" => 1 << 30,
         _ => return None,
     };
+    // Without digits it is nothing, as in Redis.
+    let number = if number.is_empty() { "0" } else { number };
     number.parse::<usize>().ok()?.checked_mul(factor)
 }
 

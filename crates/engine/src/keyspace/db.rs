@@ -4,7 +4,7 @@
 //! these keeps, for every change, the books that a command must not forget:
 //! memory in use, the deadline index, WATCH flags, the undo list, the count of
 //! changes (`dirty`, from which dispatch knows that there is an effect to log).
-//! A collection that a change leaves empty is removed.
+//! A collection that a change leaves empty is removed, unless its kind is kept.
 //!
 //! Expiry is exact: a record past its deadline is removed by whoever meets it
 //! first, a command or the timer, and the removal is logged as `DEL`.
@@ -411,7 +411,7 @@ impl Db {
     }
 
     /// Changes the collection at `key`, made first if there is none; it is not
-    /// kept if it ends empty.
+    /// kept if it ends spent, or was not changed.
     pub fn edit_or_create<T: Collection, R>(
         &mut self,
         key: &[u8],
@@ -423,7 +423,7 @@ impl Db {
         }
         let mut collection = T::default();
         let result = change(&mut collection);
-        if !collection.is_empty() {
+        if collection.edits() > 0 && !collection.is_spent() {
             self.put(key, collection.into_value(), Expire::Clear);
         }
         Ok(result)
@@ -451,7 +451,7 @@ impl Db {
         let (bytes, edits) = (collection.heap_bytes(), collection.edits());
         let result = change(collection);
         let changes = collection.edits().wrapping_sub(edits);
-        let emptied = collection.is_empty();
+        let spent = collection.is_spent();
         self.used = self.used + collection.heap_bytes() - bytes;
         if first_edit && let Some(undo) = self.undo.open() {
             undo.push(Undo::Edited(key.into()));
@@ -460,7 +460,7 @@ impl Db {
             self.dirty += changes;
             self.watch.touch(key);
         }
-        if emptied {
+        if spent {
             self.unlink(hash, key);
         }
         Ok(result)

@@ -12,6 +12,7 @@ pub mod float;
 mod hash;
 mod list;
 mod set;
+mod stream;
 mod table;
 mod zset;
 
@@ -19,6 +20,11 @@ pub use hash::{Hash, HashLimits};
 pub use list::{Element, End, List, ListLimits, Walk};
 pub use set::{Member, Set, SetLimits};
 pub(crate) use table::position;
+pub(crate) use stream::{Builder as StreamBuilder, Layout as StreamLayout, one_more};
+pub use stream::{
+    Consumer, ConsumerId, Entry, Extent, Group, Header, IdText, Keep, Pending, References, Stream,
+    StreamId, StreamLimits, TooLarge, Trim,
+};
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 
@@ -35,6 +41,8 @@ pub enum Kind {
     ZSet,
     /// A sequence of strings.
     List,
+    /// A log of entries.
+    Stream,
 }
 
 impl Kind {
@@ -46,6 +54,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::ZSet => "zset",
             Kind::List => "list",
+            Kind::Stream => "stream",
         }
     }
 }
@@ -65,6 +74,8 @@ pub enum Value {
     ZSet(Box<ZSet>),
     /// A list.
     List(Box<List>),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 /// A collection as the keyspace sees it; see the module's promises.
@@ -77,8 +88,13 @@ pub trait Collection: Default {
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     /// Wraps it.
     fn into_value(self) -> Value;
-    /// Whether nothing is left in it; the keyspace then removes the key.
+    /// Whether there are no elements in it.
     fn is_empty(&self) -> bool;
+    /// Whether the keyspace is to remove the key: an empty collection is not kept,
+    /// unless there is more to it than its elements.
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
     /// Number of elements.
     fn len(&self) -> usize;
     /// Bytes on the heap, itself included.
@@ -122,5 +138,6 @@ pub(crate) fn weight(value: &Value) -> usize {
         Value::Set(set) => Collection::len(&**set),
         Value::ZSet(zset) => Collection::len(&**zset),
         Value::List(list) => Collection::len(&**list),
+        Value::Stream(stream) => Collection::len(&**stream),
     }
 }

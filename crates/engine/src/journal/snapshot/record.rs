@@ -14,12 +14,15 @@ use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};
 use crate::value::{Collection, EMBEDDED, Hash, List, Member, Set, Value, ZSet, make_raw};
 
+mod stream;
+
 const INTEGER: u8 = 1;
 const STRING: u8 = 2;
 const HASH: u8 = 3;
 const SET: u8 = 4;
 const SORTED_SET: u8 = 5;
 const LIST: u8 = 6;
+const STREAM: u8 = 7;
 
 /// Flag: a deadline follows.
 const DEADLINE: u8 = 1;
@@ -62,6 +65,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Value::Set(set) => (SET, !set.is_compact()),
         Value::ZSet(zset) => (SORTED_SET, !zset.is_compact()),
         Value::List(_) => (LIST, false),
+        Value::Stream(_) => (STREAM, false),
     };
     let has_deadline = record.deadline != NEVER;
     let expanded = if expanded { EXPANDED } else { 0 };
@@ -100,6 +104,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
                 push_text(out, &Member::from(element));
             }
         }
+        Value::Stream(value) => stream::encode(value, out),
     }
 }
 
@@ -125,6 +130,7 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Box<Record>, Malformed> {
             .ok_or(Malformed::Elements)?
             .into_value(),
         Body::List(elements) => List::build(elements).into_value(),
+        Body::Stream(view) => view.build().ok_or(Malformed::Elements)?.into_value(),
     };
     Ok(Box::new(Record {
         key: Key::from(view.key),
@@ -156,17 +162,16 @@ enum Body<'a> {
     Set(Elements<'a, Text>),
     SortedSet(Elements<'a, Scored>),
     List(Elements<'a, Text>),
+    Stream(stream::View<'a>),
 }
 
 impl<'a> View<'a> {
     fn read(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
         let [kind, flags] = *take(bytes)?;
-        if !(INTEGER..=LIST).contains(&kind) {
-            return Err(Malformed::Type(kind));
-        }
         let known = match kind {
-            INTEGER | LIST => DEADLINE,
-            _ => DEADLINE | EXPANDED,
+            INTEGER | LIST | STREAM => DEADLINE,
+            STRING..=SORTED_SET => DEADLINE | EXPANDED,
+            _ => return Err(Malformed::Type(kind)),
         };
         if flags & !known != 0 {
             return Err(Malformed::Flags(flags));
@@ -187,7 +192,8 @@ impl<'a> View<'a> {
             HASH => Body::Hash(Elements::read(bytes)?),
             SET => Body::Set(Elements::read(bytes)?),
             SORTED_SET => Body::SortedSet(Elements::read(bytes)?),
-            _ => Body::List(Elements::read(bytes)?),
+            LIST => Body::List(Elements::read(bytes)?),
+            _ => Body::Stream(stream::View::read(bytes)?),
         };
         Ok(View {
             key,
@@ -248,10 +254,14 @@ struct Elements<'a, E> {
 impl<'a, E: Element> Elements<'a, E> {
     /// Behind their count; `bytes` then start behind them.
     fn read(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
-        let count = take_length(bytes)?;
-        if count == 0 {
-            return Err(Malformed::Empty);
+        match take_length(bytes)? {
+            0 => Err(Malformed::Empty),
+            count => Self::read_counted(bytes, count),
         }
+    }
+
+    /// The same behind a count that is read, and may be 0.
+    fn read_counted(bytes: &mut &'a [u8], count: usize) -> Result<Self, Malformed> {
         let all = *bytes;
         // An element takes a byte at least: a count too high runs into the end.
         for _ in 0..count {
@@ -280,12 +290,16 @@ impl<'a, E: Element> Iterator for Elements<'a, E> {
 
 impl<E: Element> ExactSizeIterator for Elements<'_, E> {}
 
-fn push_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    push_number(out, length as u64);
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
-    out.push(length as u8);
+    out.push(number as u8);
 }
 
 fn push_text(out: &mut Vec<u8>, text: &[u8]) {
@@ -300,16 +314,20 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Malform
 }
 
 fn take_length(bytes: &mut &[u8]) -> Result<usize, Malformed> {
-    let mut length = 0u64;
+    usize::try_from(take_number(bytes)?).map_err(|_| Malformed::Length)
+}
+
+fn take_number(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut number = 0u64;
     for shift in (0..u64::BITS).step_by(7) {
         let [byte] = *take(bytes)?;
         let bits = u64::from(byte & 0x7f);
         if (bits << shift) >> shift != bits || (byte == 0 && shift > 0) {
             return Err(Malformed::Length);
         }
-        length |= bits << shift;
+        number |= bits << shift;
         if byte < 0x80 {
-            return usize::try_from(length).map_err(|_| Malformed::Length);
+            return Ok(number);
         }
     }
     Err(Malformed::Length)
