@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::effect::Effects;
 use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
-use crate::value::{Collection, EMBEDDED, Element, Value};
+use crate::value::{Collection, EMBEDDED, Element, Stream, StreamLayout as _, Value};
 use crate::{Engine, Options};
 
 /// Everything of a record but the time of its last access.
@@ -40,10 +40,33 @@ pub(crate) fn describe(record: &Record) -> String {
         Value::List(list) => format!("{} {:?}", list.encoding(), {
             list.iter().map(Element::to_vec).collect::<Vec<_>>()
         }),
+        Value::Stream(stream) => describe_stream(stream),
         Value::Str(text) => format!("raw: {} {text:?}", text.capacity() > EMBEDDED),
         Value::Int(number) => number.to_string(),
     };
     format!("{:?} {} {body}", record.key, record.deadline)
+}
+
+/// Its blocks to the byte, and its groups.
+fn describe_stream(stream: &Stream) -> String {
+    let mut text = format!("{:?}", stream.header());
+    for (first, bytes) in stream.buffers() {
+        let _ = write!(text, " {first} {}", bytes.escape_ascii());
+    }
+    for (name, group) in stream.groups() {
+        let at = (group.last_id(), group.entries_read());
+        let _ = write!(text, " group {} {at:?}", name.escape_ascii());
+        for (_, consumer) in group.consumers() {
+            let (name, ids) = (consumer.name().escape_ascii(), consumer.pending());
+            let _ = write!(text, " {name} {} {ids:?}", consumer.seen_ms());
+        }
+        for (id, pending) in group.pending() {
+            let name = group.name_of(pending.consumer).escape_ascii();
+            let (time, count) = (pending.delivered_ms, pending.deliveries);
+            let _ = write!(text, " {id} {name} {time} {count}");
+        }
+    }
+    text
 }
 
 fn dump(db: &Db) -> String {
@@ -70,7 +93,7 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
     };
     let (a, b, i, j) = (key(random), key(random), item(random), item(random));
     let number = random.below(200).to_string();
-    let text = match random.below(52) {
+    let text = match random.below(74) {
         0 => format!("SET {a} {i}"),
         1 => format!("SET {a} {i} PX 100000"),
         2 => format!("APPEND {a} {i}"),
@@ -113,6 +136,21 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
         48 => format!("RPOPLPUSH {a} {a}"),
         49 => format!("LMPOP 2 {a} {b} RIGHT COUNT 3"),
         50 => format!("RPUSHX {a} {number}"),
+        52..57 => format!("XADD {a} * {i} {j}"),
+        57 => format!("XADD {a} MAXLEN ~ {number} * f {i} g {j}"),
+        58 => format!("XADD {a} MAXLEN 3 * f {i}"),
+        59 => format!("XDEL {a} 1700000000000-{number} 1700000000000-1"),
+        60..62 => format!("XGROUP CREATE {a} g 0 MKSTREAM"),
+        62 => format!("XGROUP DESTROY {a} g"),
+        63 => format!("XGROUP DELCONSUMER {a} g {j}"),
+        64..66 => format!("XREADGROUP GROUP g {j} COUNT 3 STREAMS {a} >"),
+        66 => format!("XREADGROUP GROUP g {j} STREAMS {a} 0"),
+        67 => format!("XAUTOCLAIM {a} g {j} 0 - COUNT 2"),
+        68 => format!("XCLAIM {a} g {j} 0 1700000000000-1 1700000000000-2 FORCE"),
+        69 => format!("XACK {a} g 1700000000000-1 1700000000000-2"),
+        70 => format!("XTRIM {a} MAXLEN 2 DELREF"),
+        71 => format!("XACKDEL {a} g ACKED IDS 1 1700000000000-3"),
+        72 => format!("XSETID {a} 1700000000001-{number}"),
         _ => format!("GETEX {a} PX 5000"),
     };
     text.split(' ')
@@ -176,6 +214,7 @@ fn rolled_back_units_leave_nothing() {
                 Value::Set(set) => set.is_recording(),
                 Value::ZSet(zset) => zset.is_recording(),
                 Value::List(list) => list.is_recording(),
+                Value::Stream(stream) => stream.is_recording(),
             };
             assert!(!recording, "seed {seed}: {:?} still records", record.key);
         }

@@ -19,12 +19,12 @@ mod zset;
 pub use hash::{Hash, HashLimits};
 pub use list::{Element, End, List, ListLimits, Walk};
 pub use set::{Member, Set, SetLimits};
-pub(crate) use table::position;
 pub(crate) use stream::{Builder as StreamBuilder, Layout as StreamLayout, one_more};
 pub use stream::{
     Consumer, ConsumerId, Entry, Extent, Group, Header, IdText, Keep, Pending, References, Stream,
     StreamId, StreamLimits, TooLarge, Trim,
 };
+pub(crate) use table::position;
 pub use table::{Slot, Table};
 pub use zset::{Bound, LexBound, ZSet, ZSetLimits};
 

@@ -56,13 +56,7 @@ pub(super) fn xadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 /// The effect, with the id that was given and the length that was left.
-fn say(
-    ctx: &mut Ctx<'_>,
-    argv: &[&[u8]],
-    options: &Options,
-    id: StreamId,
-    length: Option<usize>,
-) {
+fn say(ctx: &mut Ctx<'_>, argv: &[&[u8]], options: &Options, id: StreamId, length: Option<usize>) {
     let (id, mut number) = (id.text(), itoa::Buffer::new());
     let mut effect: SmallVec<[&[u8]; 24]> = SmallVec::from_slice(&argv[..2]);
     if let Some(length) = length {

@@ -6,7 +6,7 @@ use super::super::spec::Outcome;
 use super::{Ctx, args, entry_reply, id_reply, ids, no_group, quoted};
 use crate::error::CommandError;
 use crate::keyspace::Db;
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::value::{ConsumerId, Group, IdText, Pending, Stream, StreamId, one_more};
 
 /// Whose entries change hands, and what has come of it so far.
@@ -117,14 +117,11 @@ pub(super) fn say_last(db: &mut Db, key: &[u8], name: &[u8], group: (StreamId, O
 }
 
 /// Finds the group, for a command that needs one.
-pub(super) fn require(ctx: &mut Ctx<'_>, key: &[u8], name: &[u8]) -> Result<(), CommandError> {
-    let found = ctx
-        .db
-        .edit(key, |stream: &mut Stream| stream.group(name).is_some())?;
-    match found {
-        Some(true) => Ok(()),
-        _ => Err(no_group(key, name)),
-    }
+fn require(ctx: &mut Ctx<'_>, key: &[u8], name: &[u8]) -> Result<(), CommandError> {
+    super::peek(ctx, key)?
+        .and_then(|stream| stream.group(name))
+        .map(drop)
+        .ok_or_else(|| no_group(key, name))
 }
 
 /// What XCLAIM is told besides ids.
@@ -157,14 +154,12 @@ impl Claim {
                 (word, _) if args::is(word, "FORCE") => claim.force = true,
                 (word, _) if args::is(word, "JUSTID") => claim.just_id = true,
                 (word, Some(value)) if args::is(word, "IDLE") => {
-                    let idle =
-                        args::int_or(value, "ERR Invalid IDLE option argument for XCLAIM")?;
+                    let idle = args::int_or(value, "ERR Invalid IDLE option argument for XCLAIM")?;
                     claim.delivered_ms = sane(now.wrapping_sub(idle));
                     words.next();
                 }
                 (word, Some(value)) if args::is(word, "TIME") => {
-                    let time =
-                        args::int_or(value, "ERR Invalid TIME option argument for XCLAIM")?;
+                    let time = args::int_or(value, "ERR Invalid TIME option argument for XCLAIM")?;
                     claim.delivered_ms = sane(time);
                     words.next();
                 }
@@ -230,6 +225,24 @@ fn shown(stream: &Stream, id: StreamId, just_id: bool) -> Option<Reply> {
     })
 }
 
+/// Whether the reply has room where ids are named again and again.
+fn fits(ctx: &Ctx<'_>, key: &[u8], ids: &[StreamId]) -> Result<(), CommandError> {
+    let mut sorted: SmallVec<[StreamId; 16]> = ids.into();
+    sorted.sort_unstable();
+    if sorted.array_windows().all(|[one, next]| one != next) {
+        return Ok(());
+    }
+    let mut room = Room::new();
+    for id in ids {
+        let entry = ctx
+            .db
+            .view::<Stream>(key)
+            .and_then(|stream| stream.get(*id));
+        room.take(entry.map_or(0, |entry| entry.bytes()))?;
+    }
+    Ok(())
+}
+
 pub(super) fn xclaim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, name, now_ms) = (argv[1], argv[2], ctx.now_ms());
     require(ctx, key, name)?;
@@ -239,6 +252,9 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         .map_while(|text| ids::strict(text, 0).ok())
         .collect();
     let claim = Claim::parse(&argv[5 + ids.len()..], min_idle_ms, now_ms)?;
+    if !claim.just_id {
+        fits(ctx, key, &ids)?;
+    }
     let mut hand = Hand::new(key, name, argv[3]);
     let mut replies = Vec::new();
     let mut raised = None;
@@ -260,7 +276,10 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
                     }
                     return;
                 };
-                if claim.claimed(before, ConsumerId::default(), now_ms).is_none() {
+                if claim
+                    .claimed(before, ConsumerId::default(), now_ms)
+                    .is_none()
+                {
                     return;
                 }
                 let consumer = hand.take(group, now_ms);

@@ -7,38 +7,30 @@ use crate::error::CommandError;
 use crate::reply::Reply;
 use crate::value::{References, Stream, StreamId};
 
+/// Without a stream, ids are not looked at.
 pub(super) fn xdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    if !has_stream(ctx, argv[1])? {
-        return Ok(0i64.into());
-    }
-    let ids = ids::all(&argv[2..])?;
     let deleted = ctx.db.edit(argv[1], |stream: &mut Stream| {
-        ids.iter().filter(|id| stream.delete(**id)).count()
+        let ids = ids::all(&argv[2..])?;
+        let deleted = ids.iter().filter(|id| stream.delete(**id)).count();
+        Ok::<_, CommandError>(deleted)
     })?;
-    Ok(deleted.unwrap_or(0).into())
+    Ok(deleted.transpose()?.unwrap_or(0).into())
 }
 
-/// Whether there is a stream at the key; without a stream, ids are not looked at.
-fn has_stream(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, CommandError> {
-    let found = ctx.db.edit(key, |_: &mut Stream| ())?;
-    Ok(found.is_some())
-}
-
+/// Without the group, ids are not looked at.
 pub(super) fn xack(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let (key, name) = (argv[1], argv[2]);
-    let found = ctx
-        .db
-        .edit(key, |stream: &mut Stream| stream.group(name).is_some())?;
-    if found != Some(true) {
-        return Ok(0i64.into());
-    }
-    let ids = ids::all(&argv[3..])?;
-    let acknowledged = super::edit_group(ctx.db, key, name, |group| {
-        ids.iter()
-            .filter(|id| group.set(**id, None).is_some())
-            .count()
+    let acknowledged = ctx.db.edit(argv[1], |stream: &mut Stream| {
+        if stream.group(argv[2]).is_none() {
+            return Ok(None);
+        }
+        let ids = ids::all(&argv[3..])?;
+        let acknowledged = stream.edit_group(argv[2], |group| {
+            let ids = ids.iter();
+            ids.filter(|id| group.set(**id, None).is_some()).count()
+        });
+        Ok::<_, CommandError>(acknowledged)
     })?;
-    Ok(acknowledged.into())
+    Ok(acknowledged.transpose()?.flatten().unwrap_or(0).into())
 }
 
 /// `[KEEPREF | DELREF | ACKED] IDS <count> <id>...`, in either order.
@@ -53,11 +45,12 @@ fn what_and_which(words: &[&[u8]]) -> Result<(References, Vec<StreamId>), Comman
         } else if let ([count, rest @ ..], None) = (following, &ids)
             && args::is(word, "IDS")
         {
-            let count = args::parse_i64(count)
-                .filter(|count| *count > 0)
-                .ok_or(CommandError::text(
-                    "ERR Number of IDs must be a positive integer",
-                ))?;
+            let count =
+                args::parse_i64(count)
+                    .filter(|count| *count > 0)
+                    .ok_or(CommandError::text(
+                        "ERR Number of IDs must be a positive integer",
+                    ))?;
             let given = rest.get(..count as usize).ok_or(CommandError::text(
                 "ERR The `numids` parameter must match the number of arguments",
             ))?;

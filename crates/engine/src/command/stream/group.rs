@@ -51,9 +51,8 @@ fn look(
     key: &[u8],
     group: &[u8],
 ) -> Result<Option<(StreamId, bool)>, CommandError> {
-    ctx.db.edit(key, |stream: &mut Stream| {
-        (stream.header().last_id, stream.group(group).is_some())
-    })
+    let stream = super::peek(ctx, key)?;
+    Ok(stream.map(|stream| (stream.header().last_id, stream.group(group).is_some())))
 }
 
 /// The stream's last id, where there is the stream and the group.

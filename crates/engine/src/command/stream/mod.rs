@@ -22,8 +22,8 @@ use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::keyspace::Db;
-use crate::reply::Reply;
-use crate::value::{Entry, Group, Stream, StreamId};
+use crate::reply::{Bulks, Reply};
+use crate::value::{Collection, Entry, Group, Stream, StreamId};
 
 type Handler = fn(&mut Ctx<'_>, &[&[u8]]) -> Outcome;
 
@@ -125,12 +125,22 @@ fn id_reply(id: StreamId) -> Reply {
 
 /// An entry as replies carry it: its id, and fields and values in turn.
 fn entry_reply(entry: &Entry<'_>) -> Reply {
-    let mut texts = Vec::with_capacity(entry.len * 2);
+    let mut texts = Bulks::with_capacity(entry.len * 2, entry.bytes());
     for (field, value) in entry.pairs() {
-        texts.push(Reply::bulk(field));
-        texts.push(Reply::bulk(value));
+        texts.push(field);
+        texts.push(value);
     }
-    Reply::Array(vec![id_reply(entry.id), Reply::Array(texts)])
+    Reply::Array(vec![id_reply(entry.id), Reply::Bulks(texts)])
+}
+
+/// The stream at a key, for a command that writes: counts neither hit nor miss.
+fn peek<'a>(ctx: &'a mut Ctx<'_>, key: &[u8]) -> Result<Option<&'a Stream>, CommandError> {
+    match ctx.db.peek(key) {
+        None => Ok(None),
+        Some(record) => Stream::of(&record.value)
+            .map(Some)
+            .ok_or(CommandError::WrongType),
+    }
 }
 
 /// An argument as an error quotes it: like a C string it ends at a NUL.

@@ -40,9 +40,12 @@ fn range(
     }
     let count = count.unwrap_or(usize::MAX);
     announce(ctx, count.min(length));
-    let entries = ctx.db.view::<Stream>(argv[1]).map_or_else(Vec::new, |stream| {
-        let entries = stream.range(start, end, reverse).take(count);
-        entries.map(|entry| entry_reply(&entry)).collect()
-    });
+    let entries = ctx
+        .db
+        .view::<Stream>(argv[1])
+        .map_or_else(Vec::new, |stream| {
+            let entries = stream.range(start, end, reverse).take(count);
+            entries.map(|entry| entry_reply(&entry)).collect()
+        });
     Ok(Reply::Array(entries))
 }

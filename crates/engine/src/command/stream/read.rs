@@ -1,20 +1,30 @@
-//! XREAD and XREADGROUP.
+//! XREAD and XREADGROUP, at once or when there is something.
+//!
+//! A command that waits runs again, unchanged but for `$`, which is the last id
+//! at the time when it came. Then it looks at nothing but the stream that was
+//! written, and answers with that one alone.
+
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::super::blocked;
 use super::super::spec::Outcome;
 use super::claim::{Hand, say_last};
 use super::{Ctx, announce, args, entry_reply, id_reply, ids, quoted, quoting};
 use crate::error::CommandError;
-use crate::reply::Reply;
-use crate::session::Protocol;
+use crate::reply::{Reply, Room};
+use crate::session::{Protocol, Wait};
 use crate::value::{Collection, Group, Pending, Stream, StreamId, one_more};
+
+/// Most entries for who has waited and named no number.
+const WAITED_COUNT: usize = 1000;
 
 /// What is asked for.
 struct Request<'a> {
     count: usize,
-    /// Milliseconds to wait, 0 for ever.
-    block: Option<u64>,
+    /// For how long to wait, where it does: without a time for ever.
+    block: Option<Option<Duration>>,
     group: Option<(&'a [u8], &'a [u8])>,
     forget: bool,
     keys: &'a [&'a [u8]],
@@ -38,13 +48,7 @@ impl<'a> Request<'a> {
             let following = argv.get(at + 1..).unwrap_or_default();
             match following {
                 [timeout, ..] if args::is(word, "BLOCK") => {
-                    let timeout = args::int_or(
-                        timeout,
-                        "ERR timeout is not an integer or out of range",
-                    )?;
-                    let timeout = u64::try_from(timeout)
-                        .map_err(|_| CommandError::text("ERR timeout is negative"))?;
-                    block = Some(timeout);
+                    block = Some(blocked::milliseconds(timeout)?);
                     at += 1;
                 }
                 [number, ..] if args::is(word, "COUNT") => {
@@ -99,18 +103,46 @@ impl<'a> Request<'a> {
         Err(CommandError::Syntax)
     }
 
-    /// Where to read on in each stream, all of which are looked at first.
-    fn starts(&self, ctx: &mut Ctx<'_>) -> Result<SmallVec<[From; 8]>, CommandError> {
+    /// The streams to look at, by where they stand: all when the command comes,
+    /// the one that was written when it runs again.
+    fn wanted(&self, ctx: &Ctx<'_>) -> std::ops::Range<usize> {
+        let Some(written) = &ctx.session.serving else {
+            return 0..self.keys.len();
+        };
+        let at = self.keys.iter().position(|key| **key == **written);
+        at.map_or(0..0, |at| at..at + 1)
+    }
+
+    /// The streams with where to read on; all are looked at before one is read.
+    fn starts(&self, ctx: &mut Ctx<'_>) -> Result<Starts<'a>, CommandError> {
+        let wanted = self.wanted(ctx);
         let each = self.keys.iter().zip(self.ids);
-        each.map(|(key, id)| self.start(ctx, key, id)).collect()
+        each.take(wanted.end)
+            .skip(wanted.start)
+            .map(|(key, id)| Ok((*key, self.start(ctx, key, id)?)))
+            .collect()
     }
 
     fn start(&self, ctx: &mut Ctx<'_>, key: &[u8], id: &[u8]) -> Result<From, CommandError> {
-        let stream = ctx.db.get::<Stream>(key)?;
+        let waited = ctx.session.serving.is_some() && self.group.is_some();
+        let stream = match ctx.db.get::<Stream>(key) {
+            Ok(None) | Err(_) if waited => {
+                return Err(CommandError::text(
+                    "UNBLOCKED the stream key no longer exists",
+                ));
+            }
+            found => found?,
+        };
         if let Some((name, _)) = self.group
             && stream.is_none_or(|stream| stream.group(name).is_none())
         {
-            return Err(no_group_to_read(key, name));
+            return Err(if waited {
+                CommandError::text(
+                    "NOGROUP the consumer group this client was blocked on no longer exists",
+                )
+            } else {
+                no_group_to_read(key, name)
+            });
         }
         match quoted(id) {
             b"$" if self.group.is_some() => Err(CommandError::text(
@@ -147,63 +179,151 @@ fn no_group_to_read(key: &[u8], group: &[u8]) -> CommandError {
     )
 }
 
-/// Streams with what was read of them, as the protocol has it.
-fn reply(ctx: &Ctx<'_>, found: Vec<(Reply, Reply)>) -> Reply {
-    if ctx.session.protocol == Protocol::Resp3 {
-        return Reply::Map(found);
+/// Streams with where to read on.
+type Starts<'a> = SmallVec<[(&'a [u8], From); 4]>;
+
+impl Request<'_> {
+    /// Streams with what was read of them, as the protocol has it; where that is
+    /// nothing, the caller waits if it asked to.
+    fn answer(&self, ctx: &mut Ctx<'_>, argv: &[&[u8]], found: Vec<(Reply, Reply)>) -> Reply {
+        if found.is_empty() {
+            return self.wait(ctx, argv);
+        }
+        if ctx.session.protocol == Protocol::Resp3 {
+            return Reply::Map(found);
+        }
+        let pair = |(key, entries)| Reply::Array(vec![key, entries]);
+        Reply::Array(found.into_iter().map(pair).collect())
     }
-    let pair = |(key, entries)| Reply::Array(vec![key, entries]);
-    Reply::Array(found.into_iter().map(pair).collect())
+
+    fn wait(&self, ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Reply {
+        let Some(patience) = self.block.filter(|_| !ctx.is_upstash()) else {
+            return Reply::NullArray;
+        };
+        let wait = Wait {
+            minds_removal: self.group.is_some(),
+            ..Wait::for_keys(self.keys, patience)
+        };
+        if !self.ids.iter().any(|id| quoted(id) == b"$") {
+            return ctx.wait(argv, wait);
+        }
+        let lasts: Vec<_> = self
+            .keys
+            .iter()
+            .map(|key| last_of(ctx, key).text())
+            .collect();
+        let (before, ids) = argv.split_at(argv.len() - self.ids.len());
+        let ids = ids.iter().zip(&lasts).map(|(id, last)| {
+            if quoted(id) == b"$" {
+                last.as_ref()
+            } else {
+                *id
+            }
+        });
+        let argv: Vec<&[u8]> = before.iter().copied().chain(ids).collect();
+        ctx.wait(&argv, wait)
+    }
+
+    /// How many entries it gets of a stream.
+    fn count(&self, ctx: &Ctx<'_>) -> usize {
+        if self.count == usize::MAX && ctx.session.serving.is_some() {
+            WAITED_COUNT
+        } else {
+            self.count
+        }
+    }
+}
+
+fn last_of(ctx: &Ctx<'_>, key: &[u8]) -> StreamId {
+    let stream = ctx.db.view::<Stream>(key);
+    stream.map_or(StreamId::MIN, |stream| stream.header().last_id)
 }
 
 pub(super) fn xread(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let request = Request::parse(argv, false)?;
-    let starts = request.starts(ctx)?;
+    let count = request.count(ctx);
+    let mut room = Room::new();
     let mut found = Vec::new();
-    for (key, start) in request.keys.iter().zip(&starts) {
+    for (key, start) in request.starts(ctx)? {
         if let From::Behind(id) = start
-            && let Some(entries) = read_behind(ctx, key, *id, request.count)
+            && let Some(entries) = read_behind(ctx, key, id, count, &mut room)?
         {
-            found.push((Reply::bulk(key), entries));
+            found.push((room.bulk(key)?, entries));
         }
     }
-    Ok(if found.is_empty() {
-        Reply::NullArray
-    } else {
-        reply(ctx, found)
-    })
+    Ok(request.answer(ctx, argv, found))
 }
 
 /// The entries behind an id, unless there are none.
-fn read_behind(ctx: &mut Ctx<'_>, key: &[u8], id: StreamId, count: usize) -> Option<Reply> {
-    let stream = ctx.db.view::<Stream>(key)?;
-    let start = id.next()?;
-    stream.last().filter(|last| last.id >= start)?;
+fn read_behind(
+    ctx: &Ctx<'_>,
+    key: &[u8],
+    id: StreamId,
+    count: usize,
+    room: &mut Room,
+) -> Result<Option<Reply>, CommandError> {
+    let (Some(stream), Some(start)) = (ctx.db.view::<Stream>(key), id.next()) else {
+        return Ok(None);
+    };
+    if stream.last().is_none_or(|last| last.id < start) {
+        return Ok(None);
+    }
     announce(ctx, count.min(stream.len()));
     let entries = stream.range(start, StreamId::MAX, false).take(count);
-    Some(Reply::Array(
-        entries.map(|entry| entry_reply(&entry)).collect(),
-    ))
+    let replies: Result<_, _> = entries
+        .map(|entry| room.hold(entry_reply(&entry)))
+        .collect();
+    replies.map(|replies| Some(Reply::Array(replies)))
 }
 
 pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let request = Request::parse(argv, true)?;
     let starts = request.starts(ctx)?;
+    request.fits(ctx, &starts)?;
     let mut found = Vec::new();
-    for (key, start) in request.keys.iter().zip(&starts) {
+    for (key, start) in starts {
         let entries = match start {
             From::New => read_new(ctx, &request, key)?,
-            From::Behind(id) => Some(read_own(ctx, &request, key, *id)?),
+            From::Behind(id) => Some(read_own(ctx, &request, key, id)?),
         };
         if let Some(entries) = entries {
             found.push((Reply::bulk(key), entries));
         }
     }
-    Ok(if found.is_empty() {
-        Reply::NullArray
-    } else {
-        reply(ctx, found)
-    })
+    Ok(request.answer(ctx, argv, found))
+}
+
+impl Request<'_> {
+    /// Whether the reply has room where it may have the same entries again and
+    /// again. What is new is handed out once.
+    fn fits(&self, ctx: &Ctx<'_>, starts: &Starts<'_>) -> Result<(), CommandError> {
+        let mut own: Vec<_> = starts
+            .iter()
+            .filter_map(|(key, start)| match start {
+                From::Behind(id) => Some((*key, *id)),
+                From::New => None,
+            })
+            .collect();
+        own.sort_unstable();
+        if own.array_windows().all(|[(one, _), (next, _)]| one != next) {
+            return Ok(());
+        }
+        let mut room = Room::new();
+        for (key, id) in own {
+            let consumer = ctx.db.view::<Stream>(key).zip(self.group);
+            let consumer = consumer.and_then(|(stream, (name, consumer))| {
+                let group = stream.group(name)?;
+                Some((stream, group.consumer(group.find(consumer)?)?))
+            });
+            let (Some((stream, consumer)), Some(start)) = (consumer, id.next()) else {
+                continue;
+            };
+            for id in consumer.pending().range(start..).take(self.count) {
+                room.take(stream.get(*id).map_or(0, |entry| entry.bytes()))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Hands new entries out, unless there are none.
@@ -217,11 +337,15 @@ fn read_new(
     };
     // Upstash makes no consumer where nothing is going to be pending.
     let anonymous = request.forget && ctx.is_upstash();
+    let count = request.count(ctx);
     let mut hand = Hand::new(key, name, consumer);
     let mut replies = Vec::new();
     let edited = ctx.db.edit(key, |stream: &mut Stream| {
         let last = stream.last()?.id;
-        if stream.group(name).is_none_or(|group| last <= group.last_id()) {
+        if stream
+            .group(name)
+            .is_none_or(|group| last <= group.last_id())
+        {
             return None;
         }
         let consumer = stream.edit_group(name, |group| {
@@ -235,7 +359,7 @@ fn read_new(
             delivered_ms: now_ms,
             deliveries: 1,
         };
-        let how = (request.count, request.forget);
+        let how = (count, request.forget);
         stream.deliver(name, consumer, how, now_ms, |entry| {
             replies.push(entry_reply(&entry));
             if !request.forget {

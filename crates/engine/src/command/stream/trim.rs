@@ -71,7 +71,10 @@ impl Options {
                 options.at += following.len() - threshold.1;
                 options.about = about;
                 keep = Some(if newest {
-                    Keep::Newest(at_least_0(threshold.0, "ERR The MAXLEN argument must be >= 0.")?)
+                    Keep::Newest(at_least_0(
+                        threshold.0,
+                        "ERR The MAXLEN argument must be >= 0.",
+                    )?)
                 } else {
                     Keep::From(ids::strict(threshold.0, 0)?)
                 });

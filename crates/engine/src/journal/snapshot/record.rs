@@ -6,9 +6,9 @@
 //!
 //! Bytes come from a disk and are believed in nothing: reading them ends in a
 //! record or in [`Malformed`]. Everything is checked against the input before
-//! anything is allocated, so what a record takes is at most some twenty times
-//! its bytes (a slot of a table for a member of one byte), and one allocation
-//! of the right size for each table and buffer.
+//! anything is allocated, so what a record takes is at most some forty times
+//! its bytes (a consumer of a stream with a name of one byte), and one
+//! allocation of the right size for each table and buffer.
 
 use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};

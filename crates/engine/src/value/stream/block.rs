@@ -64,6 +64,11 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// No fewer bytes than its fields and values are.
+    pub fn bytes(&self) -> usize {
+        self.shared.map_or(0, <[u8]>::len) + self.rest.len()
+    }
+
     /// Its fields with their values, in order.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let (mut shared, mut rest) = (self.shared, self.rest);
@@ -116,8 +121,7 @@ impl Block {
             0 => MAX_BYTES,
             most => most.min(MAX_BYTES),
         };
-        let counts =
-            listpack::number(self.live.into()) + listpack::number(self.dead.into());
+        let counts = listpack::number(self.live.into()) + listpack::number(self.dead.into());
         self.listpack as usize + counts + texts >= most
             || (limits.max_entries > 0 && (self.live + self.dead) as usize >= limits.max_entries)
     }
@@ -281,9 +285,8 @@ impl Block {
         }
         let mut rest = bytes;
         let fields = take_number_exact(&mut rest)?;
-        let mut size = listpack::EMPTY
-            + listpack::number(i64::try_from(fields).ok()?)
-            + listpack::number(0);
+        let mut size =
+            listpack::EMPTY + listpack::number(i64::try_from(fields).ok()?) + listpack::number(0);
         for _ in 0..fields {
             size += listpack::text(take_text_exact(&mut rest)?);
         }

@@ -91,8 +91,7 @@ const fn in_tree(bytes: usize) -> usize {
     bytes + bytes / 2
 }
 
-const PENDING: usize =
-    in_tree(size_of::<(StreamId, Pending)>()) + in_tree(size_of::<StreamId>());
+const PENDING: usize = in_tree(size_of::<(StreamId, Pending)>()) + in_tree(size_of::<StreamId>());
 const CONSUMER: usize =
     size_of::<Consumer>() + in_tree(size_of::<(Arc<[u8]>, u32)>()) + 2 * size_of::<usize>() + 24;
 

@@ -102,10 +102,7 @@ mod tests {
     #[test]
     fn the_longest_text_fits() {
         let text = StreamId::MAX.text();
-        assert_eq!(
-            text.as_ref(),
-            b"18446744073709551615-18446744073709551615"
-        );
+        assert_eq!(text.as_ref(), b"18446744073709551615-18446744073709551615");
         assert_eq!(StreamId::MIN.text().as_ref(), b"0-0");
         assert_eq!(StreamId::MAX.to_string().as_bytes(), text.as_ref());
     }

@@ -158,11 +158,7 @@ impl Stream {
     fn block_of(&self, id: StreamId) -> Option<&Block> {
         match &self.tail {
             Some(tail) if tail.first() <= id => Some(tail),
-            _ => self
-                .sealed
-                .range(..=id)
-                .next_back()
-                .map(|(_, block)| block),
+            _ => self.sealed.range(..=id).next_back().map(|(_, block)| block),
         }
     }
 
@@ -295,7 +291,11 @@ impl Stream {
     }
 
     /// Changes a group; `None` where there is none of this name.
-    pub fn edit_group<R>(&mut self, name: &[u8], change: impl FnOnce(&mut Group) -> R) -> Option<R> {
+    pub fn edit_group<R>(
+        &mut self,
+        name: &[u8],
+        change: impl FnOnce(&mut Group) -> R,
+    ) -> Option<R> {
         let group = self.groups.get_mut(name)?;
         let books = Books::open(group, name, &mut self.undo);
         let result = change(group);

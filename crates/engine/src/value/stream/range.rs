@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, btree_map};
 
+use super::Stream;
 use super::block::{Block, Entry};
 use super::id::StreamId;
-use super::Stream;
 
 /// Entries of a range of ids, in order or from the last to the first.
 #[derive(Debug)]
@@ -91,6 +91,10 @@ impl<'a> Iterator for Entries<'a> {
             };
             let Some(placed) = placed else { continue };
             let id = placed.entry.id;
+            if id > self.end && placed.dead {
+                // The next block may begin below it: XSETID can go back.
+                continue;
+            }
             if id < self.start || id > self.end {
                 // A walk that goes on meets none of the range any more.
                 self.tail = None;

@@ -1,8 +1,8 @@
 //! Cutting a stream at its front, as Redis does.
 
+use super::Stream;
 use super::block::Block;
 use super::id::StreamId;
-use super::Stream;
 
 /// What is to be left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Stream {
             if trim.limit > 0 && removed > trim.limit {
                 return;
             }
-            let (first, last) = (block.first(), block.last());
+            let first = block.first();
             let whole = self.goes(block, trim.keep);
             if trim.about && !whole {
                 return;
@@ -147,15 +147,15 @@ impl Stream {
             if !whole && matches!(trim.keep, Keep::From(_)) {
                 return;
             }
-            next = self.block_after(last);
+            next = self.block_after(first);
         }
     }
 
-    /// First id of the block behind the one that ends with `last`.
-    fn block_after(&self, last: StreamId) -> Option<StreamId> {
-        let sealed = self.sealed.range(last..).map(|(first, _)| *first);
+    /// First id of the block behind the one that begins with `first`.
+    fn block_after(&self, first: StreamId) -> Option<StreamId> {
+        let sealed = self.sealed.range(first..).map(|(first, _)| *first);
         sealed
             .chain(self.tail.as_ref().map(Block::first))
-            .find(|first| *first > last)
+            .find(|next| *next > first)
     }
 }

@@ -21,7 +21,10 @@ pub(super) fn encode(stream: &Stream, out: &mut Vec<u8>) {
     for (name, group) in stream.groups() {
         push_text(out, name);
         push_id(out, group.last_id());
-        push_number(out, group.entries_read().map_or(0, |read| read.wrapping_add(1)));
+        push_number(
+            out,
+            group.entries_read().map_or(0, |read| read.wrapping_add(1)),
+        );
         push_length(out, group.consumer_count());
         let mut numbers = Vec::with_capacity(group.consumer_count());
         for (id, consumer) in group.consumers() {
@@ -35,7 +38,10 @@ pub(super) fn encode(stream: &Stream, out: &mut Vec<u8>) {
         push_length(out, group.pending().len());
         for (id, pending) in group.pending() {
             let at = places.binary_search_by_key(&pending.consumer, |(id, _)| *id);
-            let number = at.ok().and_then(|at| places.get(at)).map_or(0, |place| place.1);
+            let number = at
+                .ok()
+                .and_then(|at| places.get(at))
+                .map_or(0, |place| place.1);
             push_id(out, *id);
             push_length(out, number);
             push_number(out, pending.delivered_ms);
@@ -141,7 +147,12 @@ impl Element for Delivered {
 
     fn take<'a>(bytes: &mut &'a [u8]) -> Result<Self::Item<'a>, Malformed> {
         let id = take_id(bytes)?;
-        Ok((id, take_number(bytes)?, take_number(bytes)?, take_number(bytes)?))
+        Ok((
+            id,
+            take_number(bytes)?,
+            take_number(bytes)?,
+            take_number(bytes)?,
+        ))
     }
 }
 
