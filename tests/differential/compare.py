@@ -2,6 +2,7 @@
 
 import re
 
+import stream
 from raw.resp import plain
 
 # Replies of which the members have no order once the value is a hash table.
@@ -61,6 +62,8 @@ def same(argv, ours, theirs, unordered=False):
         return same_greeting(ours, theirs)
     if name in SHAPE:
         return ours[0] == theirs[0]
+    if name.startswith(b"X"):
+        return stream.masked(argv, ours) == stream.masked(argv, theirs)
     if name in RANDOM:
         return shape(ours) == shape(theirs)
     if name in UNORDERED and isinstance(ours[1], list) and (unordered or name in KEYLESS or len(ours[1]) > INTSET_MAX):

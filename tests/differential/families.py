@@ -4,6 +4,7 @@ import geo
 import hash_ttl
 import hyperloglog
 import list as lists
+import stream
 from grammar import Random, compile_template, seeded
 
 PREAMBLE = [
@@ -354,6 +355,7 @@ FAMILIES = {
     "list": lists.TEMPLATES,
     "set": SET,
     "zset": ZSET,
+    "stream": stream.TEMPLATES,
     "transaction": TRANSACTION,
     "connection": CONNECTION,
     "pubsub": PUBSUB,
@@ -384,6 +386,8 @@ def steps_of(line, values, node):
         for _ in range(values.rng.choice((20, 140, 520))):
             extra += [values.literal(part) for part in pair]
         return [{"argv": argv + extra, "who": who}]
+    if mode == "LOG":
+        return stream.log(values, values.expand(node, []), who)
     argv = values.command(node)
     if mode == "SCANLOOP":
         return [{"argv": argv, "who": who, "loop": True}]
@@ -437,8 +441,11 @@ def sequence(family, seed, index):
     rng = seeded(seed, family, index)
     values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
+    if family == "stream":
+        steps += [{"argv": argv, "who": "a"} for argv in stream.PREAMBLE]
     templates = compiled(family)
-    while len(steps) < LENGTH:
+    length = stream.LENGTH if family == "stream" else LENGTH
+    while len(steps) < length:
         line, node = rng.choice(templates)
         steps += steps_of(line, values, node)
     if family == "pubsub":

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use crate::error::CommandError;
 use crate::journal::Fsync;
 use crate::notify::Events;
-use crate::value::{HashLimits, ListLimits, SetLimits, ZSetLimits};
+use crate::value::{HashLimits, ListLimits, SetLimits, StreamLimits, ZSetLimits};
 
 /// Settings that may change while the engine runs.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub zset: ZSetLimits,
     /// Bytes up to which a HyperLogLog keeps its sparse encoding.
     pub hll_sparse_max_bytes: usize,
+    /// When a block of a stream is full.
+    pub stream: StreamLimits,
     /// Commands slower than this many microseconds are logged; -1 for none.
     pub slowlog_log_slower_than: i64,
     /// Entries that the slow log keeps.
@@ -89,6 +91,7 @@ impl Default for Settings {
             set: SetLimits::default(),
             zset: ZSetLimits::default(),
             hll_sparse_max_bytes: 3000,
+            stream: StreamLimits::default(),
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             busy_reply_threshold: 5_000,
@@ -284,6 +287,8 @@ pub const PARAMETERS: &[Parameter] = &[
         -1..=i64::MAX
     ),
     number!("slowlog-max-len", slowlog_max_len, usize, ANY),
+    memory!("stream-node-max-bytes", stream.max_bytes, ANY),
+    number!("stream-node-max-entries", stream.max_entries, usize, ANY),
     number!("timeout", timeout, u64, 0..=i64::from(i32::MAX)),
     number!(
         "tracking-table-max-keys",
@@ -332,6 +337,8 @@ pub fn parse_memory(text: &str) -> Option<usize> {
         "gb" => 1 << 30,
         _ => return None,
     };
+    // Without digits it is nothing, as in Redis.
+    let number = if number.is_empty() { "0" } else { number };
     number.parse::<usize>().ok()?.checked_mul(factor)
 }
 

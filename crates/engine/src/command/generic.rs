@@ -68,6 +68,7 @@ pub(super) const fn kind_of(value: &Value) -> Kind {
         Value::Set(_) => Kind::Set,
         Value::ZSet(_) => Kind::ZSet,
         Value::List(_) => Kind::List,
+        Value::Stream(_) => Kind::Stream,
     }
 }
 

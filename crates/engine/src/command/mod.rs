@@ -28,6 +28,7 @@ mod scan;
 mod script;
 mod server;
 mod set;
+mod stream;
 mod string;
 mod tracking;
 mod transaction;
@@ -86,6 +87,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     zset::COMMANDS,
     geo::COMMANDS,
     hyperloglog::COMMANDS,
+    stream::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,

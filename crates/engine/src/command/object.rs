@@ -72,6 +72,7 @@ pub(super) fn encoding_of(value: &Value) -> &'static str {
         Value::Set(set) => set.encoding(),
         Value::ZSet(zset) => zset.encoding(),
         Value::List(list) => list.encoding(),
+        Value::Stream(_) => "stream",
     }
 }
 

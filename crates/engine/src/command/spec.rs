@@ -193,6 +193,12 @@ pub enum Keys {
     },
     /// SORT: one at 1, and a destination after the last STORE.
     Sorted,
+    /// The first half of what follows the word `STREAMS`, which is looked for
+    /// from `from` on.
+    Streams {
+        /// Where the search begins.
+        from: usize,
+    },
 }
 
 /// One key, right after the name.
@@ -277,13 +283,21 @@ impl Keys {
                 }
                 std::iter::once(1).chain(stored).collect()
             }
+            Keys::Streams { from } => {
+                let mut words = argv.iter().skip(from);
+                let found = words.position(|word| word.eq_ignore_ascii_case(b"streams"));
+                found.map_or_else(Vec::new, |at| {
+                    let first = from + at + 1;
+                    (first..first + (argv.len() - first) / 2).collect()
+                })
+            }
         }
     }
 
     /// First, last and step as COMMAND shows them.
     pub const fn legacy(self) -> (i64, i64, i64) {
         match self {
-            Keys::None | Keys::Counted { .. } => (0, 0, 0),
+            Keys::None | Keys::Counted { .. } | Keys::Streams { .. } => (0, 0, 0),
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
             Keys::DestinationAndCounted | Keys::OneAndStored { .. } | Keys::Sorted => (1, 1, 1),
         }

@@ -4,7 +4,7 @@
 //! these keeps, for every change, the books that a command must not forget:
 //! memory in use, the deadline index, WATCH flags, the undo list, the count of
 //! changes (`dirty`, from which dispatch knows that there is an effect to log).
-//! A collection that a change leaves empty is removed.
+//! A collection that a change leaves empty is removed, unless its kind is kept.
 //!
 //! Expiry is exact: a record past its deadline is removed by whoever meets it
 //! first, a command or the timer, and the removal is logged as `DEL`. Fields of
@@ -492,7 +492,7 @@ impl Db {
     }
 
     /// Changes the collection at `key`, made first if there is none; it is not
-    /// kept if it ends empty.
+    /// kept if it ends spent, or was not changed.
     pub fn edit_or_create<T: Collection, R>(
         &mut self,
         key: &[u8],
@@ -504,7 +504,7 @@ impl Db {
         }
         let mut collection = T::default();
         let result = change(&mut collection);
-        if !collection.is_empty() {
+        if collection.edits() > 0 && !collection.is_spent() {
             self.put(key, collection.into_value(), Expire::Clear);
         }
         Ok(result)
@@ -534,7 +534,7 @@ impl Db {
         let result = change(collection);
         let changes = collection.edits().wrapping_sub(edits);
         let expired = collection.take_expired();
-        let emptied = collection.is_empty();
+        let spent = collection.is_spent();
         let fields = (next, collection.next_deadline());
         self.used = self.used + collection.heap_bytes() - bytes;
         self.field_deadlines.replace(fields, hash);
@@ -548,7 +548,7 @@ impl Db {
             self.dirty += changes;
             self.watch.touch(key);
         }
-        if emptied {
+        if spent {
             if fields.1 != NEVER {
                 // All that is left is due, and nobody will say so any more.
                 self.effects.push(&[b"DEL", key]);

@@ -159,6 +159,7 @@ fn value_bytes(value: &Value) -> usize {
         Value::Set(set) => set.heap_bytes(),
         Value::ZSet(zset) => zset.heap_bytes(),
         Value::List(list) => list.heap_bytes(),
+        Value::Stream(stream) => stream.heap_bytes(),
     }
 }
 

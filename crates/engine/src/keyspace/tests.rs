@@ -12,7 +12,7 @@ use crate::effect::Effects;
 use crate::expiry::NEVER;
 use crate::keyspace::{Db, Expire, Key, Record};
 use crate::random::Random;
-use crate::value::{Collection, EMBEDDED, Element, Value};
+use crate::value::{Collection, EMBEDDED, Element, Stream, StreamLayout as _, Value};
 use crate::{Engine, Options};
 
 /// Everything of a record but the time of its last access.
@@ -44,10 +44,33 @@ pub(crate) fn describe(record: &Record) -> String {
         Value::List(list) => format!("{} {:?}", list.encoding(), {
             list.iter().map(Element::to_vec).collect::<Vec<_>>()
         }),
+        Value::Stream(stream) => describe_stream(stream),
         Value::Str(text) => format!("raw: {} {text:?}", text.capacity() > EMBEDDED),
         Value::Int(number) => number.to_string(),
     };
     format!("{:?} {} {body}", record.key, record.deadline)
+}
+
+/// Its blocks to the byte, and its groups.
+fn describe_stream(stream: &Stream) -> String {
+    let mut text = format!("{:?}", stream.header());
+    for (first, bytes) in stream.buffers() {
+        let _ = write!(text, " {first} {}", bytes.escape_ascii());
+    }
+    for (name, group) in stream.groups() {
+        let at = (group.last_id(), group.entries_read());
+        let _ = write!(text, " group {} {at:?}", name.escape_ascii());
+        for (_, consumer) in group.consumers() {
+            let (name, ids) = (consumer.name().escape_ascii(), consumer.pending());
+            let _ = write!(text, " {name} {} {ids:?}", consumer.seen_ms());
+        }
+        for (id, pending) in group.pending() {
+            let name = group.name_of(pending.consumer).escape_ascii();
+            let (time, count) = (pending.delivered_ms, pending.deliveries);
+            let _ = write!(text, " {id} {name} {time} {count}");
+        }
+    }
+    text
 }
 
 fn dump(db: &Db) -> String {
@@ -86,7 +109,7 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
     };
     let (a, b, i, j) = (key(random), key(random), item(random), item(random));
     let number = random.below(200).to_string();
-    let text = match random.below(68) {
+    let text = match random.below(90) {
         62..65 => format!("PFADD {a} {i} {j} {number}"),
         65 => format!("PFCOUNT {a}"),
         66 => format!("PFMERGE {a} {b}"),
@@ -143,6 +166,21 @@ pub(super) fn random_command(random: &mut Random, keys: usize) -> Vec<Vec<u8>> {
         58 => format!("HSETEX {a} FXX EX 9 FIELDS 1 {i} {j}"),
         59 => format!("HGETDEL {a} FIELDS 2 {i} {j}"),
         60 => format!("HSETNX {a} {i} {j}"),
+        68..73 => format!("XADD {a} * {i} {j}"),
+        73 => format!("XADD {a} MAXLEN ~ {number} * f {i} g {j}"),
+        74 => format!("XADD {a} MAXLEN 3 * f {i}"),
+        75 => format!("XDEL {a} 1700000000000-{number} 1700000000000-1"),
+        76..78 => format!("XGROUP CREATE {a} g 0 MKSTREAM"),
+        78 => format!("XGROUP DESTROY {a} g"),
+        79 => format!("XGROUP DELCONSUMER {a} g {j}"),
+        80..82 => format!("XREADGROUP GROUP g {j} COUNT 3 STREAMS {a} >"),
+        82 => format!("XREADGROUP GROUP g {j} STREAMS {a} 0"),
+        83 => format!("XAUTOCLAIM {a} g {j} 0 - COUNT 2"),
+        84 => format!("XCLAIM {a} g {j} 0 1700000000000-1 1700000000000-2 FORCE"),
+        85 => format!("XACK {a} g 1700000000000-1 1700000000000-2"),
+        86 => format!("XTRIM {a} MAXLEN 2 DELREF"),
+        87 => format!("XACKDEL {a} g ACKED IDS 1 1700000000000-3"),
+        88 => format!("XSETID {a} 1700000000001-{number}"),
         _ => format!("GETEX {a} PX 5000"),
     };
     text.split(' ')
@@ -208,6 +246,7 @@ fn rolled_back_units_leave_nothing() {
                 Value::Set(set) => set.is_recording(),
                 Value::ZSet(zset) => zset.is_recording(),
                 Value::List(list) => list.is_recording(),
+                Value::Stream(stream) => stream.is_recording(),
             };
             assert!(!recording, "seed {seed}: {:?} still records", record.key);
         }

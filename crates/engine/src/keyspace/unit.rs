@@ -141,5 +141,6 @@ pub(super) fn with_recorder(value: &mut Value, what: Recorder) {
         Value::Set(set) => apply(&mut **set, what),
         Value::ZSet(zset) => apply(&mut **zset, what),
         Value::List(list) => apply(&mut **list, what),
+        Value::Stream(stream) => apply(&mut **stream, what),
     }
 }

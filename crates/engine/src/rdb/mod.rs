@@ -102,6 +102,7 @@ pub fn encode(value: &Value) -> Vec<u8> {
         Value::Hash(hash) => hash::encode(hash, &mut out),
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
+        Value::Stream(_) => {}
     }
     seal(out.into_bytes())
 }

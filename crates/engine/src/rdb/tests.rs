@@ -184,7 +184,7 @@ proptest! {
             Value::Hash(hash) => Some((hash.is_compact(), Collection::len(&**hash))),
             Value::Set(set) => Some((set.is_compact(), Collection::len(&**set))),
             Value::ZSet(zset) => Some((zset.is_compact(), Collection::len(&**zset))),
-            Value::Int(_) | Value::Str(_) | Value::List(_) => None,
+            Value::Int(_) | Value::Str(_) | Value::List(_) | Value::Stream(_) => None,
         };
         if let (Some((was_compact, before)), Some((is_compact, after))) = (form(&value), form(&back)) {
             prop_assert_eq!(before, after);

@@ -13,6 +13,7 @@ mod hash;
 pub mod hyperloglog;
 mod list;
 mod set;
+mod stream;
 mod table;
 mod text;
 mod zset;
@@ -21,6 +22,11 @@ pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
 pub use list::{Element, End, List, ListLimits, Walk};
 pub(crate) use set::parse_integer;
 pub use set::{Member, Set, SetLimits};
+pub(crate) use stream::{Builder as StreamBuilder, Layout as StreamLayout, one_more};
+pub use stream::{
+    Consumer, ConsumerId, Entry, Extent, Group, Header, IdText, Keep, Pending, References, Stream,
+    StreamId, StreamLimits, TooLarge, Trim,
+};
 pub(crate) use table::position;
 pub use table::{Slot, Table};
 pub use text::TextEdit;
@@ -42,6 +48,8 @@ pub enum Kind {
     ZSet,
     /// A sequence of strings.
     List,
+    /// A log of entries.
+    Stream,
 }
 
 impl Kind {
@@ -53,6 +61,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::ZSet => "zset",
             Kind::List => "list",
+            Kind::Stream => "stream",
         }
     }
 }
@@ -72,6 +81,8 @@ pub enum Value {
     ZSet(Box<ZSet>),
     /// A list.
     List(Box<List>),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -104,8 +115,13 @@ pub trait Collection: Default {
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     /// Wraps it.
     fn into_value(self) -> Value;
-    /// Whether nothing is left in it; the keyspace then removes the key.
+    /// Whether there are no elements in it.
     fn is_empty(&self) -> bool;
+    /// Whether the keyspace is to remove the key: an empty collection is not kept,
+    /// unless there is more to it than its elements.
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
     /// Number of elements.
     fn len(&self) -> usize;
     /// Bytes on the heap, itself included.
@@ -159,5 +175,6 @@ pub(crate) fn weight(value: &Value) -> usize {
         Value::Set(set) => Collection::len(&**set),
         Value::ZSet(zset) => Collection::len(&**zset),
         Value::List(list) => Collection::len(&**list),
+        Value::Stream(stream) => Collection::len(&**stream),
     }
 }

@@ -196,6 +196,36 @@ fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
         Keys::Counted { at } => vec![counted(at)],
         Keys::DestinationAndCounted => vec![range(1, 0, 1), counted(2)],
         Keys::OneAndStored { .. } | Keys::Sorted => vec![range(1, 0, 1)],
+        Keys::Streams { from } => vec![map([
+            ("flags", Reply::Set(access(spec.flags))),
+            (
+                "begin_search",
+                map([
+                    ("type", Reply::bulk("keyword")),
+                    (
+                        "spec",
+                        map([
+                            ("keyword", Reply::bulk("STREAMS")),
+                            ("startfrom", Reply::Int(from as i64)),
+                        ]),
+                    ),
+                ]),
+            ),
+            (
+                "find_keys",
+                map([
+                    ("type", Reply::bulk("range")),
+                    (
+                        "spec",
+                        map([
+                            ("lastkey", Reply::Int(-1)),
+                            ("keystep", Reply::Int(1)),
+                            ("limit", Reply::Int(2)),
+                        ]),
+                    ),
+                ]),
+            ),
+        ])],
     }
 }
 
@@ -268,7 +298,11 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
 /// Whether there are as many keys as the request says.
 fn all_there(keys: Keys, argv: &[&[u8]]) -> bool {
     let at = match keys {
-        Keys::None | Keys::Range { .. } | Keys::OneAndStored { .. } | Keys::Sorted => return true,
+        Keys::None
+        | Keys::Range { .. }
+        | Keys::OneAndStored { .. }
+        | Keys::Sorted
+        | Keys::Streams { .. } => return true,
         Keys::Counted { at } => at,
         Keys::DestinationAndCounted => 2,
     };

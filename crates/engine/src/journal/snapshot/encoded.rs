@@ -142,6 +142,7 @@ fn size_bound(record: &Record) -> usize {
         Value::ZSet(zset) => zset.heap_bytes(),
         // Two bytes of an integer are up to four as text.
         Value::List(list) => list.heap_bytes() * 3,
+        Value::Stream(stream) => stream.heap_bytes(),
     };
     FIXED + record.key.len() + value
 }

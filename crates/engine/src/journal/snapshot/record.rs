@@ -6,10 +6,11 @@
 //!
 //! Bytes come from a disk and are believed in nothing: reading them ends in a
 //! record or in [`Malformed`]. Everything is checked against the input before
-//! anything is allocated, so what a record takes is at most some twenty times
-//! its bytes (a slot of a table for a member of one byte; some sixty for fields
-//! of a byte with deadlines, which have an index), and one allocation of the
-//! right size for each table and buffer.
+//! anything is allocated, so what a record takes is at most some sixty times
+//! its bytes (a slot of a table for a member of one byte takes twenty, a consumer
+//! of a stream with a name of one byte forty, a field of a byte with a deadline,
+//! which has an index, sixty), and one allocation of the right size for each
+//! table and buffer.
 
 use crate::expiry::NEVER;
 use crate::keyspace::{Key, Record};
@@ -18,12 +19,15 @@ use crate::value::{
     make_raw,
 };
 
+mod stream;
+
 const INTEGER: u8 = 1;
 const STRING: u8 = 2;
 const HASH: u8 = 3;
 const SET: u8 = 4;
 const SORTED_SET: u8 = 5;
 const LIST: u8 = 6;
+const STREAM: u8 = 7;
 
 /// Flag: a deadline follows.
 const DEADLINE: u8 = 1;
@@ -68,6 +72,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Value::Set(set) => (SET, !set.is_compact()),
         Value::ZSet(zset) => (SORTED_SET, !zset.is_compact()),
         Value::List(_) => (LIST, false),
+        Value::Stream(_) => (STREAM, false),
     };
     let has_deadline = record.deadline != NEVER;
     let expanded = if expanded { EXPANDED } else { 0 };
@@ -114,6 +119,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
                 push_text(out, &Member::from(element));
             }
         }
+        Value::Stream(value) => stream::encode(value, out),
     }
 }
 
@@ -142,6 +148,7 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Box<Record>, Malformed> {
             .ok_or(Malformed::Elements)?
             .into_value(),
         Body::List(elements) => List::build(elements).into_value(),
+        Body::Stream(view) => view.build().ok_or(Malformed::Elements)?.into_value(),
     };
     Ok(Box::new(Record {
         key: Key::from(view.key),
@@ -174,18 +181,17 @@ enum Body<'a> {
     Set(Elements<'a, Text>),
     SortedSet(Elements<'a, Scored>),
     List(Elements<'a, Text>),
+    Stream(stream::View<'a>),
 }
 
 impl<'a> View<'a> {
     fn read(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
         let [kind, flags] = *take(bytes)?;
-        if !(INTEGER..=LIST).contains(&kind) {
-            return Err(Malformed::Type(kind));
-        }
         let known = match kind {
-            INTEGER | LIST => DEADLINE,
+            INTEGER | LIST | STREAM => DEADLINE,
             HASH => DEADLINE | EXPANDED | TIMED,
-            _ => DEADLINE | EXPANDED,
+            STRING..=SORTED_SET => DEADLINE | EXPANDED,
+            _ => return Err(Malformed::Type(kind)),
         };
         if flags & !known != 0 {
             return Err(Malformed::Flags(flags));
@@ -213,7 +219,8 @@ impl<'a> View<'a> {
             HASH => Body::Hash(Elements::read(bytes)?),
             SET => Body::Set(Elements::read(bytes)?),
             SORTED_SET => Body::SortedSet(Elements::read(bytes)?),
-            _ => Body::List(Elements::read(bytes)?),
+            LIST => Body::List(Elements::read(bytes)?),
+            _ => Body::Stream(stream::View::read(bytes)?),
         };
         Ok(View {
             key,
@@ -289,10 +296,14 @@ struct Elements<'a, E> {
 impl<'a, E: Element> Elements<'a, E> {
     /// Behind their count; `bytes` then start behind them.
     fn read(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
-        let count = take_length(bytes)?;
-        if count == 0 {
-            return Err(Malformed::Empty);
+        match take_length(bytes)? {
+            0 => Err(Malformed::Empty),
+            count => Self::read_counted(bytes, count),
         }
+    }
+
+    /// The same behind a count that is read, and may be 0.
+    fn read_counted(bytes: &mut &'a [u8], count: usize) -> Result<Self, Malformed> {
         let all = *bytes;
         // An element takes a byte at least: a count too high runs into the end.
         for _ in 0..count {

@@ -96,7 +96,7 @@ fn exercise(value: &mut Value) {
             }
             assert_eq!(Collection::len(&**zset), 1);
         }
-        Value::Int(_) | Value::Str(_) => {}
+        Value::Int(_) | Value::Str(_) | Value::Stream(_) => {}
     }
 }
 

@@ -6,8 +6,9 @@ use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
 use crate::value::{
-    Collection, Element, End, Hash, HashLimits, LATEST_FIELD_DEADLINE, List, ListLimits, Set,
-    SetLimits, Value, ZSet, ZSetLimits, make_raw,
+    Collection, Element, End, Group, Hash, HashLimits, Header, LATEST_FIELD_DEADLINE, List,
+    ListLimits, Pending, Set, SetLimits, Stream, StreamId, StreamLimits, Value, ZSet, ZSetLimits,
+    make_raw,
 };
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -75,6 +76,12 @@ fn value() -> impl Strategy<Value = Value> {
             }
             list.into_value()
         }),
+        (
+            0usize..300,
+            vec((text(), text()), 1..8),
+            vec(any::<u64>(), 1..6)
+        )
+            .prop_map(|(size, seed, numbers)| stream(size, &seed, &numbers).into_value()),
         (size, vec(text(), 1..8), vec(score(), 1..8), 1usize..9).prop_map(
             |(size, seed, scores, most)| {
                 let mut zset = ZSet::default();
@@ -98,6 +105,46 @@ fn field_deadline() -> impl Strategy<Value = Option<u64>> {
         1 => (1..=LATEST_FIELD_DEADLINE).prop_map(Some),
         1 => Just(Some(LATEST_FIELD_DEADLINE)),
     ]
+}
+
+/// A stream of several blocks with entries that are deleted, and groups.
+fn stream(size: usize, seed: &[(Vec<u8>, Vec<u8>)], numbers: &[u64]) -> Stream {
+    let mut stream = Stream::default();
+    let number = |at: usize| numbers[at % numbers.len()];
+    let base = number(0) >> 1;
+    let id = |at: usize| StreamId::new(base + at as u64 / 2, at as u64 % 2 + 1);
+    for at in 0..size {
+        let (field, value) = &seed[at / 7 % seed.len()];
+        let pairs = [[&field[..], &value[..]], [b"n", &seed[at % seed.len()].1]];
+        let pairs = &pairs[..1 + at / 11 % 2];
+        stream
+            .append(id(at), pairs, StreamLimits::default())
+            .unwrap();
+    }
+    for at in 0..size / 3 {
+        stream.delete(id(number(at) as usize % size));
+    }
+    for (at, (name, _)) in seed.iter().enumerate() {
+        let read = (at % 2 == 0).then_some(number(at) >> 1);
+        stream.add_group(name, Group::new(id(at), read));
+        stream.edit_group(name, |group| {
+            for (at, (name, _)) in seed.iter().enumerate() {
+                let (consumer, _) = group.find_or_add(name, number(at + 1));
+                let pending = Pending {
+                    consumer,
+                    delivered_ms: number(at + 2),
+                    deliveries: number(at + 3) >> 1,
+                };
+                group.set(id(number(at) as usize % 1000), Some(pending));
+            }
+        });
+    }
+    let header = stream.header();
+    stream.set_header(Header {
+        added: header.added + (number(3) >> 2),
+        ..header
+    });
+    stream
 }
 
 fn score() -> impl Strategy<Value = f64> {
@@ -179,6 +226,13 @@ proptest! {
                     prop_assert_eq!(zset.rank(member), Some(rank));
                 }
             }
+            Value::Stream(stream) => {
+                let (length, first) = (stream.len(), stream.first_id());
+                prop_assert_eq!(stream.delete(first), length > 0);
+                let next = stream.header().last_id.next().unwrap();
+                stream.append(next, &[[b"f", b"v"]], StreamLimits::default()).unwrap();
+                prop_assert_eq!(stream.last().map(|last| last.id), Some(next));
+            }
             Value::Int(_) | Value::Str(_) => {}
         }
 
@@ -241,6 +295,23 @@ fn the_bytes_are_those_of_the_contract() {
     timed.insert(b"f", b"v", HashLimits::default());
     timed.insert(b"g", b"w", HashLimits::default());
     timed.set_deadline(b"g", Some(300));
+    let mut log = Stream::default();
+    for (ms, seq, field, value) in [(6, 1, b"f", b"a"), (6, 2, b"f", b"b"), (7, 0, b"h", b"c")] {
+        let id = StreamId::new(ms, seq);
+        log.append(id, &[[field, value]], StreamLimits::default())
+            .unwrap();
+    }
+    log.delete(StreamId::new(6, 2));
+    log.add_group(b"g", Group::new(StreamId::new(6, 1), Some(1)));
+    log.edit_group(b"g", |group| {
+        let (consumer, _) = group.find_or_add(b"c", 300);
+        let pending = Pending {
+            consumer,
+            delivered_ms: 301,
+            deliveries: 2,
+        };
+        group.set(StreamId::new(6, 1), Some(pending));
+    });
     let two = 2f64.to_bits().to_le_bytes();
     for (value, expected) in [
         (Value::Int(-2), bytes(1, 0, &(-2i64).to_le_bytes())),
@@ -263,6 +334,19 @@ fn the_bytes_are_those_of_the_contract() {
             bytes(5, 0, &[b"\x01\x01m", &two[..]].concat()),
         ),
         (list.into_value(), bytes(6, 0, b"\x03\x01b\x0217\x01b")),
+        (
+            log.into_value(),
+            bytes(
+                7,
+                0,
+                // Last id 7-0, deleted 6-2, 3 added; a block from 6-1 on: field f;
+                // 6-1 f a; 6-2 f b, deleted; 7-0 of another field. Group g, up to
+                // 6-1, 1 read; consumer c at 300; 6-1 is its since 301, twice.
+                b"\x07\x00\x06\x02\x03\x01\x06\x01\x18\x01\x01f\
+                  \x12\x00\x00\x01a\x05\x13\x00\x01\x01b\x05\x1c\x01\x00\x01\x01h\x01c\x08\
+                  \x01\x01g\x06\x01\x02\x01\x01c\xac\x02\x01\x06\x01\x00\xad\x02\x02",
+            ),
+        ),
     ] {
         assert_eq!(encoded(&record(value)), expected);
     }
@@ -290,6 +374,14 @@ fn what_contradicts_itself_is_refused() {
     };
     for (kind, flags, value, expected) in [
         (0, 0, vec![], Malformed::Type(0)),
+        (7, 2, vec![], Malformed::Flags(2)),
+        (7, 0, vec![1, 0, 0, 0, 0, 0], Malformed::Short),
+        (
+            7,
+            0,
+            vec![1, 0, 0, 0, 0, 1, 1, 0, 0, 0],
+            Malformed::Elements,
+        ),
         (200, 0, vec![], Malformed::Type(200)),
         (1, 2, vec![0; 8], Malformed::Flags(2)),
         (2, 4, vec![0], Malformed::Flags(4)),
