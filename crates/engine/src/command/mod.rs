@@ -13,6 +13,7 @@ mod connection;
 mod debug;
 mod dump;
 mod expire;
+mod function;
 mod generic;
 mod geo;
 mod hash;
@@ -34,6 +35,7 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
+use dispatch::busy;
 pub(crate) use dispatch::{call, call_scripted, may_call};
 pub(crate) use tracking::Tracks;
 
@@ -88,6 +90,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     hyperloglog::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
