@@ -773,6 +773,7 @@ impl Db {
         self.stats = DbStats::default();
         self.commands = CommandStats::default();
         self.dirty = 0;
+        self.libraries_changed = false;
         self.peak = self.used_memory();
     }
 
