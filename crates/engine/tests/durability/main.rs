@@ -239,6 +239,7 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
             deadline: None,
             encoding: String::new(),
             value: vec![libraries],
+            fields: BTreeMap::new(),
         };
         dump.insert("libraries".to_owned(), shown);
     }
