@@ -151,6 +151,11 @@ impl Engine {
         self.set_sink(Arc::new(journal.clone()));
     }
 
+    /// Whether it is still being filled from a journal.
+    pub(crate) fn is_being_filled(&self) -> bool {
+        self.0.sink.get().is_none()
+    }
+
     /// Why no write may run now, if so; the text is the client's error.
     pub(crate) fn admit(&self) -> Result<(), String> {
         self.0.sink.get().map_or(Ok(()), |sink| sink.admit())

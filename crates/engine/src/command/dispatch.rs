@@ -20,7 +20,7 @@ use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::journal::frame::Frame;
-use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
+use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, Running, SlowEntry};
 use crate::reply::Reply;
 use crate::session::{Blocked, Dialect, Protocol, Role, Session};
 
@@ -84,7 +84,7 @@ impl Engine {
                 }
                 match keyspace.data.lock_blocking() {
                     Ok(db) => Batch::new(self, keyspace, db),
-                    Err(Busy) => return (busy(), Seq::default()),
+                    Err(Busy) => return (busy(keyspace), Seq::default()),
                 }
             }
         };
@@ -129,14 +129,17 @@ impl Engine {
             .map(|db| Batch::new(self, keyspace, db))
     }
 
-    /// The reply for a caller that met [`Busy`].
-    pub fn busy_reply() -> Reply {
-        busy()
+    /// The reply for a caller that met [`Busy`] at this keyspace.
+    pub fn busy_reply(keyspace: &Keyspace) -> Reply {
+        busy(keyspace)
     }
 
     /// The same for a session that may be in MULTI: its EXEC gives that up.
     pub fn refuse_busy(session: &mut Session, argv: &[&[u8]]) -> Reply {
-        refused_whole(session, argv, busy())
+        let refusal = session
+            .keyspace()
+            .map_or_else(no_auth, |keyspace| busy(keyspace));
+        refused_whole(session, argv, refusal)
     }
 
     /// The reply for a caller whose write was not durable when the journal
@@ -300,23 +303,40 @@ impl<'a> Batch<'a> {
         self.db.now_us = frame.now_ms * 1000;
         let commands = effect::decode(frame.payload).ok_or("the payload is not commands")?;
         for argv in commands {
-            let command = argv
-                .first()
-                .and_then(|name| find(name))
-                .and_then(|command| resolve(command, &argv).ok())
-                .filter(|command| command.spec.accepts(argv.len()))
-                .ok_or_else(|| format!("no such command: {}", Abridged(&argv)))?;
-            let reply = self.with_ctx(session, |ctx| call(ctx, command, &argv));
-            if let Reply::Error(text) = reply {
-                let text = String::from_utf8_lossy(&text);
-                return Err(format!("{} answered {text}", Abridged(&argv)));
-            }
+            self.repeat(session, &argv)?;
         }
         self.db.effects.clear();
         self.db.outbox.clear();
         self.db.seq = frame.seq;
         self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
         Ok(())
+    }
+
+    /// Loads a library that a snapshot holds, and logs nothing.
+    pub(crate) fn restore_library(
+        &mut self,
+        session: &mut Session,
+        code: &[u8],
+    ) -> Result<(), String> {
+        self.repeat(session, &[b"FUNCTION", b"LOAD", code])?;
+        self.db.effects.clear();
+        Ok(())
+    }
+
+    fn repeat(&mut self, session: &mut Session, argv: &[&[u8]]) -> Result<(), String> {
+        let command = argv
+            .first()
+            .and_then(|name| find(name))
+            .and_then(|command| resolve(command, argv).ok())
+            .filter(|command| command.spec.accepts(argv.len()))
+            .ok_or_else(|| format!("no such command: {}", Abridged(argv)))?;
+        match self.with_ctx(session, |ctx| call(ctx, command, argv)) {
+            Reply::Error(text) => {
+                let text = String::from_utf8_lossy(&text);
+                Err(format!("{} answered {text}", Abridged(argv)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes keys that are due; answers the milliseconds to the next
@@ -900,10 +920,18 @@ fn no_auth() -> Reply {
     Reply::error("NOAUTH Authentication required.")
 }
 
-fn busy() -> Reply {
-    Reply::error(
-        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-    )
+/// What others hear while a script or a function runs past its limit.
+pub(super) fn busy(keyspace: &Keyspace) -> Reply {
+    Reply::error(match keyspace.script.running() {
+        Some(Running::Function) => {
+            "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN \
+             NOSAVE."
+        }
+        _ => {
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
+             NOSAVE."
+        }
+    })
 }
 
 fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {

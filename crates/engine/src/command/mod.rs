@@ -13,6 +13,7 @@ mod connection;
 mod debug;
 mod dump;
 mod expire;
+mod function;
 mod generic;
 mod geo;
 mod hash;
@@ -35,6 +36,7 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
+use dispatch::busy;
 pub(crate) use dispatch::{call, call_scripted, may_call};
 pub(crate) use tracking::Tracks;
 
@@ -90,6 +92,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::spec::{Acl, CommandSpec, Flags, Keys, Outcome};
-use super::{Ctx, args};
+use super::{Ctx, args, busy};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::keyspace::Running;
 use crate::reply::Reply;
 use crate::script::{Request, Script, Scripts};
 use crate::session::Session;
@@ -97,6 +98,7 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], by: By, read_only: bool) -> Outcome {
     let reply = match find(&mut scripts, argv[1], by) {
         Ok(script) => {
             let request = Request {
+                argv,
                 keys,
                 args,
                 read_only,
@@ -156,15 +158,20 @@ fn flush(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn kill(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
-    let running = session
-        .keyspace()
-        .is_some_and(|keyspace| keyspace.script.request_kill());
-    if running {
+    kill_running(session, Running::Script)
+}
+
+/// SCRIPT KILL and FUNCTION KILL. Of the other kind, only one that runs past its
+/// limit is seen: Redis would have let a shorter one end.
+pub(super) fn kill_running(session: &Session, what: Running) -> Outcome {
+    let none = CommandError::text("NOTBUSY No scripts in execution right now.");
+    let keyspace = session.keyspace().ok_or(none.clone())?;
+    if keyspace.script.request_kill(what) {
         Ok(Reply::OK)
+    } else if keyspace.is_busy() {
+        Ok(busy(keyspace))
     } else {
-        Err(CommandError::text(
-            "NOTBUSY No scripts in execution right now.",
-        ))
+        Err(none)
     }
 }
 

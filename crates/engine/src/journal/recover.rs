@@ -35,6 +35,9 @@ pub trait Restore {
     /// A keyspace as a snapshot names it; its records follow.
     fn section(&mut self, section: Section<'_>) -> Result<(), String>;
 
+    /// A library of functions, of a section that came before.
+    fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
+
     /// A key with its value, of a section that came before.
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String>;
 
@@ -389,6 +392,7 @@ impl Recovery<'_> {
                 *durable = (*durable).max(section.cut);
                 into.section(section)
             }
+            Part::Library { keyspace, code } => into.library(keyspace, code),
             Part::Record { keyspace, record } => into.record(keyspace, record),
         })
         .map_err(|damage| RecoverError::Load {

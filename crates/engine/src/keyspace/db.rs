@@ -31,6 +31,7 @@ use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
 use crate::notify::{Event, Outbox};
 use crate::random::Random;
+use crate::script::functions::{Counts, Libraries};
 use crate::script::{self, Scripts};
 use crate::value::{Collection, Covered, EMBEDDED, Slot, Table, TextEdit, Value, make_raw};
 
@@ -91,6 +92,12 @@ pub struct Db {
     pub(crate) stats: DbStats,
     pub(crate) commands: CommandStats,
     pub(crate) scripts: Option<Box<Scripts>>,
+    /// The VM of the libraries.
+    pub(crate) functions: Option<Box<Scripts>>,
+    pub(super) libraries: Arc<Libraries>,
+    pub(crate) library_counts: Arc<Counts>,
+    /// Whether libraries changed since the last commit tick.
+    pub(super) libraries_changed: bool,
     /// Of `math.random`; outlives the scripts.
     pub(crate) script_random: script::Random,
     pub(crate) peak: usize,
@@ -164,9 +171,9 @@ impl Db {
         if count == 0 { 0 } else { sum / seen.max(1) }
     }
 
-    /// Bytes in use by keys, values and tables.
+    /// Bytes in use by keys, values, tables and the code of libraries.
     pub fn used_memory(&self) -> usize {
-        self.used + self.table.heap_bytes()
+        self.used + self.table.heap_bytes() + self.libraries.bytes()
     }
 
     /// The record, without counting a hit or moving its access time; removes
@@ -686,6 +693,25 @@ impl Db {
         }
     }
 
+    // ---- libraries ----
+
+    /// The libraries of functions.
+    pub(crate) fn libraries(&self) -> &Arc<Libraries> {
+        &self.libraries
+    }
+
+    /// Changes them. FLUSHALL leaves them be.
+    pub(crate) fn edit_libraries<R>(&mut self, change: impl FnOnce(&mut Libraries) -> R) -> R {
+        if let Some(undo) = self.undo.open() {
+            undo.push(Undo::Libraries(Arc::clone(&self.libraries)));
+        }
+        self.dirty += 1;
+        self.libraries_changed = true;
+        let result = change(Arc::make_mut(&mut self.libraries));
+        self.library_counts.set(&self.libraries);
+        result
+    }
+
     // ---- effects ----
 
     /// Says an effect of the running command; it then replaces the command's
@@ -730,6 +756,11 @@ impl Db {
         self.watch.changed.as_deref_mut().map(std::mem::take)
     }
 
+    /// The libraries, if they changed since the last call.
+    pub(crate) fn take_changed_libraries(&mut self) -> Option<Arc<Libraries>> {
+        std::mem::take(&mut self.libraries_changed).then(|| Arc::clone(&self.libraries))
+    }
+
     /// Notes keys again that were taken and not dealt with.
     pub(crate) fn note_changed(&mut self, keys: impl Iterator<Item = Key>) {
         if let Some(changed) = &mut self.watch.changed {
@@ -742,6 +773,7 @@ impl Db {
         self.stats = DbStats::default();
         self.commands = CommandStats::default();
         self.dirty = 0;
+        self.libraries_changed = false;
         self.peak = self.used_memory();
     }
 

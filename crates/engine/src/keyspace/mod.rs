@@ -13,6 +13,7 @@ mod lock;
 mod pause;
 mod record;
 mod removal;
+mod running;
 mod slow;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,18 +29,21 @@ pub use db::{Db, DbStats};
 pub use lock::{Busy, Guard, Lock};
 pub(crate) use pause::{Pause, Paused};
 pub use record::{Expire, Key, Record, StrRef};
+pub use running::{Running, RunningScript};
 pub(crate) use slow::{SlowEntry, SlowLog};
 pub(crate) use tracking::{Manner, Mark, Tracking, Visible};
 pub(crate) use waiting::Waiter;
 pub use watch::WatchFlag;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::command::stat::CommandStats;
 use crate::monitor::Monitors;
 use crate::pubsub::Hub;
+use crate::script::functions::Counts;
 
 /// One database; see the module.
 pub struct Keyspace {
@@ -54,45 +58,13 @@ pub struct Keyspace {
     pub(crate) monitors: Monitors,
     pub(crate) pause: Pause,
     pub(crate) script: RunningScript,
+    /// How many libraries there are.
+    pub(crate) libraries: Arc<Counts>,
     pub(crate) slow_log: Mutex<SlowLog>,
     /// Counts of what ran or was refused without the lock.
     pub(crate) unlocked: Mutex<CommandStats>,
     /// Position of its last write, readable without the lock.
     pub(crate) last_seq: AtomicU64,
-}
-
-/// The script that holds the lock right now, if any.
-///
-/// One atomic says both whether one runs and whether it is to end, so a request
-/// reaches the script that it met or none. Nothing else is published by it, so no
-/// access needs an order: a script looks again at every tick.
-#[derive(Debug, Default)]
-pub struct RunningScript(AtomicU8);
-
-const IDLE: u8 = 0;
-const RUNNING: u8 = 1;
-const KILLED: u8 = 2;
-
-impl RunningScript {
-    pub(crate) fn start(&self) {
-        self.0.store(RUNNING, Ordering::Relaxed);
-    }
-
-    pub(crate) fn finish(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
-    }
-
-    /// Asks the running script to stop; whether there is one.
-    pub(crate) fn request_kill(&self) -> bool {
-        let asked = self
-            .0
-            .compare_exchange(RUNNING, KILLED, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(asked, Ok(_) | Err(KILLED))
-    }
-
-    pub(crate) fn kill_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == KILLED
-    }
 }
 
 impl Keyspace {
@@ -101,6 +73,7 @@ impl Keyspace {
             id,
             name,
             class,
+            libraries: Arc::clone(&db.library_counts),
             data: Lock::new(db),
             hub: Hub::default(),
             monitors: Monitors::default(),

@@ -6,9 +6,12 @@
 //! are recorded by the collection itself; a string records the bytes that an
 //! edit covered.
 
+use std::sync::Arc;
+
 use super::watch::Changed;
 use super::{Key, Record};
 use crate::expiry::Deadlines;
+use crate::script::functions::Libraries;
 use crate::value::{Covered, Table};
 
 /// Steps that an emptied list keeps room for: units are short and many.
@@ -64,6 +67,8 @@ pub(super) enum Undo {
     Renamed { from: Key, to: Key },
     /// The whole table was taken out.
     Cleared(Box<Cleared>),
+    /// The libraries of functions were these.
+    Libraries(Arc<Libraries>),
     /// The deadline was this.
     Deadline(Key, u64),
     /// What stands in `place` of the string was `old`.

@@ -54,6 +54,10 @@ impl Db {
                     self.link(hash, record);
                 }
                 Undo::Cleared(cleared) => self.put_back(*cleared),
+                Undo::Libraries(libraries) => {
+                    self.library_counts.set(&libraries);
+                    self.libraries = libraries;
+                }
                 Undo::Renamed { from, to } => {
                     self.watch.touch(&from);
                     self.watch.touch(&to);

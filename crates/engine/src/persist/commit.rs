@@ -37,6 +37,17 @@ fn commit(engine: &Engine, journal: &Journal, keyspace: &Keyspace) {
     let Some(changed) = db.take_changed() else {
         return;
     };
+    if let Some(libraries) = db.take_changed_libraries() {
+        let append = |argv: &[&[u8]]| {
+            let mut effects = Effects::default();
+            effects.push(argv);
+            journal.append(now_ms, keyspace.id, FrameKind::Effects, effects.as_bytes());
+        };
+        append(&[b"FUNCTION", b"FLUSH"]);
+        for library in libraries.iter() {
+            append(&[b"FUNCTION", b"LOAD", &library.code]);
+        }
+    }
     if changed.cleared {
         let mut effects = Effects::default();
         effects.push(&[b"FLUSHALL"]);

@@ -17,8 +17,8 @@ use crate::session::Session;
 /// Fills an engine that nobody else uses yet.
 pub(crate) struct Restorer<'e> {
     engine: &'e Engine,
-    /// Bytes that a string may have, but for replaying.
-    longest: usize,
+    /// Bytes that a string and the scripts may have, but for replaying.
+    limits: [usize; 2],
     session: Session,
     /// The one of the last record or frame.
     current: Option<Arc<Keyspace>>,
@@ -32,11 +32,12 @@ impl<'e> Restorer<'e> {
     pub(crate) fn new(engine: &'e Engine, progress: Progress<'e>) -> Self {
         // What fitted when it was done is not to be refused since a limit is
         // lower now.
-        let longest = engine.settings().proto_max_bulk_len;
-        limit_strings(engine, usize::MAX);
+        let settings = engine.settings();
+        let limits = [settings.proto_max_bulk_len, settings.script_memory];
+        set_limits(engine, [usize::MAX, 0]);
         Restorer {
             engine,
-            longest,
+            limits,
             session: Engine::replaying_session(),
             current: None,
             progress,
@@ -46,7 +47,7 @@ impl<'e> Restorer<'e> {
     /// Forgets the counts that replaying made, and sees to the rest of what a
     /// start has to do.
     pub(crate) fn finish(self) {
-        limit_strings(self.engine, self.longest);
+        set_limits(self.engine, self.limits);
         for keyspace in self.engine.keyspaces() {
             if let Ok(mut db) = keyspace.data.lock_blocking() {
                 db.forget_counts();
@@ -85,6 +86,14 @@ impl Restore for Restorer<'_> {
         Ok(())
     }
 
+    fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
+        let keyspace = self.keyspace(keyspace)?;
+        let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        self.session
+            .set_principal(Some(self.engine.owner_of(&keyspace)));
+        Batch::new(self.engine, &keyspace, db).restore_library(&mut self.session, code)
+    }
+
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
         let keyspace = self.keyspace(keyspace)?;
         let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
@@ -114,9 +123,10 @@ impl Restore for Restorer<'_> {
     }
 }
 
-fn limit_strings(engine: &Engine, bytes: usize) {
+fn set_limits(engine: &Engine, [strings, scripts]: [usize; 2]) {
     let _ = engine.update_settings(|settings| {
-        settings.proto_max_bulk_len = bytes;
+        settings.proto_max_bulk_len = strings;
+        settings.script_memory = scripts;
         Ok::<_, std::convert::Infallible>(())
     });
 }

@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::convert;
+use super::functions::{self, Registering};
 use super::native::{self, Frame, Lent, Outcome, Seen};
 use super::number::format_g;
 use super::pattern::Scratch;
 use super::raise::Raise;
-use super::vm;
+use super::vm::{self, Kind};
 use crate::reply::Reply;
 
 /// What a run shares with the functions it calls, all on its own thread: nothing
@@ -37,10 +38,14 @@ pub(crate) struct Shared {
     pub(crate) scratch: Mutex<Scratch>,
     /// Worst case, in steps, below which C functions match patterns.
     pub(crate) small: AtomicUsize,
+    /// Bytes that Lua may hold; 0 for no bound.
+    pub(crate) memory: AtomicUsize,
+    /// What the library that is loaded now has registered.
+    pub(crate) registering: Mutex<Option<Registering>>,
 }
 
 /// An error table without a position, as `luaPushError` and `luaError`.
-fn refuse(text: &str) -> mlua::Error {
+pub(super) fn refuse(text: &str) -> mlua::Error {
     Raise::Reply(format!("ERR {text}").into_bytes()).into()
 }
 
@@ -256,9 +261,43 @@ fn acl_check(shared: &Shared, frame: &mut Frame) -> Outcome {
     error_table(frame, true, &[b"ERR ", refusal.as_bytes()].concat())
 }
 
-/// The table, whose functions act on the host in `shared`.
-pub(crate) fn redis(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
+/// The table `redis` of a library that is being loaded.
+pub(crate) fn loading(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
     let table = lua.create_table()?;
+    let own = Arc::clone(shared);
+    table.raw_set(
+        "register_function",
+        lua.create_function(move |lua, values: Variadic<Value>| {
+            functions::register(lua, &own, &values)
+        })?,
+    )?;
+    log_and_version(lua, shared, &table)?;
+    Ok(table)
+}
+
+/// What the tables `redis` of all have in common.
+fn log_and_version(lua: &Lua, shared: &Arc<Shared>, table: &Table) -> Result<()> {
+    let own = Arc::clone(shared);
+    table.raw_set(
+        "log",
+        lua.create_function(move |lua, values: Variadic<Value>| log(lua, &own, &values))?,
+    )?;
+    for (name, value) in [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REDIS_VERSION_NUM", 0x0007_000f),
+    ] {
+        table.raw_set(name, value)?;
+    }
+    table.raw_set("REDIS_VERSION", "7.0.15")
+}
+
+/// The table, whose functions act on the host in `shared`.
+pub(crate) fn redis(lua: &Lua, kind: Kind, shared: &Arc<Shared>) -> Result<Table> {
+    let table = lua.create_table()?;
+    log_and_version(lua, shared, &table)?;
     for (name, raises) in [("call", true), ("pcall", false)] {
         let shared = Arc::clone(shared);
         let function = native::function(lua, move |frame| call(&shared, frame, raises))?;
@@ -273,11 +312,6 @@ pub(crate) fn redis(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
     table.raw_set("status_reply", native::function(lua, status_reply)?)?;
     let own = Arc::clone(shared);
     table.raw_set(
-        "log",
-        lua.create_function(move |lua, values: Variadic<Value>| log(lua, &own, &values))?,
-    )?;
-    let own = Arc::clone(shared);
-    table.raw_set(
         "setresp",
         lua.create_function(move |lua, values: Variadic<Value>| setresp(lua, &own, &values))?,
     )?;
@@ -289,29 +323,25 @@ pub(crate) fn redis(lua: &Lua, shared: &Arc<Shared>) -> Result<Table> {
         "set_repl",
         lua.create_function(|lua, values: Variadic<Value>| set_repl(lua, &values))?,
     )?;
-    table.raw_set(
-        "replicate_commands",
-        lua.create_function(|_, _: MultiValue| Ok(true))?,
-    )?;
-    table.raw_set(
-        "breakpoint",
-        lua.create_function(|_, _: MultiValue| Ok(false))?,
-    )?;
-    table.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    if kind == Kind::Scripts {
+        table.raw_set(
+            "replicate_commands",
+            lua.create_function(|_, _: MultiValue| Ok(true))?,
+        )?;
+        table.raw_set(
+            "breakpoint",
+            lua.create_function(|_, _: MultiValue| Ok(false))?,
+        )?;
+        table.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    }
     for (name, value) in [
-        ("LOG_DEBUG", 0),
-        ("LOG_VERBOSE", 1),
-        ("LOG_NOTICE", 2),
-        ("LOG_WARNING", 3),
         ("REPL_NONE", 0),
         ("REPL_AOF", 1),
         ("REPL_SLAVE", 2),
         ("REPL_REPLICA", 2),
         ("REPL_ALL", 3),
-        ("REDIS_VERSION_NUM", 0x0007_000f),
     ] {
         table.raw_set(name, value)?;
     }
-    table.raw_set("REDIS_VERSION", "7.0.15")?;
     Ok(table)
 }

@@ -12,11 +12,14 @@
 //! `allow-key-locking`, Upstash's flag, is accepted: with one lock a keyspace it
 //! gives no more parallelism here, and keeps its promise to refuse a key that
 //! the caller did not declare.
+//!
+//! Functions of libraries run in the same way, in a VM of their own: [`functions`].
 
 mod bit;
 mod cjson;
 mod cmsgpack;
 mod convert;
+pub(crate) mod functions;
 mod library;
 mod native;
 mod number;
@@ -35,18 +38,23 @@ use hashbrown::HashSet;
 
 use crate::command::spec::{self, Keys};
 use crate::command::{Ctx, call_scripted, may_call};
+use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::Db;
+use crate::keyspace::{Db, Running};
 use crate::reply::Reply;
 use crate::session::{Client, Dialect, Protocol, Session};
+use functions::{Function, Library, Metadata};
 use shebang::Flags;
-use vm::{Host, Limits, RunOptions, Tick, Vm};
+use vm::{Entry, Host, Kind, Limits, RunOptions, Tick, Vm};
 
 pub(crate) use sandbox::Random;
 pub(crate) use vm::{Script, sha1_hex};
 
 /// Microseconds after which the host is told to move its other tasks away.
 const LONG_RUN_US: u64 = 2_000;
+
+/// Microseconds that the code of a library may run while it is loaded.
+const LOAD_US: u64 = 500_000;
 
 const TOO_LARGE: &str = "ERR the script is undone: it writes more than a unit may";
 
@@ -57,15 +65,16 @@ const FAILED_INSIDE: &str = "ERR internal error: a command of the script panicke
 /// loads again on NOSCRIPT.
 const MOST_SCRIPTS: usize = 10_000;
 
-/// The VM of a keyspace and what it lends its scripts.
+/// A VM of a keyspace, that of its scripts or that of its libraries, and what it
+/// lends them.
 pub(crate) struct Scripts {
     vm: Vm,
     /// In which scripts' commands run.
     session: Session,
 }
 
-fn start(limits: Limits, random: Random) -> Result<Vm, CommandError> {
-    Vm::new(limits, random)
+fn start(kind: Kind, limits: Limits, random: Random) -> Result<Vm, CommandError> {
+    Vm::new(kind, limits, random)
         .map_err(|error| format!("ERR cannot start the script engine: {error}").into())
 }
 
@@ -76,11 +85,13 @@ fn session() -> Session {
     session
 }
 
-/// One request to run a script.
+/// One request to run a script or a function.
 pub(crate) struct Request<'a> {
+    /// All of it.
+    pub(crate) argv: &'a [&'a [u8]],
     pub(crate) keys: &'a [&'a [u8]],
     pub(crate) args: &'a [&'a [u8]],
-    /// EVAL_RO and EVALSHA_RO.
+    /// EVAL_RO, EVALSHA_RO and FCALL_RO.
     pub(crate) read_only: bool,
 }
 
@@ -92,20 +103,66 @@ impl Scripts {
         if let Some(scripts) = db.scripts.take() {
             return Ok(scripts);
         }
+        Scripts::start(Kind::Scripts, db)
+    }
+
+    /// The same for the VM of the libraries, which stays as long as the keyspace.
+    pub(crate) fn take_functions(db: &mut Db) -> Result<Box<Scripts>, CommandError> {
+        let memory = db.settings.script_memory;
+        match db.functions.take() {
+            Some(mut functions) => {
+                if functions.vm.limits().memory != memory {
+                    functions.vm.set_memory(memory);
+                }
+                Ok(functions)
+            }
+            None => Scripts::start(Kind::Functions, db),
+        }
+    }
+
+    fn start(kind: Kind, db: &Db) -> Result<Box<Scripts>, CommandError> {
         let limits = Limits {
             memory: db.settings.script_memory,
             ..Limits::default()
         };
         Ok(Box::new(Scripts {
-            vm: start(limits, db.script_random.clone())?,
+            vm: start(kind, limits, db.script_random.clone())?,
             session: session(),
         }))
+    }
+
+    /// Runs the code of a library once; what it registers makes the library.
+    /// Nobody sees it yet.
+    pub(crate) fn load_library(
+        &mut self,
+        ctx: &Ctx<'_>,
+        text: &[u8],
+        metadata: &Metadata<'_>,
+    ) -> Result<Library, CommandError> {
+        let mut loading = Loading {
+            engine: ctx.engine,
+            began_us: ctx.engine.now_micros(),
+            announced: false,
+        };
+        let functions = self
+            .vm
+            .load_library(metadata.code, &mut loading)
+            .map_err(CommandError::Bytes)?;
+        if functions.is_empty() {
+            return Err(CommandError::text("ERR No functions registered"));
+        }
+        Ok(Library::new(&metadata.name, text, functions))
+    }
+
+    /// Frees what libraries that are gone have left.
+    pub(crate) fn collect(&self) {
+        self.vm.collect();
     }
 
     /// Compiles and caches a script.
     pub(crate) fn load(&mut self, body: &[u8]) -> Result<Arc<Script>, Reply> {
         if self.vm.len() >= MOST_SCRIPTS && !self.vm.exists(&sha1_hex(body)) {
-            self.vm = start(self.vm.limits(), self.vm.random())?;
+            self.vm = start(Kind::Scripts, self.vm.limits(), self.vm.random())?;
         }
         self.vm.load(body)
     }
@@ -138,26 +195,52 @@ impl Scripts {
         script: &Script,
         request: &Request<'_>,
     ) -> Reply {
-        let flags = script.flags();
+        self.run_unit(ctx, Kind::Scripts, script.entry(), script.flags(), request)
+    }
+
+    /// The same for a function.
+    pub(crate) fn call(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        function: &Function,
+        request: &Request<'_>,
+    ) -> Reply {
+        let flags = Some(function.flags);
+        self.run_unit(ctx, Kind::Functions, function.entry(), flags, request)
+    }
+
+    fn run_unit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        kind: Kind,
+        entry: Entry<'_>,
+        flags: Option<Flags>,
+        request: &Request<'_>,
+    ) -> Reply {
+        let upstash = ctx.is_upstash();
+        let nested = ctx.db.is_recording();
         let mut read_only = request.read_only;
         let mut allow_oom = false;
         if let Some(flags) = flags {
             allow_oom = flags.contains(Flags::ALLOW_OOM) || flags.contains(Flags::NO_WRITES);
-            if request.read_only && !flags.contains(Flags::NO_WRITES) {
+            // Upstash lets FCALL_RO run what turns out to read only.
+            let may_read = upstash && kind == Kind::Functions;
+            if request.read_only && !flags.contains(Flags::NO_WRITES) && !may_read {
                 return Reply::error(
                     "ERR Can not execute a script with write flag using *_ro command.",
                 );
             }
             read_only |= flags.contains(Flags::NO_WRITES);
             if !allow_oom && crate::evict::is_full(ctx.db) {
+                if !nested {
+                    return CommandError::OutOfMemory.into();
+                }
                 return Reply::error(
                     "OOM allow-oom flag is not set on the script, can not run it when \
                      used memory > 'maxmemory'",
                 );
             }
         }
-        let upstash = ctx.is_upstash();
-        let nested = ctx.db.is_recording();
         let mark = ctx.db.effects.mark();
         if !nested {
             ctx.db.begin_undo();
@@ -178,6 +261,8 @@ impl Scripts {
             allow_oom,
             killed: false,
             announced: false,
+            name: entry.name,
+            argv: request.argv,
         };
         if let Some(tracks) = &ctx.session.tracking
             && tracks.remembers()
@@ -185,7 +270,10 @@ impl Scripts {
         {
             tracking.begin_script(tracks.number(), request.keys);
         }
-        ctx.keyspace.script.start();
+        ctx.keyspace.script.start(match kind {
+            Kind::Scripts => Running::Script,
+            Kind::Functions => Running::Function,
+        });
         let options = RunOptions {
             truncate_numbers: upstash,
         };
@@ -193,7 +281,7 @@ impl Scripts {
         // keyspace lent to the run comes back whole.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             self.vm
-                .run(script, request.keys, request.args, options, &mut run)
+                .run(entry, request.keys, request.args, options, &mut run)
         }));
         let killed = run.killed;
         drop(run);
@@ -203,6 +291,7 @@ impl Scripts {
         ctx.keyspace.script.finish();
         if ctx.keyspace.data.is_busy() {
             ctx.keyspace.data.set_busy(false);
+            ctx.keyspace.script.withdraw();
         }
         std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
         let panicked = ran.is_err();
@@ -237,6 +326,39 @@ struct Run<'a> {
     allow_oom: bool,
     killed: bool,
     announced: bool,
+    /// What runs, and the request for it.
+    name: &'a [u8],
+    argv: &'a [&'a [u8]],
+}
+
+/// What the code of a library acts on while it is loaded: nothing.
+struct Loading<'a> {
+    engine: &'a Engine,
+    began_us: u64,
+    announced: bool,
+}
+
+impl Host for Loading<'_> {
+    fn call(&mut self, _: &[&[u8]], _: bool) -> Reply {
+        Reply::error("ERR This Redis command is not allowed from script")
+    }
+
+    fn tick(&mut self) -> Tick {
+        // What was loaded once loads again, however long it takes.
+        if self.engine.is_being_filled() {
+            return Tick::Continue;
+        }
+        let elapsed = self.engine.now_micros().saturating_sub(self.began_us);
+        if elapsed > LONG_RUN_US && !self.announced {
+            self.announced = true;
+            self.engine.announce_long_unit();
+        }
+        if elapsed > LOAD_US {
+            Tick::Kill
+        } else {
+            Tick::Continue
+        }
+    }
 }
 
 /// The keys that a request declared: few are looked through, many are hashed.
@@ -339,6 +461,7 @@ impl Host for Run<'_> {
         if elapsed > db.settings.busy_reply_threshold.saturating_mul(1000)
             && !keyspace.data.is_busy()
         {
+            keyspace.script.publish(self.name, self.argv, db.now_us);
             keyspace.data.set_busy(true);
         }
         Tick::Continue

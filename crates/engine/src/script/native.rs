@@ -459,8 +459,9 @@ unsafe fn pace(state: *mut ffi::lua_State, instructions: u32) {
     }
 }
 
-/// Runs the function that `prepare` leaves on top, under a memory limit, with a
-/// hook after so many instructions if that changes, and `host` lent to its functions, and reads the value that it answers. What it
+/// Runs the function that `prepare` leaves under as many arguments as it answers,
+/// under a memory limit, with a hook after so many instructions if that changes,
+/// and `host` lent to its functions, and reads the value that it answers. What it
 /// raised goes through the error handler, and is the error here.
 ///
 /// # Panics
@@ -471,7 +472,7 @@ pub(crate) fn run<R>(
     handler: &RegistryKey,
     (limit, instructions): (usize, Option<u32>),
     (lent, host): (&Lent, &mut dyn Host),
-    prepare: impl FnOnce(&mut Writer),
+    prepare: impl FnOnce(&mut Writer) -> u8,
     read: impl FnOnce(&mut Reader, Slot) -> R,
 ) -> Result<std::result::Result<R, Value>> {
     lua.exec_raw_lua(|raw| {
@@ -481,8 +482,8 @@ pub(crate) fn run<R>(
         // SAFETY: no limit holds outside of the call below.
         let mut writer = unsafe { Writer::new(state) };
         let Slot(handler) = writer.kept(handler);
-        prepare(&mut writer);
-        if !writer.has_room() || writer.top <= handler {
+        let arguments = c_int::from(prepare(&mut writer));
+        if !writer.has_room() || writer.top <= handler + arguments {
             return Err(mlua::Error::StackError);
         }
         lua.set_memory_limit(limit)?;
@@ -490,9 +491,12 @@ pub(crate) fn run<R>(
             // SAFETY: the state is valid.
             unsafe { pace(state, instructions) }
         }
-        // SAFETY: above the handler there is a value to call, and room. The call is
-        // protected: what it raises ends here. Callbacks catch their panics.
-        let status = lent.during(host, || unsafe { ffi::lua_pcall(state, 0, 1, handler) });
+        // SAFETY: above the handler there is a value to call, its arguments, and
+        // room. The call is protected: what it raises ends here. Callbacks catch
+        // their panics.
+        let status = lent.during(host, || unsafe {
+            ffi::lua_pcall(state, arguments, 1, handler)
+        });
         lua.set_memory_limit(0)?;
         if let Some(panic) = PANIC.take() {
             resume_unwind(panic);

@@ -3,7 +3,7 @@
 -- Redis marks tables read-only inside its Lua; stock Lua 5.1 cannot, so what a
 -- script sees of a read-only table is an empty proxy whose contents are behind
 -- __index, and the functions that look past metatables know the proxies.
-local native, host, libraries = ...
+local native, host, libraries, loading = ...
 
 local error, type, next, select, tostring = native.error, native.type, native.next, native.select, native.tostring
 local rawget, pairs = native.rawget, native.pairs
@@ -191,7 +191,9 @@ function globals.collectgarbage(option, argument)
   return collectgarbage(option, type(argument) == 'number' and argument or 0)
 end
 
-globals.__redis__err__handler = host.handler
+if not loading then
+  globals.__redis__err__handler = host.handler
+end
 
 local strings = native.string
 strings.rep = host.rep
@@ -268,4 +270,13 @@ local environment = seal(globals, seal({ __index = missing }))
 setmetatable(globals, { __index = missing })
 globals._G = environment
 
-return environment, globals
+if not loading then
+  return environment, globals
+end
+
+-- Libraries: all their code has one environment, and `switch` says what is
+-- behind it. While one is loaded that is `redis` alone, with what loading needs.
+setmetatable(loading, { __index = missing })
+loading = setmetatable({ redis = seal(loading) }, { __index = missing })
+local switch = { __index = globals, __newindex = refuse, __metatable = false }
+return setmetatable({}, switch), globals, switch, loading

@@ -1,4 +1,5 @@
-//! The globals of scripts: exactly those of Redis 7.0.15, read-only.
+//! The globals of scripts and of libraries: exactly those of Redis 7.0.15,
+//! read-only.
 //!
 //! `sandbox.lua` builds the tables; here are the functions that it cannot write
 //! in Lua: the error handler, the generator that every run seeds alike, and a
@@ -10,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::{Lua, LuaOptions, RegistryKey, Result, StdLib, Table, Value, Variadic};
 
-use super::library::Shared;
+use super::library::{self, Shared};
 use super::raise::{self, Arguments};
+use super::vm::Kind;
 use super::{bit, cjson, cmsgpack, native, struct_pack};
 
 /// The chunk name of `sandbox.lua`, by which the error handler knows its frames.
@@ -25,6 +27,35 @@ pub(crate) struct Sandbox {
     pub(crate) names: [RegistryKey; 2],
     /// Gives an error its position: [`on_error`].
     pub(crate) handler: RegistryKey,
+    /// What the code of libraries sees.
+    stages: Option<Stages>,
+}
+
+/// The globals of libraries: one table for all their code, behind which stands
+/// little while a library is loaded and everything while its functions run.
+struct Stages {
+    /// The metatable of that table.
+    switch: RegistryKey,
+    loading: RegistryKey,
+    running: RegistryKey,
+}
+
+impl Sandbox {
+    /// Shows libraries the globals of the time when they are loaded, or when
+    /// they run; does nothing for scripts.
+    pub(crate) fn stage(&self, lua: &Lua, loading: bool) -> Result<()> {
+        let Some(stages) = &self.stages else {
+            return Ok(());
+        };
+        let globals = if loading {
+            &stages.loading
+        } else {
+            &stages.running
+        };
+        let globals: Table = lua.registry_value(globals)?;
+        let switch: Table = lua.registry_value(&stages.switch)?;
+        switch.raw_set("__index", globals)
+    }
 }
 
 /// A fresh Lua with base, table, string, math and coroutine loaded.
@@ -35,12 +66,10 @@ pub(crate) fn lua() -> Result<Lua> {
     )
 }
 
-/// Makes `lua` a sandbox with `redis` as its table of that name; `limit` is the
-/// memory that one string may fill.
+/// Makes `lua` a sandbox.
 pub(crate) fn build(
     lua: &Lua,
-    redis: Table,
-    limit: usize,
+    kind: Kind,
     shared: &Arc<Shared>,
     random: &Random,
 ) -> Result<Sandbox> {
@@ -71,7 +100,7 @@ pub(crate) fn build(
     let own = Arc::clone(shared);
     host.raw_set(
         "rep",
-        lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &own, &values, limit))?,
+        lua.create_function(move |lua, values: Variadic<Value>| repeat(lua, &own, &values))?,
     )?;
     host.raw_set(
         "rawset",
@@ -94,15 +123,28 @@ pub(crate) fn build(
     )?;
 
     let libraries = lua.create_table()?;
-    libraries.raw_set("redis", redis)?;
+    libraries.raw_set("redis", library::redis(lua, kind, shared)?)?;
     libraries.raw_set("cjson", cjson::library(lua, shared)?)?;
     libraries.raw_set("cmsgpack", cmsgpack::library(lua, shared)?)?;
     libraries.raw_set("bit", bit::library(lua)?)?;
     libraries.raw_set("struct", struct_pack::library(lua)?)?;
 
     let source = lua.load(include_str!("sandbox.lua")).set_name(OWN_SOURCE);
-    let (environment, globals): (Table, Table) = source.call((lua.globals(), host, libraries))?;
+    let loading = match kind {
+        Kind::Scripts => None,
+        Kind::Functions => Some(library::loading(lua, shared)?),
+    };
+    let (environment, globals, switch, loading): (Table, Table, Option<Table>, Option<Table>) =
+        source.call((lua.globals(), host, libraries, loading))?;
     lua.set_globals(environment)?;
+    let stages = match switch.zip(loading) {
+        None => None,
+        Some((switch, loading)) => Some(Stages {
+            switch: lua.create_registry_value(switch)?,
+            loading: lua.create_registry_value(loading)?,
+            running: lua.create_registry_value(&globals)?,
+        }),
+    };
     Ok(Sandbox {
         globals: lua.create_registry_value(globals)?,
         names: [
@@ -110,6 +152,7 @@ pub(crate) fn build(
             lua.create_registry_value("ARGV")?,
         ],
         handler: lua.create_registry_value(handler)?,
+        stages,
     })
 }
 
@@ -207,7 +250,8 @@ fn raw_set(lua: &Lua, sealed: &Table, values: &[Value]) -> Result<Value> {
 }
 
 /// `string.rep`, which refuses what memory cannot hold before it allocates.
-fn repeat(lua: &Lua, shared: &Shared, values: &[Value], limit: usize) -> Result<Value> {
+fn repeat(lua: &Lua, shared: &Shared, values: &[Value]) -> Result<Value> {
+    let limit = shared.memory.load(Ordering::Relaxed);
     let arguments = Arguments::new(lua, values);
     let text = arguments.string(1)?;
     let count = arguments.integer(2)?.max(0) as usize;

@@ -1,8 +1,9 @@
-//! The first line of a script, `#!lua flags=…`, and what it declares.
+//! The first line of a script, `#!lua flags=…`, and the flags that it or a
+//! function declares.
 
 use crate::reply::Reply;
 
-/// The flags of a script that has a shebang.
+/// The flags of a function, or of a script that has a shebang.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u8);
 
@@ -19,6 +20,31 @@ impl Flags {
     pub(crate) const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(16);
     /// It touches declared keys only (Upstash).
     pub(crate) const ALLOW_KEY_LOCKING: Flags = Flags(32);
+
+    /// These and those of `other`.
+    pub(crate) const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// The flag of a function with this name, in any case.
+    pub(crate) fn of_function(name: &[u8]) -> Option<Flags> {
+        let mut names = Flags::of_functions();
+        names
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, flag)| flag)
+    }
+
+    /// The names of those that a function may have and that are set.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        Flags::of_functions()
+            .filter(move |(_, flag)| self.contains(*flag))
+            .filter_map(|(name, _)| std::str::from_utf8(name).ok())
+    }
+
+    fn of_functions() -> impl Iterator<Item = (&'static [u8], Flags)> {
+        let upstash = Flags::ALLOW_KEY_LOCKING;
+        NAMES.into_iter().filter(move |(_, flag)| *flag != upstash)
+    }
 
     /// Whether all of `flags` are set.
     pub(crate) const fn contains(self, flags: Flags) -> bool {
@@ -67,7 +93,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<(Option<Flags>, &[u8]), Reply> {
         }
         for name in names.split(|byte| *byte == b',') {
             match NAMES.iter().find(|(known, _)| *known == name) {
-                Some((_, flag)) => flags.0 |= flag.0,
+                Some((_, flag)) => flags = flags.and(*flag),
                 None => return refuse("Unexpected flag in script shebang", name),
             }
         }

@@ -1,8 +1,11 @@
 //! The Lua VM of one keyspace: compiles scripts, keeps them by SHA-1, runs them.
 //!
 //! A VM lives as long as its keyspace and runs one script at a time. For each
-//! run the caller lends it a [`Host`], on which `redis.call` executes. Globals are read-only and `KEYS`, `ARGV` and the random generator are
-//! set anew, so that no run sees another.
+//! run the caller lends it a [`Host`], on which `redis.call` executes. Globals are
+//! read-only and `KEYS` and `ARGV` are set anew, so that no run sees another.
+//!
+//! There are two kinds: one keeps scripts, the other the functions of libraries,
+//! which get their keys and arguments as arguments (`functions`).
 //!
 //! Bounds: memory by Lua's allocator; time by a hook every [`Limits::interval`]
 //! instructions, or fewer where they take long, that asks [`Host::tick`]. Library functions whose work grows with
@@ -19,7 +22,8 @@ use mlua::{Function, HookTriggers, Lua, RegistryKey, Value, VmState};
 use sha1::{Digest, Sha1};
 
 use super::convert;
-use super::library::{self, Shared};
+use super::functions::{Function as Registered, Registering};
+use super::library::Shared;
 use super::native::{self, Reader, Writer};
 use super::pattern::QUANTUM;
 use super::raise;
@@ -35,6 +39,16 @@ const FIRST_PACE: u32 = 256;
 const SLOW_US: u64 = 1000;
 /// Between two ticks this short, it comes after more.
 const QUICK_US: u64 = 200;
+
+const NO_MEMORY: &[u8] = b"not enough memory";
+
+/// What a run raised.
+enum Raised {
+    /// An error table: its text, its source and line.
+    Reply(Vec<u8>, Option<(Vec<u8>, Vec<u8>)>),
+    /// Anything else, as text.
+    Value(Vec<u8>),
+}
 
 /// What scripts may ask of the engine during a run.
 pub(crate) trait Host: Send {
@@ -86,6 +100,37 @@ impl Default for Limits {
     }
 }
 
+/// What a VM is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Scripts, by their text.
+    Scripts,
+    /// The functions of libraries.
+    Functions,
+}
+
+/// What a run calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// What errors call it: a script's SHA-1, or a function's name.
+    pub(crate) name: &'a [u8],
+    /// The Lua function.
+    pub(crate) function: &'a RegistryKey,
+    /// What is handed to it.
+    pub(crate) takes: Takes,
+}
+
+/// How keys and arguments reach what is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// As the globals `KEYS` and `ARGV`.
+    Globals,
+    /// As two tables.
+    Arguments,
+    /// Not at all.
+    Nothing,
+}
+
 /// How one run deviates from Redis.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RunOptions {
@@ -111,6 +156,15 @@ impl Script {
     /// What its shebang declares; `None` without a shebang.
     pub(crate) fn flags(&self) -> Option<Flags> {
         self.flags
+    }
+
+    /// To run it.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
+            name: &self.sha,
+            function: &self.function,
+            takes: Takes::Globals,
+        }
     }
 }
 
@@ -138,13 +192,13 @@ impl std::fmt::Debug for Vm {
 
 impl Vm {
     /// A VM without scripts. Fails only when memory does.
-    pub(crate) fn new(limits: Limits, random: Random) -> mlua::Result<Self> {
+    pub(crate) fn new(kind: Kind, limits: Limits, random: Random) -> mlua::Result<Self> {
         let lua = sandbox::lua()?;
         let shared = Arc::<Shared>::default();
         let native = lua.globals();
         let loadstring = native.raw_get("loadstring")?;
-        let redis = library::redis(&lua, &shared)?;
-        let sandbox = sandbox::build(&lua, redis, limits.memory, &shared, &random)?;
+        shared.memory.store(limits.memory, Ordering::Relaxed);
+        let sandbox = sandbox::build(&lua, kind, &shared, &random)?;
         let watched = Arc::clone(&shared);
         let (interval, start) = (limits.interval.max(1), Instant::now());
         shared.pace.store(first_pace(limits), Ordering::Relaxed);
@@ -178,7 +232,12 @@ impl Vm {
             return Ok(Arc::clone(script));
         }
         let (flags, code) = shebang::parse(body)?;
-        let function = self.compile(code)?;
+        let compiled = self.compile(code, "@user_script");
+        let function = compiled.map_err(|text| {
+            let mut full = b"ERR Error compiling script (new function): ".to_vec();
+            full.extend_from_slice(&text);
+            Reply::error(full)
+        })?;
         let script = Arc::new(Script {
             sha,
             flags,
@@ -189,28 +248,69 @@ impl Vm {
         Ok(script)
     }
 
-    fn compile(&self, code: &[u8]) -> Result<RegistryKey, Reply> {
-        let failed = |text: &[u8]| {
-            let mut full = b"ERR Error compiling script (new function): ".to_vec();
-            full.extend_from_slice(text);
-            Reply::error(full)
-        };
+    /// Runs the code of a library, on a host that decides how long it may take;
+    /// the functions that it registers, or the client's error.
+    pub(crate) fn load_library(
+        &mut self,
+        code: &[u8],
+        host: &mut dyn Host,
+    ) -> Result<Vec<Registered>, Vec<u8>> {
+        let prefixed = |prefix: &[u8], text: &[u8]| [b"ERR ", prefix, text].concat();
+        // Functions that are gone leave their places in the registry until now.
+        self.lua.expire_registry_values();
+        let loading = self.sandbox.stage(&self.lua, true);
+        let out_of_memory = || prefixed(b"Error registering functions: ", NO_MEMORY);
+        loading.map_err(|_| out_of_memory())?;
+        let compiled = self.compile(code, "@user_function");
+        let ran = compiled
+            .map_err(|text| prefixed(b"Error compiling function: ", &text))
+            .and_then(|function| {
+                *self.shared.registering.lock() = Some(Registering::default());
+                let entry = Entry {
+                    name: b"",
+                    function: &function,
+                    takes: Takes::Nothing,
+                };
+                self.enter(entry, &[], &[], RunOptions::default(), host)
+                    .map(drop)
+                    .map_err(|raised| {
+                        let text = if self.shared.killed.load(Ordering::Relaxed) {
+                            b"ERR FUNCTION LOAD timeout".to_vec()
+                        } else {
+                            match self.described(&raised) {
+                                Raised::Reply(text, _) | Raised::Value(text) => text,
+                            }
+                        };
+                        prefixed(b"Error registering functions: ", &text)
+                    })
+            });
+        let registered = self.shared.registering.lock().take();
+        let running = self.sandbox.stage(&self.lua, false);
+        running.map_err(|_| out_of_memory())?;
+        ran?;
+        Ok(registered.unwrap_or_default().into_functions())
+    }
+
+    /// Frees what libraries that are gone have left.
+    pub(crate) fn collect(&self) {
+        self.lua.expire_registry_values();
+        let _ = self.lua.gc_collect();
+    }
+
+    fn compile(&self, code: &[u8], name: &str) -> Result<RegistryKey, Vec<u8>> {
         // What begins with ESC is bytecode to Lua; after a blank it is text.
         let blank: &[u8] = if code.first() == Some(&27) { b" " } else { b"" };
         let compiled = self
             .lua
             .create_string([blank, code].concat())
-            .and_then(|code| {
-                self.loadstring
-                    .call::<(Value, Value)>((code, "@user_script"))
-            });
+            .and_then(|code| self.loadstring.call::<(Value, Value)>((code, name)));
         match compiled {
             Ok((Value::Function(function), _)) => self
                 .lua
                 .create_registry_value(function)
-                .map_err(|_| failed(b"not enough memory")),
-            Ok((_, Value::String(text))) => Err(failed(&text.as_bytes())),
-            Ok(_) | Err(_) => Err(failed(b"not enough memory")),
+                .map_err(|_| NO_MEMORY.to_vec()),
+            Ok((_, Value::String(text))) => Err(text.as_bytes().to_vec()),
+            Ok(_) | Err(_) => Err(NO_MEMORY.to_vec()),
         }
     }
 
@@ -239,34 +339,66 @@ impl Vm {
         self.script(sha).is_some()
     }
 
-    /// Runs a script on `host`, which comes back as the run left it.
+    /// Runs a script or a function on `host`, which comes back as the run left it.
     pub(crate) fn run(
         &mut self,
-        script: &Script,
+        entry: Entry<'_>,
         keys: &[&[u8]],
         argv: &[&[u8]],
         options: RunOptions,
         host: &mut dyn Host,
     ) -> Reply {
+        match self.enter(entry, keys, argv, options, host) {
+            Ok(reply) => reply,
+            Err(raised) => self.failure(entry.name, &raised),
+        }
+    }
+
+    /// The same; the error is the value that was raised.
+    fn enter(
+        &self,
+        entry: Entry<'_>,
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+        options: RunOptions,
+        host: &mut dyn Host,
+    ) -> Result<Reply, Value> {
         let shared = &self.shared;
         let pace = shared.begin(options, first_pace(self.limits));
         let Sandbox {
             globals,
             names,
             handler,
+            ..
         } = &self.sandbox;
-        let prepare = |lua: &mut Writer| {
-            let globals = lua.kept(globals);
-            for (name, items) in names.iter().zip([keys, argv]) {
-                lua.kept(name);
-                let table = lua.table(items.len(), 0);
-                for (index, item) in items.iter().enumerate() {
-                    lua.string(item);
-                    lua.set_item(table, index + 1);
-                }
-                lua.set_pair(globals);
+        let list = |lua: &mut Writer, items: &[&[u8]]| {
+            let table = lua.table(items.len(), 0);
+            for (index, item) in items.iter().enumerate() {
+                lua.string(item);
+                lua.set_item(table, index + 1);
             }
-            lua.kept(&script.function);
+        };
+        let prepare = |lua: &mut Writer| match entry.takes {
+            Takes::Globals => {
+                let globals = lua.kept(globals);
+                for (name, items) in names.iter().zip([keys, argv]) {
+                    lua.kept(name);
+                    list(lua, items);
+                    lua.set_pair(globals);
+                }
+                lua.kept(entry.function);
+                0
+            }
+            Takes::Arguments => {
+                lua.kept(entry.function);
+                list(lua, keys);
+                list(lua, argv);
+                2
+            }
+            Takes::Nothing => {
+                lua.kept(entry.function);
+                0
+            }
         };
         let read = |lua: &mut Reader, value| {
             convert::to_reply(lua, value, shared.resp3.load(Ordering::Relaxed))
@@ -274,18 +406,37 @@ impl Vm {
         let limit = self.limits.memory;
         let lent = (&shared.host, host);
         let outcome = native::run(&self.lua, handler, (limit, pace), lent, prepare, read);
-        match outcome {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(raised)) => self.failure(script, &raised),
-            Err(error) => self.failure(script, &Value::Error(Box::new(error))),
-        }
+        outcome.unwrap_or_else(|error| Err(Value::Error(Box::new(error))))
     }
 
     /// The reply of a run that raised `value`, which the handler has made a table
     /// unless memory or the stack failed it.
     #[cold]
-    fn failure(&self, script: &Script, value: &Value) -> Reply {
-        let sha = String::from_utf8_lossy(&script.sha);
+    fn failure(&self, name: &[u8], value: &Value) -> Reply {
+        let out = match self.described(value) {
+            Raised::Reply(mut text, place) => {
+                if let Some((source, line)) = place {
+                    for part in [b" script: ", name, b", on ", &source, b":", &line, b"."] {
+                        text.extend_from_slice(part);
+                    }
+                }
+                text
+            }
+            Raised::Value(text) => {
+                let mut out = [b"ERR Error running script ", name, b", "].concat();
+                out.extend(text.iter().take(100));
+                out
+            }
+        };
+        // What failed for lack of memory has left garbage in its place.
+        if self.lua.used_memory() > 1 << 20 {
+            let _ = self.lua.gc_collect();
+        }
+        Reply::error(out)
+    }
+
+    /// The text of what was raised, with source and line if it tells them.
+    fn described(&self, value: &Value) -> Raised {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.as_bytes().to_vec()),
             Value::Integer(_) | Value::Number(_) => Some(
@@ -297,47 +448,31 @@ impl Vm {
             ),
             _ => None,
         };
-        let described = match value {
-            Value::Table(table) => {
-                let field = |name: &str| table.get::<Value>(name).ok().as_ref().and_then(text);
-                field("err").map(|err| (err, field("source"), field("line")))
+        if let Value::Table(table) = value {
+            let field = |name: &str| table.get::<Value>(name).ok().as_ref().and_then(text);
+            if let Some(error) = field("err") {
+                return Raised::Reply(error, field("source").zip(field("line")));
             }
-            _ => None,
-        };
-        let out = match described {
-            Some((mut err, Some(source), Some(line))) => {
-                err.extend_from_slice(format!(" script: {sha}, on ").as_bytes());
-                err.extend_from_slice(&source);
-                err.push(b':');
-                err.extend_from_slice(&line);
-                err.push(b'.');
-                err
-            }
-            Some((err, ..)) => err,
-            None => {
-                let what = match value {
-                    Value::Error(error)
-                        if matches!(raise::innermost(error), mlua::Error::MemoryError(_)) =>
-                    {
-                        b"not enough memory".to_vec()
-                    }
-                    value => text(value).unwrap_or_else(|| b"execution failure".to_vec()),
-                };
-                let mut out = format!("ERR Error running script {sha}, ").into_bytes();
-                out.extend(what.iter().take(100));
-                out
-            }
-        };
-        // What failed for lack of memory has left garbage in its place.
-        if self.lua.used_memory() > 1 << 20 {
-            let _ = self.lua.gc_collect();
         }
-        Reply::error(out)
+        Raised::Value(match value {
+            Value::Error(error)
+                if matches!(raise::innermost(error), mlua::Error::MemoryError(_)) =>
+            {
+                NO_MEMORY.to_vec()
+            }
+            value => text(value).unwrap_or_else(|| b"execution failure".to_vec()),
+        })
     }
 
     /// The bounds it was made with.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Bounds memory anew.
+    pub(crate) fn set_memory(&mut self, bytes: usize) {
+        self.limits.memory = bytes;
+        self.shared.memory.store(bytes, Ordering::Relaxed);
     }
 
     /// The generator of `math.random`, for the next VM to go on with.

@@ -12,6 +12,7 @@ mod classes;
 mod closing;
 mod faults;
 mod full;
+mod functions;
 mod model;
 mod restart;
 mod saves;
@@ -232,6 +233,16 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
         panic!("KEYS");
     };
     let mut dump = Dump::new();
+    let libraries = show(&call(&[b"FUNCTION", b"LIST", b"WITHCODE"]));
+    if !libraries.is_empty() {
+        let shown = Shown {
+            deadline: None,
+            encoding: String::new(),
+            value: vec![libraries],
+            fields: BTreeMap::new(),
+        };
+        dump.insert("libraries".to_owned(), shown);
+    }
     for key in keys {
         let Reply::Bulk(key) = key else {
             panic!("{key:?} is no key");

@@ -14,6 +14,14 @@ const WRITES: &str = "for\ti=1,3\tdo\tredis.call('HSET',KEYS[1],ARGV[1]..i,math.
 const PICKS: &str = "local\tm=redis.call('SRANDMEMBER',KEYS[1])if\tm\tthen\t\
                      redis.call('ZADD',KEYS[2],3,m)redis.call('SPOP',KEYS[1],1)end";
 
+/// A library without blanks, which another one's function may keep out.
+fn library(name: usize, function: usize, value: usize) -> String {
+    format!(
+        "#!lua\tname=l{name}\nredis.register_function('f{function}',function(keys)\
+         redis.call('SET',keys[1],{value})end)"
+    )
+}
+
 /// One command, its words apart by blanks.
 pub(crate) fn command(random: &mut Random) -> String {
     let (a, b) = (random.below(KEYS), random.below(KEYS));
@@ -79,6 +87,11 @@ pub(crate) fn command(random: &mut Random) -> String {
         64 => format!("ZADD z{a} nan m{n}"),
         65 => format!("INCR t{a}"),
         66 => format!("SDIFFSTORE t{a} t{b} t{a}"),
+        67 if i == 1 => format!("FUNCTION DELETE l{a}"),
+        67 if i == 2 && n < 20 => "FUNCTION FLUSH".to_owned(),
+        67 if i < 8 => format!("FUNCTION LOAD REPLACE {}", library(a, b, n)),
+        68 if i < 8 => format!("FCALL f{a} 1 s{b}"),
+        68 if i == 8 => ["FLUSHALL", "FLUSHDB ASYNC"][a % 2].to_owned(),
         67 => format!("ZRANGEBYSCORE z{a} -inf +inf"),
         69..72 => format!("RPUSH l{a} e{i} {n} {}", "w".repeat(n * 9)),
         72 => format!("LPUSH l{a} {i} e{n} {n}"),
@@ -104,7 +117,6 @@ pub(crate) fn command(random: &mut Random) -> String {
             "HPEXPIREAT h{a} {} FIELDS 2 f{i} g{n}",
             1_700_000_000_000 + n * 1000
         ),
-        68 if i == 0 => ["FLUSHALL", "FLUSHDB ASYNC"][a % 2].to_owned(),
         _ => format!("SET s{a} {i}"),
     }
 }

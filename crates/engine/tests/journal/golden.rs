@@ -8,6 +8,7 @@
 //! ```sh
 //! cargo test -p sangam-engine --test journal -- --ignored make_golden
 //! cargo test -p sangam-engine --test journal -- --ignored make_hash_ttl
+//! cargo test -p sangam-engine --test journal -- --ignored make_functions
 //! ```
 
 use std::fmt::Write as _;
@@ -28,6 +29,8 @@ use crate::history::checked;
 const VERSIONS: [&str; 2] = ["v1", "v1-lists"];
 /// Hashes of which fields have deadlines.
 const HASH_TTL: &str = "hash-ttl";
+/// Libraries of functions.
+const FUNCTIONS: &str = "functions";
 const STATE: &str = "state.txt";
 const BACKUP: &str = "backup";
 const START_US: u64 = 1_700_000_000_000_000;
@@ -76,6 +79,24 @@ fn show(reply: &Reply) -> String {
     }
 }
 
+/// What FUNCTION LIST answers.
+fn on_one_line(reply: &Reply) -> String {
+    match reply {
+        Reply::Array(items) | Reply::Set(items) => {
+            let items: Vec<String> = items.iter().map(on_one_line).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Reply::Map(pairs) => {
+            let pair = |(name, value): &(Reply, Reply)| {
+                format!("{}={}", on_one_line(name), on_one_line(value))
+            };
+            let pairs: Vec<String> = pairs.iter().map(pair).collect();
+            pairs.join(" ")
+        }
+        one => show(one).escape_debug().to_string(),
+    }
+}
+
 fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
     pairs
         .iter()
@@ -84,7 +105,7 @@ fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
 }
 
 fn folders() -> impl Iterator<Item = &'static str> {
-    VERSIONS.into_iter().chain([HASH_TTL])
+    VERSIONS.into_iter().chain([HASH_TTL, FUNCTIONS])
 }
 
 /// The fields of a hash with their values, and their deadlines if they have any.
@@ -149,6 +170,10 @@ fn state(engine: &Engine) -> String {
                 format!("{key} {} {}", about.join(" "), parts.join(" "))
             })
             .collect();
+        let libraries = call(engine, &keyspace, &[b"FUNCTION", b"LIST", b"WITHCODE"]);
+        if libraries != Reply::Array(Vec::new()) {
+            lines.push(format!("libraries {}", on_one_line(&libraries)));
+        }
         lines.sort();
         for line in lines {
             let _ = writeln!(text, "{line}");
@@ -286,6 +311,48 @@ fn make_hash_ttl() {
     }
     engine.close();
     write_folder(HASH_TTL, &storage);
+}
+
+#[test]
+#[ignore = "makes the files of libraries of functions"]
+fn make_functions() {
+    let storage = FaultyStorage::new();
+    let engine = open(&storage);
+    let app = engine.keyspace("default");
+    let latest = Class {
+        durability: Durability::Latest,
+        evictable: false,
+    };
+    let limits = engine.keyspace_of("limits", latest);
+    let library = |name: &str, value: u32| {
+        format!(
+            "#!lua name={name}\nlocal value = {value}\nredis.register_function{{function_name = \
+             '{name}', description = 'answers', flags = {{'no-writes', 'allow-oom'}}, callback = \
+             function(keys, args) return {{value, keys, args}} end}}"
+        )
+    };
+    let load = |keyspace: &Arc<Keyspace>, name: &str, value: u32| {
+        let text = library(name, value);
+        let reply = call(
+            &engine,
+            keyspace,
+            &[b"FUNCTION", b"LOAD", b"REPLACE", text.as_bytes()],
+        );
+        assert_eq!(reply, Reply::bulk(name));
+    };
+    for (name, value) in [("kept", 1), ("replaced", 2), ("gone", 3)] {
+        load(&app, name, value);
+    }
+    line(&engine, &app, "SET k v");
+    load(&limits, "limit", 1);
+    engine.save().unwrap();
+    load(&app, "replaced", 4);
+    load(&app, "late", 5);
+    line(&engine, &app, "FUNCTION DELETE gone");
+    load(&limits, "limit", 2);
+    engine.tick();
+    engine.close();
+    write_folder(FUNCTIONS, &storage);
 }
 
 fn write_folder(name: &str, storage: &FaultyStorage) {

@@ -174,6 +174,12 @@ impl Restore for State {
         Ok(())
     }
 
+    fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
+        let code = String::from_utf8_lossy(code);
+        self.records.push(format!("{keyspace} {code}"));
+        Ok(())
+    }
+
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
         self.records.push(format!("{keyspace} {record:?}"));
         Ok(())

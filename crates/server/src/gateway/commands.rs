@@ -139,7 +139,7 @@ impl Commands for Engine {
                     let reply = batch.run_within(session, argv, room.bytes, &mut fits);
                     (reply, Done::of(&batch))
                 }
-                Err(Busy) => return (Engine::busy_reply(), keyspace.last_seq()),
+                Err(Busy) => return (Engine::busy_reply(&keyspace), keyspace.last_seq()),
             };
             let reply = done.settle(self).await.err().unwrap_or(reply);
             (reply, done.seq)
@@ -204,7 +204,7 @@ impl Commands for Engine {
                     let each = &mut |reply: &Reply| each(reply).is_some();
                     (batch.transaction(session, &unit, each), Done::of(&batch))
                 }
-                Err(Busy) => return (Err(Engine::busy_reply()), keyspace.last_seq()),
+                Err(Busy) => return (Err(Engine::busy_reply(&keyspace)), keyspace.last_seq()),
             };
             (done.settle(self).await.and(outcome), done.seq)
         }))
@@ -337,7 +337,7 @@ async fn rest_of_pipeline(
         if let Ok(batch) = engine.batch(&keyspace).await {
             add(turn(engine, batch, session, commands, &mut next, each));
         } else {
-            next = after(next, each(&Engine::busy_reply()), commands);
+            next = after(next, each(&Engine::busy_reply(&keyspace)), commands);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn group(command: &Command) -> &'static str {
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",
-        "script" => return "scripting",
+        "function" | "script" => return "scripting",
         _ => {}
     }
     [
@@ -209,6 +209,16 @@ const DOCS: &[(&str, &str, &str)] = &[
         "Answers a key's deadline in seconds since the epoch",
     ),
     (
+        "fcall",
+        "Depends on the function",
+        "Calls a function of a library",
+    ),
+    (
+        "fcall_ro",
+        "Depends on the function",
+        "Calls a function that only reads",
+    ),
+    (
         "flushall",
         "O(N) where N is the number of keys",
         "Removes all keys",
@@ -217,6 +227,28 @@ const DOCS: &[(&str, &str, &str)] = &[
         "flushdb",
         "O(N) where N is the number of keys",
         "Removes all keys",
+    ),
+    ("function|delete", ONE, "Removes a library"),
+    (
+        "function|flush",
+        "O(N) where N is the number of functions",
+        "Removes all libraries",
+    ),
+    ("function|kill", ONE, "Stops the running function"),
+    (
+        "function|list",
+        "O(N) where N is the number of functions",
+        "Lists libraries and their functions",
+    ),
+    (
+        "function|load",
+        "Depends on the library",
+        "Makes a library of its code",
+    ),
+    (
+        "function|stats",
+        ONE,
+        "Says which function runs and how many there are",
     ),
     ("geoadd", LOG, "Adds points, or moves them"),
     ("geodist", ONE, "Returns the distance between two points"),

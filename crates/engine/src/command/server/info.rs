@@ -195,6 +195,15 @@ fn memory(lines: &mut Lines, ctx: &Ctx<'_>) {
         "number_of_cached_scripts",
         scripts.map_or(0, |scripts| scripts.len()),
     );
+    let libraries = ctx.db.libraries();
+    lines.add("number_of_functions", libraries.function_count());
+    lines.add("number_of_libraries", libraries.len());
+    let functions = ctx.db.functions.as_ref();
+    lines.add(
+        "used_memory_vm_functions",
+        functions.map_or(0, |functions| functions.memory()),
+    );
+    lines.add("used_memory_functions", libraries.bytes());
 }
 
 fn persistence(lines: &mut Lines, ctx: &Ctx<'_>) {

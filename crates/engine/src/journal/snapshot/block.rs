@@ -61,6 +61,8 @@ pub enum BlockKind {
     Section,
     /// Records of it.
     Records,
+    /// A library of functions of it.
+    Library,
     /// It ends.
     SectionEnd,
     /// The snapshot ends.
@@ -74,6 +76,7 @@ impl BlockKind {
             BlockKind::Records => 2,
             BlockKind::SectionEnd => 3,
             BlockKind::Footer => 4,
+            BlockKind::Library => 5,
         }
     }
 
@@ -83,6 +86,7 @@ impl BlockKind {
             2 => Some(BlockKind::Records),
             3 => Some(BlockKind::SectionEnd),
             4 => Some(BlockKind::Footer),
+            5 => Some(BlockKind::Library),
             _ => None,
         }
     }

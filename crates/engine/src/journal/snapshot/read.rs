@@ -51,6 +51,13 @@ impl fmt::Display for Damage {
 pub enum Part<'a> {
     /// A keyspace begins; no keyspace comes twice.
     Section(Section<'a>),
+    /// A library of functions of the section before.
+    Library {
+        /// Number of the keyspace.
+        keyspace: u32,
+        /// Its text, as FUNCTION LOAD took it.
+        code: &'a [u8],
+    },
     /// A record of the section before.
     Record {
         /// Number of the keyspace.
@@ -79,6 +86,7 @@ pub fn load(
 /// What is done with what was read.
 trait Reader {
     fn section(&mut self, section: Section<'_>) -> Result<(), String>;
+    fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
     /// Takes the first of `records`.
     fn record(&mut self, keyspace: u32, records: &mut &[u8]) -> Result<(), String>;
 }
@@ -87,6 +95,10 @@ struct Skip;
 
 impl Reader for Skip {
     fn section(&mut self, _: Section<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn library(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 
@@ -100,6 +112,10 @@ struct Load<'a>(&'a mut dyn FnMut(Part<'_>) -> Result<(), String>);
 impl Reader for Load<'_> {
     fn section(&mut self, section: Section<'_>) -> Result<(), String> {
         (self.0)(Part::Section(section))
+    }
+
+    fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
+        (self.0)(Part::Library { keyspace, code })
     }
 
     fn record(&mut self, keyspace: u32, records: &mut &[u8]) -> Result<(), String> {
@@ -170,6 +186,7 @@ impl Order {
                 self.open = Some((section.keyspace, 0));
                 reader.section(section)
             }
+            (BlockKind::Library, Some((keyspace, 0))) => reader.library(*keyspace, payload),
             (BlockKind::Records, Some((keyspace, count))) => {
                 let mut records = payload;
                 while !records.is_empty() {

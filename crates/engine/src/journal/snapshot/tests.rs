@@ -99,6 +99,8 @@ fn write_small(storage: &dyn Storage) -> Result<Made, SnapshotError> {
     let mut writer = SnapshotWriter::begin(storage, header(9))?;
     let mut encoded = Encoded::default();
     writer.section(&section(0, 9, "default"))?;
+    writer.library(b"#!lua name=one")?;
+    writer.library(b"#!lua name=two")?;
     encoded.push(&record("a", Value::Int(1)));
     encoded.push(&record("b", Value::Str(b"text".to_vec())));
     writer.end_section(&mut encoded)?;
@@ -119,6 +121,9 @@ fn parts(file: &dyn StorageFile) -> Result<(Summary, Vec<String>), Damage> {
     let summary = load(file, &mut |part| {
         parts.push(match part {
             Part::Section(section) => format!("{section:?}"),
+            Part::Library { keyspace, code } => {
+                format!("{keyspace}: {}", String::from_utf8_lossy(code))
+            }
             Part::Record { keyspace, record } => format!("{keyspace}: {}", describe(&record)),
         });
         Ok(())
@@ -149,6 +154,8 @@ fn what_was_written_comes_back() {
         parts,
         [
             format!("{:?}", section(0, 9, "default")),
+            "0: #!lua name=one".to_owned(),
+            "0: #!lua name=two".to_owned(),
             format!("0: {}", describe(&record("a", Value::Int(1)))),
             format!(
                 "0: {}",
@@ -508,6 +515,7 @@ fn a_snapshot_under_load_is_the_state_after_the_units_of_its_cut() {
         load(&*file, &mut |part| {
             match part {
                 Part::Section(section) => cut = section.cut.0 as usize,
+                Part::Library { .. } => panic!("nobody has loaded one"),
                 Part::Record { record, .. } => {
                     let other = loaded.insert(record.key.to_vec(), describe(&record));
                     assert_eq!(other, None);
@@ -533,4 +541,55 @@ fn a_snapshot_under_load_is_the_state_after_the_units_of_its_cut() {
         assert_eq!(loaded.len(), expected.len());
         assert!(loaded == expected, "cut {cut}");
     }
+}
+
+#[test]
+fn the_libraries_of_a_snapshot_are_those_of_its_cut() {
+    let (_folder, storage) = Folder::new("snapshot-libraries");
+    let sink = Arc::new(Recording::default());
+    let engine = engine_with(sink.clone());
+    let mut session = engine.session();
+    let mut call = |argv: &[&[u8]]| assert!(!engine.call(&mut session, argv).0.is_error());
+    let text = |name: &str| {
+        let body = "redis.register_function";
+        format!("#!lua name={name}\n{body}('{name}', function() end)").into_bytes()
+    };
+    for number in 0..5000 {
+        call(&[b"SET", format!("k{number}").as_bytes(), b"v"]);
+    }
+    call(&[b"FUNCTION", b"LOAD", &text("kept")]);
+    call(&[b"FUNCTION", b"LOAD", &text("gone")]);
+    let ticks = AtomicU64::new(0);
+    let plan = Plan {
+        storage: &storage,
+        log: LOG,
+        floor: Seq(sink.0.lock().len() as u64),
+        keyspaces: &engine.keyspaces(),
+        begun_ms: 1,
+        salt: 3,
+        clock: &|| ticks.fetch_add(150, Ordering::Relaxed),
+        cancel: &AtomicBool::new(false),
+        sync_log: &|_| Ok(()),
+    };
+    let mut pieces = 0;
+    let made = make(&plan, &mut |_| {
+        match pieces {
+            0 => call(&[b"FUNCTION", b"DELETE", b"gone"]),
+            1 => call(&[b"FUNCTION", b"LOAD", &text("late")]),
+            2 => call(&[b"FUNCTION", b"FLUSH"]),
+            _ => {}
+        }
+        pieces += 1;
+    });
+    assert!(pieces > 3);
+    let file = storage.open(&made.unwrap().0.name).unwrap();
+    let mut libraries = Vec::new();
+    load(&*file, &mut |part| {
+        if let Part::Library { code, .. } = part {
+            libraries.push(code.to_vec());
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(libraries, [text("gone"), text("kept")]);
 }

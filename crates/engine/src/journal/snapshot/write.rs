@@ -103,6 +103,11 @@ impl<'a> SnapshotWriter<'a> {
         self.block(BlockKind::Section, &section.to_payload())
     }
 
+    /// Writes a library of the open section, before its records.
+    pub fn library(&mut self, code: &[u8]) -> Result<(), SnapshotError> {
+        self.block(BlockKind::Library, code)
+    }
+
     /// Writes the blocks of `encoded` that are full.
     pub fn records(&mut self, encoded: &mut Encoded) -> Result<(), SnapshotError> {
         for mut gathered in encoded.take_closed() {
@@ -258,6 +263,9 @@ pub fn make(
             section.cut = walking.cut;
             highest = highest.max(walking.cut);
             writer.section(&section)?;
+            for code in std::mem::take(&mut walking.libraries) {
+                writer.library(&code)?;
+            }
             let mut over = false;
             while !over {
                 over = walking.step(&mut encoded)?;
@@ -279,6 +287,8 @@ struct Walking<'a> {
     plan: &'a Plan<'a>,
     keyspace: &'a Keyspace,
     cut: Seq,
+    /// The code of the libraries at the cut.
+    libraries: Vec<Arc<[u8]>>,
     /// `None` while the keyspace has the cut.
     rest: Option<Rest>,
     longest_hold_us: u64,
@@ -290,12 +300,15 @@ impl<'a> Walking<'a> {
         let Some(last) = db.begin_cut() else {
             return Err(SnapshotError::InProgress(keyspace.name.clone()));
         };
+        let libraries = db.libraries().iter();
+        let libraries = libraries.map(|library| Arc::clone(&library.code)).collect();
         drop(db);
         Ok(Walking {
             plan,
             keyspace,
             // Every unit of an idle keyspace is below the floor as well.
             cut: last.max(plan.floor),
+            libraries,
             rest: None,
             longest_hold_us: 0,
         })

@@ -62,6 +62,7 @@ impl Host for Toy {
 
 fn vm() -> Vm {
     Vm::new(
+        Kind::Scripts,
         Limits {
             memory: 32 << 20,
             interval: 1000,
@@ -74,7 +75,7 @@ fn vm() -> Vm {
 fn run(vm: &mut Vm, host: &mut Toy, script: &str) -> Reply {
     match vm.load(script.as_bytes()) {
         Ok(script) => vm.run(
-            &script,
+            script.entry(),
             &[b"k1"],
             &[b"a1", b"a2"],
             RunOptions::default(),
@@ -142,7 +143,7 @@ fn compare_with_recording(mut vm: Vm) {
             )
         };
         let reply = match vm.load(script.as_bytes()) {
-            Ok(script) => vm.run(&script, &[], &[], RunOptions::default(), &mut host),
+            Ok(script) => vm.run(script.entry(), &[], &[], RunOptions::default(), &mut host),
             Err(reply) => reply,
         };
         let found = encode(&reply);
@@ -180,7 +181,7 @@ fn keys_and_arguments_are_those_of_the_run() {
         (0, 10_000),
     ] {
         let (keys, argv) = (&items[..keys], &items[..argv]);
-        let reply = vm.run(&script, keys, argv, RunOptions::default(), &mut host);
+        let reply = vm.run(script.entry(), keys, argv, RunOptions::default(), &mut host);
         let Reply::Array(reply) = reply else {
             panic!("{reply:?}")
         };
@@ -197,7 +198,13 @@ fn keys_and_arguments_are_those_of_the_run() {
     let binary: &[u8] = b"\xff\0\r\n";
     let script = vm.load(b"return ARGV[1]").unwrap();
     assert_eq!(
-        vm.run(&script, &[], &[binary], RunOptions::default(), &mut host),
+        vm.run(
+            script.entry(),
+            &[],
+            &[binary],
+            RunOptions::default(),
+            &mut host
+        ),
         Reply::bulk(binary)
     );
 }
@@ -386,7 +393,7 @@ fn numbers_in_either_dialect() {
     let script = vm.load(b"return redis.call('set', 'k', 1.75)").unwrap();
     for (truncate_numbers, expected) in [(false, "1.75"), (true, "1")] {
         vm.run(
-            &script,
+            script.entry(),
             &[],
             &[],
             RunOptions { truncate_numbers },
