@@ -39,6 +39,8 @@ pub struct Settings {
     pub slowlog_log_slower_than: i64,
     /// Entries that the slow log keeps.
     pub slowlog_max_len: usize,
+    /// Entries that the log of refusals keeps.
+    pub acllog_max_len: usize,
     /// Milliseconds after which others get BUSY while a script runs.
     pub busy_reply_threshold: u64,
     /// Bytes that one keyspace's scripts may hold.
@@ -94,6 +96,7 @@ impl Default for Settings {
             stream: StreamLimits::default(),
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
+            acllog_max_len: 128,
             busy_reply_threshold: 5_000,
             script_memory: 256 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
@@ -179,6 +182,7 @@ fn within(number: i64, range: &RangeInclusive<i64>) -> Result<i64, String> {
 
 /// Every setting, in the order of their names.
 pub const PARAMETERS: &[Parameter] = &[
+    number!("acllog-max-len", acllog_max_len, usize, ANY),
     Parameter {
         name: "appendfsync",
         get: |settings| settings.fsync.name().to_owned(),

@@ -13,6 +13,7 @@ use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 
+use crate::acl::{self, token::Token};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::effect::{EffectSink, Effects, MemorySink, Seq};
@@ -277,11 +278,79 @@ impl Engine {
             .insert(Sha256::digest(token).into(), principal);
     }
 
-    /// Who `token` is. Tokens are found by their hash, so the time it takes
-    /// says nothing about the token.
+    /// Who `token` is: one that was granted, or one that ACL RESTTOKEN gave a
+    /// user. Tokens are found by their hash, so the time it takes says nothing
+    /// about the token.
     pub fn authenticate(&self, token: &[u8]) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(token).into();
-        self.0.grants.read().get(&digest).cloned()
+        if let Some(principal) = self.0.grants.read().get(&digest) {
+            return Some(principal.clone());
+        }
+        let token = Token::parse(token)?;
+        let keyspace = self
+            .0
+            .keyspaces
+            .read()
+            .get(token.keyspace as usize)?
+            .clone();
+        self.log_in_to(&keyspace, &token.user, &token.password)
+    }
+
+    /// Who logs in with this name, or none, and this password, coming from the
+    /// keyspace `here` or from nowhere. A token comes before all passwords, a user
+    /// of the same keyspace before those of others; users that need no password
+    /// are found in the same keyspace only, or in the first.
+    pub(crate) fn log_in(
+        &self,
+        here: Option<&Arc<Keyspace>>,
+        name: Option<&[u8]>,
+        password: &[u8],
+    ) -> Option<Principal> {
+        let named =
+            |principal: &Principal| name.is_none_or(|name| name == principal.role.user_name());
+        if let Some(principal) = self.authenticate(password).filter(named) {
+            return Some(principal);
+        }
+        let name = name.unwrap_or(acl::users::DEFAULT);
+        let keyspaces = self.keyspaces();
+        let nearest = here.or(keyspaces.first())?;
+        let elsewhere = keyspaces.iter().filter(|keyspace| {
+            let account = keyspace.users.find(name);
+            let is_open = account.is_some_and(|account| account.user().needs_no_password());
+            !Arc::ptr_eq(keyspace, nearest) && !is_open
+        });
+        std::iter::once(nearest)
+            .chain(elsewhere)
+            .find_map(|keyspace| self.log_in_to(keyspace, name, password))
+    }
+
+    fn log_in_to(
+        &self,
+        keyspace: &Arc<Keyspace>,
+        name: &[u8],
+        password: &[u8],
+    ) -> Option<Principal> {
+        let guarded = self.requires_token();
+        let account = keyspace.users.log_in(name, password, guarded)?;
+        Some(Principal {
+            keyspace: keyspace.clone(),
+            role: Role::User(account),
+        })
+    }
+
+    /// Who a connection is that says nothing of itself: the user `default` of the
+    /// first keyspace, if that needs no password and there are no tokens.
+    pub(crate) fn stranger(&self) -> Option<Principal> {
+        let keyspace = self.keyspace("default");
+        let account = keyspace.users.find(acl::users::DEFAULT)?;
+        let role = Role::User(account.clone());
+        (self.is_open() && account.user().is_on()).then_some(Principal { keyspace, role })
+    }
+
+    /// Whether the user `default` of the first keyspace needs no password.
+    pub(crate) fn is_open(&self) -> bool {
+        let account = self.keyspace("default").users.find(acl::users::DEFAULT);
+        !self.requires_token() && account.is_some_and(|account| account.user().needs_no_password())
     }
 
     /// Whether any token is needed.
@@ -322,14 +391,13 @@ impl Engine {
     }
 
     /// A connection's session: listed by CLIENT LIST, unauthenticated when
-    /// there are tokens.
+    /// there are tokens or the user `default` needs a password.
     pub fn connect(&self, addr: String, local_addr: String) -> Session {
         let id = self.0.next_client.fetch_add(1, Ordering::Relaxed);
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(Client::new(id, addr, local_addr, self.now_micros()));
         self.0.clients.lock().insert(id, Arc::downgrade(&client));
-        let principal = (!self.requires_token()).then(|| self.owner());
-        Session::new(client, Dialect::Redis, principal)
+        Session::new(client, Dialect::Redis, self.stranger())
     }
 
     /// Ends a connection's session.

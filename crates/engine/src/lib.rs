@@ -17,6 +17,7 @@
 //! assert_eq!(reply, Reply::bulk("hello"));
 //! ```
 
+mod acl;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -40,6 +41,7 @@ mod script;
 pub mod session;
 pub mod value;
 
+pub use acl::Account;
 pub use command::Batch;
 pub use effect::Seq;
 pub use engine::{Engine, Options};

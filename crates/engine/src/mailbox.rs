@@ -13,8 +13,9 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use crate::acl::Account;
 use crate::keyspace::Key;
-use crate::pubsub::Message;
+use crate::pubsub::{Message, Topic};
 use crate::reply::Reply;
 use crate::session::Protocol;
 
@@ -103,7 +104,7 @@ impl Post {
 
 /// Posts waiting for one client, and the word that it is to go.
 #[derive(Debug, Default)]
-pub struct Mailbox(Mutex<Waiting>);
+pub struct Mailbox(Mutex<Waiting>, Mutex<Option<Arc<Account>>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -145,6 +146,24 @@ impl Mailbox {
             waker.wake();
         }
         true
+    }
+
+    /// Whose it is, if a user's.
+    pub(crate) fn owner(&self) -> Option<Arc<Account>> {
+        self.1.lock().clone()
+    }
+
+    pub(crate) fn set_owner(&self, owner: Option<Arc<Account>>) {
+        *self.1.lock() = owner;
+    }
+
+    /// Closes it if its user may not listen to this.
+    pub(crate) fn close_unless_allowed(&self, topic: Topic, name: &[u8]) {
+        if let Some(owner) = self.owner()
+            && !topic.is_allowed(&owner, name)
+        {
+            self.close();
+        }
     }
 
     /// Ends it: [`Mailbox::next`] answers `None` from now on.

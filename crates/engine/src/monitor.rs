@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::acl::Account;
 use crate::command::spec::{Command, Flags};
+use crate::command::{may_call, redacted};
 use crate::error::CommandError;
 use crate::mailbox::{MAILBOX_BYTES, Mailbox, Post};
 use crate::session::Session;
@@ -33,6 +35,16 @@ impl Monitors {
         let mut mailboxes = self.mailboxes.lock();
         mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
         self.count.store(mailboxes.len(), Ordering::Relaxed);
+    }
+
+    /// The mailboxes of a user that watch.
+    pub(crate) fn of(&self, account: &Arc<Account>) -> Vec<Arc<Mailbox>> {
+        let mailboxes = self.mailboxes.lock();
+        let is_theirs = |mailbox: &&Arc<Mailbox>| {
+            let owner = mailbox.owner();
+            owner.is_some_and(|owner| Arc::ptr_eq(&owner, account))
+        };
+        mailboxes.iter().filter(is_theirs).cloned().collect()
     }
 
     /// Whether anybody watches.
@@ -76,28 +88,11 @@ fn line(command: &Command, session: &Session, now_us: u64, argv: &[&[u8]]) -> St
         addr => addr,
     };
     let mut line = format!("{}.{:06} [0 {who}]", now_us / 1_000_000, now_us % 1_000_000);
-    for (at, arg) in argv.iter().enumerate() {
+    for arg in redacted(command, argv) {
         line.push(' ');
-        if is_secret(command.spec.name, argv, at) {
-            line.push_str("\"(redacted)\"");
-        } else {
-            quote(arg, &mut line);
-        }
+        quote(arg, &mut line);
     }
     line
-}
-
-/// Whether an argument tells who somebody is.
-fn is_secret(name: &str, argv: &[&[u8]], at: usize) -> bool {
-    let is_auth = |at: usize| {
-        let word = argv.get(at);
-        word.is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"))
-    };
-    match name {
-        "auth" => at > 0,
-        "hello" => (at > 2 && is_auth(at - 1)) || (at > 3 && is_auth(at - 2)),
-        _ => false,
-    }
 }
 
 /// Adds `text` in quotes, with escapes for all that is not printable ASCII.
@@ -134,7 +129,7 @@ impl Session {
         let Some(principal) = self.principal() else {
             return Err(CommandError::text("NOAUTH Authentication required."));
         };
-        if principal.role != crate::session::Role::Full {
+        if may_call(self, &[b"monitor"]) != Some(true) {
             return Err(CommandError::text(
                 "NOPERM this user has no permissions to run the 'monitor' command",
             ));

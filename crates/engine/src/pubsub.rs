@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use parking_lot::Mutex;
 
+use crate::acl::Account;
 use crate::glob;
 use crate::mailbox::{Mailbox, Post};
 use crate::reply::Reply;
@@ -61,6 +62,14 @@ pub enum Topic {
     Pattern,
 }
 
+impl Topic {
+    /// Whether a user may listen to it.
+    pub(crate) fn is_allowed(self, account: &Account, name: &[u8]) -> bool {
+        let literally = self == Topic::Pattern;
+        !account.is_gone() && account.user().may_listen(name, literally)
+    }
+}
+
 impl Listeners {
     fn of(&mut self, topic: Topic) -> &mut AHashMap<Arc<[u8]>, Vec<Arc<Mailbox>>> {
         match topic {
@@ -91,6 +100,26 @@ impl Hub {
                 topics.remove(name);
             }
         }
+    }
+
+    /// The mailboxes of a user that listen to what it may not, or to anything
+    /// once the user is gone.
+    pub(crate) fn forbidden(&self, account: &Arc<Account>) -> Vec<Arc<Mailbox>> {
+        let mut found: Vec<Arc<Mailbox>> = Vec::new();
+        let listeners = self.0.lock();
+        let channels = listeners.channels.iter().map(|it| (Topic::Channel, it));
+        let patterns = listeners.patterns.iter().map(|it| (Topic::Pattern, it));
+        for (topic, (name, mailboxes)) in channels.chain(patterns) {
+            let owned = mailboxes.iter().filter(|mailbox| {
+                let owner = mailbox.owner();
+                owner.is_some_and(|owner| Arc::ptr_eq(&owner, account))
+            });
+            let mut owned = owned.peekable();
+            if owned.peek().is_some() && !topic.is_allowed(account, name) {
+                found.extend(owned.cloned());
+            }
+        }
+        found
     }
 
     /// Delivers to all listeners; answers how many there were.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ahash::AHashSet;
 use parking_lot::Mutex;
 
+use crate::acl::{self, Account};
 use crate::command::Tracks;
 use crate::command::spec::Command;
 use crate::effect::Seq;
@@ -40,13 +41,41 @@ pub enum Dialect {
     Upstash,
 }
 
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a caller may do.
+#[derive(Debug, Clone)]
 pub enum Role {
-    /// Everything.
+    /// Everything: the full token's, and callers' in the same process.
     Full,
-    /// Reading, without the commands that Redis calls dangerous.
+    /// Reading, without the commands that Redis calls dangerous: the reading
+    /// token's.
     ReadOnly,
+    /// What this user of the keyspace may (`crate::acl`).
+    User(Arc<Account>),
+}
+
+impl Role {
+    /// The user's name that it goes by.
+    pub fn user_name(&self) -> &[u8] {
+        match self {
+            Role::Full => acl::users::DEFAULT,
+            Role::ReadOnly => acl::users::READER,
+            Role::User(account) => account.name(),
+        }
+    }
+
+    /// The user's account, if it is one.
+    pub(crate) const fn account(&self) -> Option<&Arc<Account>> {
+        match self {
+            Role::User(account) => Some(account),
+            Role::Full | Role::ReadOnly => None,
+        }
+    }
+
+    /// Moves when what let the caller in may no longer hold: who remembers a
+    /// token's principal asks anew then.
+    pub fn revision(&self) -> u64 {
+        self.account().map_or(0, |account| account.revision())
+    }
 }
 
 /// Who is calling: a keyspace and a role in it.
@@ -88,9 +117,8 @@ pub struct Client {
     /// CLIENT NO-EVICT.
     pub(crate) spared: AtomicBool,
     pub(crate) tracking: Visible,
-    /// Keyspace number plus one, shifted by one, with 1 for a reader; 0 for
-    /// nobody.
-    scope: AtomicU64,
+    /// The keyspace's number and the role that it acts in; `None` for nobody.
+    scope: Mutex<Option<(u32, Role)>>,
     /// What it is to be told; closing it ends the connection.
     pub mailbox: Arc<Mailbox>,
 }
@@ -117,22 +145,14 @@ impl Client {
             monitoring: AtomicBool::new(false),
             spared: AtomicBool::new(false),
             tracking: Visible::default(),
-            scope: AtomicU64::new(0),
+            scope: Mutex::default(),
             mailbox: Arc::default(),
         }
     }
 
     /// The keyspace number and the role that it acts in.
     pub(crate) fn scope(&self) -> Option<(u32, Role)> {
-        let scope = self.scope.load(Ordering::Relaxed);
-        let role = if scope & 1 == 1 {
-            Role::ReadOnly
-        } else {
-            Role::Full
-        };
-        (scope >> 1)
-            .checked_sub(1)
-            .map(|keyspace| (keyspace as u32, role))
+        self.scope.lock().clone()
     }
 
     /// Says that it is alive: that bytes of it came in or went out.
@@ -156,11 +176,11 @@ impl Client {
     }
 
     fn set_scope(&self, principal: Option<&Principal>) {
-        let scope = principal.map_or(0, |principal| {
-            let reader = u64::from(principal.role == Role::ReadOnly);
-            (u64::from(principal.keyspace.id) + 1) << 1 | reader
-        });
-        self.scope.store(scope, Ordering::Relaxed);
+        let role = principal.map(|principal| principal.role.clone());
+        self.mailbox
+            .set_owner(role.as_ref().and_then(Role::account).cloned());
+        let keyspace = principal.map(|principal| principal.keyspace.id);
+        *self.scope.lock() = keyspace.zip(role);
     }
 }
 
@@ -377,6 +397,21 @@ impl Session {
         self.principal.as_ref().map(|principal| &principal.keyspace)
     }
 
+    /// What it may do; `None` before authentication.
+    #[inline]
+    pub(crate) fn role(&self) -> Option<&Role> {
+        self.principal.as_ref().map(|principal| &principal.role)
+    }
+
+    /// Whether its user was deleted.
+    #[inline]
+    pub(crate) fn is_orphaned(&self) -> bool {
+        match self.role() {
+            Some(Role::User(account)) => account.is_gone(),
+            _ => false,
+        }
+    }
+
     /// Its visible part.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
@@ -435,6 +470,9 @@ impl Session {
         let names = self.names(topic);
         if names.insert(name.clone()) {
             keyspace.hub.subscribe(topic, &name, &self.client.mailbox);
+            // A change of the user's rules looks through the listeners: where it
+            // came before this one, it did not see it.
+            self.client.mailbox.close_unless_allowed(topic, &name);
         }
         self.count_subscriptions()
     }

@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 
 use super::Ctx;
 use super::args::{self, at, is, parse_i64};
-use super::connection::{client_name, is_plain, user_name};
+use super::connection::{client_name, is_plain};
 use super::object::help;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
 use super::{pause, tracking};
+use crate::acl::users::READER;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::{Reply, Room};
@@ -156,7 +157,7 @@ fn role_of(client: &Client) -> Role {
 }
 
 /// Adds the client's line.
-fn describe(client: &Client, now_us: u64, text: &mut String) {
+pub(super) fn describe(client: &Client, now_us: u64, text: &mut String) {
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
     let in_multi = client.in_multi.load(Ordering::Relaxed) != 0;
@@ -206,7 +207,7 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         load(&client.channels),
         load(&client.patterns),
         command.map_or("NULL", |command| command.full_name.as_str()),
-        user_name(role_of(client)),
+        String::from_utf8_lossy(role_of(client).user_name()),
         client.protocol.load(Ordering::Relaxed),
     );
     // Redis 7.0 has no libraries: its line stays as it is without them.
@@ -215,6 +216,12 @@ fn describe(client: &Client, now_us: u64, text: &mut String) {
         let _ = write!(text, " lib-name={} lib-ver={}", library.0, library.1);
     }
     text.push('\n');
+}
+
+/// Whether the caller's keyspace has this user, the reading token's among them.
+fn is_user(session: &Session, name: &[u8]) -> bool {
+    let users = session.keyspace().map(|keyspace| &keyspace.users);
+    name == READER || users.is_some_and(|users| users.find(name).is_some())
 }
 
 /// Redis' classes of clients; nothing replicates, so two are always empty.
@@ -255,12 +262,12 @@ struct Victims<'a> {
     addr: Option<&'a [u8]>,
     local_addr: Option<&'a [u8]>,
     kind: Option<ClientKind>,
-    user: Option<Role>,
+    user: Option<&'a [u8]>,
     spare_caller: bool,
 }
 
 impl<'a> Victims<'a> {
-    fn parse(filters: &[&'a [u8]]) -> Result<Self, CommandError> {
+    fn parse(session: &Session, filters: &[&'a [u8]]) -> Result<Self, CommandError> {
         let mut victims = Victims {
             spare_caller: true,
             ..Victims::default()
@@ -278,14 +285,11 @@ impl<'a> Victims<'a> {
             } else if is(name, "LADDR") {
                 victims.local_addr = Some(value);
             } else if is(name, "USER") {
-                victims.user = Some(match value {
-                    b"default" => Role::Full,
-                    b"default_ro" => Role::ReadOnly,
-                    _ => {
-                        let text = [b"ERR No such user '", value, b"'"].concat();
-                        return Err(CommandError::Bytes(text));
-                    }
-                });
+                if !is_user(session, value) {
+                    let text = [b"ERR No such user '", value, b"'"].concat();
+                    return Err(CommandError::Bytes(text));
+                }
+                victims.user = Some(value);
             } else if is(name, "SKIPME") && is(value, "YES") {
                 victims.spare_caller = true;
             } else if is(name, "SKIPME") && is(value, "NO") {
@@ -304,7 +308,9 @@ impl<'a> Victims<'a> {
                 .local_addr
                 .is_none_or(|addr| client.local_addr.as_bytes() == addr)
             && self.kind.as_ref().is_none_or(|kind| kind.has(client))
-            && self.user.is_none_or(|role| role_of(client) == role)
+            && self
+                .user
+                .is_none_or(|user| role_of(client).user_name() == user)
     }
 }
 
@@ -320,7 +326,7 @@ fn kill(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
             addr: Some(addr),
             ..Victims::default()
         },
-        None => Victims::parse(filters)?,
+        None => Victims::parse(session, filters)?,
     };
     let mut killed = 0;
     for client in peers(engine, session) {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::args::{at, is, parse_i64};
+use super::authorize;
 use super::generic::database;
 use super::spec::{Acl, CommandSpec, Flags, Outcome};
+use crate::acl;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::reply::Reply;
-use crate::session::{Muted, Principal, Protocol, Role, Session};
+use crate::session::{Muted, Protocol, Session};
 
 /// The Redis version whose behaviour Sangam has, as clients are told it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -65,31 +67,18 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .not_rest(),
 ];
 
-/// The user that a role goes by where Redis names users.
-pub(super) const fn user_name(role: Role) -> &'static str {
-    match role {
-        Role::Full => "default",
-        Role::ReadOnly => "default_ro",
-    }
-}
-
 /// Acts for whom the password names. A change of keyspace ends what was tied
 /// to the old one: subscriptions and watched keys.
 fn log_in(
     engine: &Engine,
     session: &mut Session,
+    command: &[u8],
     user: Option<&[u8]>,
     password: &[u8],
 ) -> Result<(), CommandError> {
-    let named = |principal: &Principal| {
-        user.is_none_or(|user| user == user_name(principal.role).as_bytes())
-    };
-    let principal = if engine.requires_token() {
-        engine.authenticate(password)
-    } else {
-        Some(engine.owner())
-    };
-    let Some(principal) = principal.filter(named) else {
+    let Some(principal) = engine.log_in(session.keyspace(), user, password) else {
+        let user = user.unwrap_or(acl::users::DEFAULT);
+        authorize::note_login(engine, session, command, user);
         return Err(CommandError::text(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
@@ -107,14 +96,14 @@ fn log_in(
 
 fn auth(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     match argv {
-        [_, _] if !engine.requires_token() => {
+        [_, _] if engine.is_open() => {
             return Err(CommandError::text(
                 "ERR AUTH <password> called without any password configured for the default \
                  user. Are you sure your configuration is correct?",
             ));
         }
-        [_, password] => log_in(engine, session, None, password)?,
-        [_, user, password] => log_in(engine, session, Some(user), password)?,
+        [name, password] => log_in(engine, session, name, None, password)?,
+        [name, user, password] => log_in(engine, session, name, Some(user), password)?,
         _ => return Err(CommandError::Syntax),
     }
     Ok(Reply::OK)
@@ -137,7 +126,7 @@ fn hello(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     while let [option, more @ ..] = rest {
         rest = match more {
             [user, password, more @ ..] if is(option, "AUTH") => {
-                log_in(engine, session, Some(user), password)?;
+                log_in(engine, session, at(argv, 0)?, Some(user), password)?;
                 more
             }
             [name, more @ ..] if is(option, "SETNAME") => {
@@ -232,7 +221,7 @@ fn reset(engine: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
             let now = engine.now_micros();
             session.client.unknown_us.store(now, Ordering::Relaxed);
         }
-        session.set_principal((!engine.requires_token()).then(|| engine.owner()));
+        session.set_principal(engine.stranger());
     }
     Ok(Reply::status("RESET"))
 }

@@ -13,16 +13,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::redact::redacted;
 use super::spec::{Acl, Command, Flags, Run, find};
 use super::transaction::why_undone;
-use super::{Ctx, Tracks};
+use super::{Ctx, Tracks, authorize};
 use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::journal::frame::Frame;
 use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, Running, SlowEntry};
 use crate::reply::Reply;
-use crate::session::{Blocked, Dialect, Protocol, Role, Session};
+use crate::session::{Blocked, Dialect, Protocol, Session};
 
 /// Elements above which a `LONG` command is announced to the host.
 pub(super) const LONG_ELEMENTS: usize = 20_000;
@@ -95,7 +96,7 @@ impl Engine {
     /// The answer, where the command needs no lock or is refused; `None` where
     /// it needs the lock.
     pub fn call_unlocked(&self, session: &mut Session, argv: &[&[u8]]) -> Option<Reply> {
-        let reply = match prepare(session, argv) {
+        let reply = match prepare(self, session, argv) {
             Prepared::Done(reply) => reply,
             Prepared::Unlocked(command) => run_unlocked(self, session, command, argv),
             Prepared::Locked(_) => return None,
@@ -127,6 +128,16 @@ impl Engine {
             .lock()
             .await
             .map(|db| Batch::new(self, keyspace, db))
+    }
+
+    /// The refusal of a request that a front door answers itself, such as
+    /// `/subscribe`; `None` where the session may.
+    pub fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
+        let command = argv.first().and_then(|name| find(name))?;
+        if session.principal.is_none() || session.is_orphaned() {
+            return Some(no_auth());
+        }
+        authorize::refuse(self, session, command, argv)
     }
 
     /// The reply for a caller that met [`Busy`] at this keyspace.
@@ -208,7 +219,7 @@ impl<'a> Batch<'a> {
 
     /// Runs one command of `session`, which this batch [`serves`](Batch::serves).
     pub fn run(&mut self, session: &mut Session, argv: &[&[u8]]) -> Reply {
-        let reply = match prepare(session, argv) {
+        let reply = match prepare(self.engine, session, argv) {
             Prepared::Done(reply) => reply,
             Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
             Prepared::Locked(command) => self.run_locked(session, command, argv, None),
@@ -233,7 +244,7 @@ impl<'a> Batch<'a> {
         room: usize,
         accept: &mut dyn FnMut(&Reply) -> bool,
     ) -> Reply {
-        match prepare(session, argv) {
+        match prepare(self.engine, session, argv) {
             Prepared::Locked(command) if may_lose(command, argv, room) => {
                 self.run_locked(session, command, argv, Some(accept))
             }
@@ -263,7 +274,7 @@ impl<'a> Batch<'a> {
     ) -> Result<(), Reply> {
         let mut prepared = Vec::with_capacity(commands.len());
         for argv in commands {
-            match prepare(session, argv) {
+            match prepare(self.engine, session, argv) {
                 Prepared::Done(refusal) => return Err(refusal),
                 Prepared::Unlocked(command) | Prepared::Locked(command) => prepared.push(command),
             }
@@ -275,10 +286,9 @@ impl<'a> Batch<'a> {
         self.set_author(session);
         self.db.begin_undo();
         let mark = self.db.effects.mark();
-        let accepted = prepared
-            .iter()
-            .zip(commands)
-            .all(|(command, argv)| each(&self.with_ctx(session, |ctx| call(ctx, command, argv))));
+        let accepted = prepared.iter().zip(commands).all(|(command, argv)| {
+            each(&self.with_ctx(session, |ctx| call_queued(ctx, command, argv)))
+        });
         let killed = std::mem::take(&mut self.db.must_roll_back);
         if let Some(reason) = why_undone(&self.db, killed, accepted) {
             self.db.rollback();
@@ -301,14 +311,26 @@ impl<'a> Batch<'a> {
     ) -> Result<(), String> {
         self.db.now_ms = frame.now_ms;
         self.db.now_us = frame.now_ms * 1000;
-        let commands = effect::decode(frame.payload).ok_or("the payload is not commands")?;
-        for argv in commands {
-            self.repeat(session, &argv)?;
-        }
+        self.repeat_all(session, frame.payload)?;
         self.db.effects.clear();
         self.db.outbox.clear();
         self.db.seq = frame.seq;
         self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Runs the commands of a snapshot that make users, and nothing else.
+    pub(crate) fn repeat_users(
+        &mut self,
+        session: &mut Session,
+        commands: &[u8],
+    ) -> Result<(), String> {
+        let mut all = effect::decode(commands).ok_or("the payload is not commands")?;
+        if !all.all(|argv| matches!(argv.as_slice(), [b"ACL", b"SETUSER", ..])) {
+            return Err("a snapshot's users are made by other commands".to_owned());
+        }
+        self.repeat_all(session, commands)?;
+        self.db.effects.clear();
         Ok(())
     }
 
@@ -323,6 +345,12 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Runs the commands of a unit again.
+    fn repeat_all(&mut self, session: &mut Session, unit: &[u8]) -> Result<(), String> {
+        let mut commands = effect::decode(unit).ok_or("the payload is not commands")?;
+        commands.try_for_each(|argv| self.repeat(session, &argv))
+    }
+
     fn repeat(&mut self, session: &mut Session, argv: &[&[u8]]) -> Result<(), String> {
         let command = argv
             .first()
@@ -333,7 +361,8 @@ impl<'a> Batch<'a> {
         match self.with_ctx(session, |ctx| call(ctx, command, argv)) {
             Reply::Error(text) => {
                 let text = String::from_utf8_lossy(&text);
-                Err(format!("{} answered {text}", Abridged(argv)))
+                let shown = redacted(command, argv);
+                Err(format!("{} answered {text}", Abridged(&shown)))
             }
             _ => Ok(()),
         }
@@ -465,7 +494,7 @@ impl<'a> Batch<'a> {
             && micros >= slower_than as u64
             && !command.spec.flags.has(Flags::SKIP_SLOWLOG)
         {
-            self.log_slow(session, argv, micros);
+            self.log_slow(session, command, argv, micros);
         }
         reply
     }
@@ -541,7 +570,7 @@ impl<'a> Batch<'a> {
             .sum()
     }
 
-    fn log_slow(&mut self, session: &Session, argv: &[&[u8]], micros: u64) {
+    fn log_slow(&mut self, session: &Session, command: &Command, argv: &[&[u8]], micros: u64) {
         let limit = self.db.settings.slowlog_max_len;
         let mut log = self.keyspace.slow_log.lock();
         let id = log.next_id;
@@ -550,7 +579,7 @@ impl<'a> Batch<'a> {
             id,
             unix_seconds: self.clock_us / 1_000_000,
             micros,
-            argv: abridge(argv),
+            argv: abridge(&redacted(command, argv)),
             addr: session.client.addr.clone(),
             name: session.client.name.lock().clone(),
         });
@@ -671,10 +700,19 @@ fn end_caching(session: &mut Session, argv: &[&[u8]]) {
     }
 }
 
+/// The same in EXEC and its like, where rules may have changed since the command
+/// was accepted.
+pub(super) fn call_queued(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]]) -> Reply {
+    match authorize::refuse_in_exec(ctx.engine, ctx.session, command, argv) {
+        Some(refusal) => refusal,
+        None => call(ctx, command, argv),
+    }
+}
+
 /// Whether `session` may run the command; `None` when there is no such command.
 pub(crate) fn may_call(session: &Session, argv: &[&[u8]]) -> Option<bool> {
     let command = resolve(find(argv.first()?)?, argv).ok()?;
-    Some(refuse_role(session, command).is_none())
+    Some(authorize::allows(session, command, argv))
 }
 
 /// Runs a command that a script asked for: `read_only` for the `_RO` forms and
@@ -698,7 +736,7 @@ pub(crate) fn call_scripted(
     if spec.flags.has(Flags::NOSCRIPT) {
         return Reply::error("ERR This Redis command is not allowed from script");
     }
-    if let Some(refusal) = refuse_role(ctx.session, command) {
+    if let Some(refusal) = authorize::refuse_in_script(ctx.engine, ctx.session, command, argv) {
         return refusal;
     }
     if spec.flags.has(Flags::WRITE) {
@@ -752,10 +790,12 @@ fn run_unlocked(
 
 /// Checks everything that can be checked without the lock; inside MULTI,
 /// queues.
-fn prepare(session: &mut Session, argv: &[&[u8]]) -> Prepared {
-    let checked = match check(session, argv) {
+fn prepare(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Prepared {
+    let checked = match check(engine, session, argv) {
         Ok(command) => command,
         Err(refusal) => {
+            // Whose user was deleted, goes.
+            session.closing |= session.is_orphaned();
             if let Some(transaction) = &mut session.transaction {
                 transaction.aborted = true;
             }
@@ -816,7 +856,7 @@ fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply
     Reply::error([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
 
-fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     let Some(name) = argv.first() else {
         return Err(Reply::error("ERR empty command"));
     };
@@ -830,10 +870,11 @@ fn check(session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     if !command.spec.accepts_in(session.dialect, argv.len()) {
         return Err(CommandError::wrong_arity(&command.full_name).into());
     }
-    if session.principal.is_none() && !command.spec.flags.has(Flags::NO_AUTH) {
+    let is_known = session.principal.is_some() && !session.is_orphaned();
+    if !is_known && !command.spec.flags.has(Flags::NO_AUTH) {
         return Err(no_auth());
     }
-    if let Some(refusal) = refuse_role(session, command) {
+    if let Some(refusal) = authorize::refuse(engine, session, command, argv) {
         return Err(refusal);
     }
     if session.is_monitoring() && touches_keys(command) {
@@ -895,25 +936,6 @@ fn not_over_rest(name: &[u8]) -> Reply {
     Reply::error(format!(
         "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
     ))
-}
-
-fn refuse_role(session: &Session, command: &Command) -> Option<Reply> {
-    let principal = session.principal.as_ref()?;
-    if principal.role == Role::Full || may_read(command) {
-        return None;
-    }
-    Some(Reply::error(format!(
-        "NOPERM this user has no permissions to run the '{}' command",
-        command.full_name
-    )))
-}
-
-/// Whether a read-only token may run it.
-fn may_read(command: &Command) -> bool {
-    let acl = command.spec.categories();
-    let listed = acl.has(Acl::READ) || acl.has(Acl::CONNECTION) || acl.has(Acl::TRANSACTION);
-    let listening = acl.has(Acl::PUBSUB) && command.spec.name != "publish";
-    (listed || listening) && !acl.has(Acl::DANGEROUS) && command.spec.name != "scan"
 }
 
 fn no_auth() -> Reply {

@@ -1,6 +1,9 @@
 //! Commands: the table, the life of a request, and a file for each family.
 
+mod access;
+mod acl;
 pub mod args;
+mod authorize;
 mod dispatch;
 pub mod spec;
 pub mod stat;
@@ -25,6 +28,8 @@ mod partial_sort;
 mod pause;
 mod persistence;
 mod pubsub;
+mod redact;
+pub(crate) mod reference;
 mod scan;
 mod script;
 mod server;
@@ -36,8 +41,11 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
-use dispatch::busy;
-pub(crate) use dispatch::{call, call_scripted, may_call};
+#[cfg(test)]
+pub(crate) use dispatch::call;
+use dispatch::{busy, call_queued};
+pub(crate) use dispatch::{call_scripted, may_call};
+pub(crate) use redact::redacted;
 pub(crate) use tracking::Tracks;
 
 use std::sync::Arc;
@@ -98,6 +106,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     client::COMMANDS,
     server::COMMANDS,
     debug::COMMANDS,
+    acl::COMMANDS,
     introspect::COMMANDS,
     #[cfg(test)]
     script::PANICKING,

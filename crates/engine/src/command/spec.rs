@@ -52,6 +52,13 @@ macro_rules! bits {
                 self.0 & other.0 == other.0
             }
 
+            /// The member of this name, in lower or upper case as the table writes it.
+            pub fn named(name: &str) -> Option<Self> {
+                [$(($type::$name, $text),)*]
+                    .into_iter()
+                    .find_map(|(flag, text)| (text == name).then_some(flag))
+            }
+
             /// The names of its members, in table order.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
                 [$(($type::$name, $text),)*]
@@ -161,6 +168,53 @@ bits! {
         TRANSACTION = "transaction",
         /// Scripts.
         SCRIPTING = "scripting",
+    }
+}
+
+bits! {
+    /// How a command uses a key, in the words of COMMAND.
+    Access {
+        /// Reads the value.
+        RO = "RO",
+        /// Reads the value and changes it.
+        RW = "RW",
+        /// Writes a value whatever was there.
+        OW = "OW",
+        /// Takes the key away.
+        RM = "RM",
+        /// Tells of the value, or copies it.
+        ACCESS = "access",
+        /// Changes what is there.
+        UPDATE = "update",
+        /// Adds to it.
+        INSERT = "insert",
+        /// Removes from it.
+        DELETE = "delete",
+        /// Is no key though it is found as one.
+        NOT_KEY = "not_key",
+        /// There may be more keys.
+        INCOMPLETE = "incomplete",
+        /// It depends on the other arguments.
+        VARIABLE = "variable_flags",
+    }
+}
+
+impl Access {
+    /// Only reads.
+    pub const READS: Self = Access::RO.and(Access::ACCESS);
+    /// Reads and changes.
+    pub const READS_AND_WRITES: Self = Access::RW.and(Access::ACCESS).and(Access::UPDATE);
+    /// Writes and never reads.
+    pub const OVERWRITES: Self = Access::OW.and(Access::UPDATE);
+
+    /// Whether it tells of the value.
+    pub const fn is_read(self) -> bool {
+        self.has(Access::ACCESS)
+    }
+
+    /// Whether it changes the value.
+    pub const fn is_write(self) -> bool {
+        self.has(Access::UPDATE) || self.has(Access::INSERT) || self.has(Access::DELETE)
     }
 }
 
@@ -292,6 +346,21 @@ impl Keys {
                 })
             }
         }
+    }
+
+    /// Whether `argv` has as many keys as it says.
+    pub fn are_stated(self, argv: &[&[u8]]) -> bool {
+        let at = match self {
+            Keys::None
+            | Keys::Range { .. }
+            | Keys::OneAndStored { .. }
+            | Keys::Sorted
+            | Keys::Streams { .. } => return true,
+            Keys::Counted { at } => at,
+            Keys::DestinationAndCounted => 2,
+        };
+        let count = argv.get(at).and_then(|text| super::args::parse_i64(text));
+        count.is_some_and(|count| count >= 0 && count as usize <= argv.len().saturating_sub(at + 1))
     }
 
     /// First, last and step as COMMAND shows them.
@@ -510,6 +579,8 @@ pub struct Command {
     pub full_name: String,
     /// Its subcommands by name.
     pub subcommands: Vec<&'static Command>,
+    /// How it uses its keys: the first as the first says, others as the last.
+    pub(crate) access: Vec<Access>,
 }
 
 impl std::fmt::Debug for Command {
@@ -535,6 +606,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
         let command: &'static Command = Box::leak(Box::new(Command {
             id: all.len(),
             spec: *spec,
+            access: super::reference::access_of(&full_name, spec),
             full_name,
             subcommands,
         }));
@@ -598,6 +670,21 @@ fn slot(name: &[u8]) -> usize {
 }
 
 impl Command {
+    /// The keys in `argv` and how they are used; none where `argv` does not have
+    /// the keys that it says.
+    pub(crate) fn keys_used(&self, argv: &[&[u8]]) -> Vec<(usize, Access)> {
+        if self.spec.keys == Keys::None || !self.spec.keys.are_stated(argv) {
+            return Vec::new();
+        }
+        let first = super::access::of(self, argv);
+        let rest = self.access.last().copied().unwrap_or(first);
+        let rest = if self.access.len() > 1 { rest } else { first };
+        let positions = self.spec.keys.positions(argv).into_iter().enumerate();
+        positions
+            .map(|(index, at)| (at, if index == 0 { first } else { rest }))
+            .collect()
+    }
+
     /// The subcommand of this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands

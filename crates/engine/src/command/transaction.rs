@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Outcome};
-use super::{Ctx, call};
+use super::{Ctx, call_queued};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::Db;
@@ -133,7 +133,7 @@ fn exec(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
     let mut weight = 0;
     for (command, argv) in &transaction.queue {
         let argv: smallvec::SmallVec<[&[u8]; 8]> = argv.iter().map(Vec::as_slice).collect();
-        let reply = call(ctx, command, &argv);
+        let reply = call_queued(ctx, command, &argv);
         weight += reply.weight();
         replies.push(reply);
         let killed = std::mem::take(&mut ctx.db.must_roll_back);

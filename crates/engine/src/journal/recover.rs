@@ -35,6 +35,10 @@ pub trait Restore {
     /// A keyspace as a snapshot names it; its records follow.
     fn section(&mut self, section: Section<'_>) -> Result<(), String>;
 
+    /// The users of a section that came before, as the commands that make them
+    /// (well-formed effects).
+    fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String>;
+
     /// A library of functions, of a section that came before.
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
 
@@ -392,6 +396,7 @@ impl Recovery<'_> {
                 *durable = (*durable).max(section.cut);
                 into.section(section)
             }
+            Part::Users { keyspace, commands } => into.users(keyspace, commands),
             Part::Library { keyspace, code } => into.library(keyspace, code),
             Part::Record { keyspace, record } => into.record(keyspace, record),
         })

@@ -24,6 +24,7 @@ use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
 use super::waiting::WaitingRoom;
 use super::watch::{Changed, WatchFlag, WatchTable};
+use crate::acl::Users;
 use crate::command::stat::CommandStats;
 use crate::config::Settings;
 use crate::effect::{Effects, Seq};
@@ -67,6 +68,8 @@ pub struct Db {
     /// The moment that is being written out, if any.
     pub(super) cut: Option<Box<Cut>>,
     pub(super) used: usize,
+    /// The keyspace's users.
+    pub(crate) users: Arc<Users>,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
     /// Whether keys go when their time comes though nobody asks for them.

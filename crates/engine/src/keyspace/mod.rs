@@ -20,6 +20,7 @@ pub(crate) mod tests;
 mod tracking;
 mod undo;
 mod unit;
+mod users;
 mod waiting;
 mod watch;
 
@@ -40,6 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::acl::Users;
 use crate::command::stat::CommandStats;
 use crate::monitor::Monitors;
 use crate::pubsub::Hub;
@@ -57,6 +59,8 @@ pub struct Keyspace {
     pub(crate) hub: Hub,
     pub(crate) monitors: Monitors,
     pub(crate) pause: Pause,
+    /// Who may log in, and what for; changed through [`Db`] only.
+    pub(crate) users: Arc<Users>,
     pub(crate) script: RunningScript,
     /// How many libraries there are.
     pub(crate) libraries: Arc<Counts>,
@@ -74,6 +78,7 @@ impl Keyspace {
             name,
             class,
             libraries: Arc::clone(&db.library_counts),
+            users: db.users.clone(),
             data: Lock::new(db),
             hub: Hub::default(),
             monitors: Monitors::default(),

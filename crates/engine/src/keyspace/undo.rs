@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::watch::Changed;
 use super::{Key, Record};
+use crate::acl::users::Before;
 use crate::expiry::Deadlines;
 use crate::script::functions::Libraries;
 use crate::value::{Covered, Table};
@@ -71,6 +72,8 @@ pub(super) enum Undo {
     Libraries(Arc<Libraries>),
     /// The deadline was this.
     Deadline(Key, u64),
+    /// The user of this name was this.
+    User(Vec<u8>, Before),
     /// What stands in `place` of the string was `old`.
     Spliced {
         key: Key,

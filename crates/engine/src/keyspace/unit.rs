@@ -58,6 +58,7 @@ impl Db {
                     self.library_counts.set(&libraries);
                     self.libraries = libraries;
                 }
+                Undo::User(name, before) => self.restore_user(&name, before),
                 Undo::Renamed { from, to } => {
                     self.watch.touch(&from);
                     self.watch.touch(&to);

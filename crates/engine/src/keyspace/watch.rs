@@ -44,6 +44,8 @@ pub(crate) struct Changed {
     pub(crate) keys: AHashSet<Key>,
     /// Everything was removed before `keys` changed.
     pub(crate) cleared: bool,
+    /// Names of users.
+    pub(crate) users: AHashSet<Vec<u8>>,
 }
 
 impl WatchTable {
@@ -107,19 +109,24 @@ impl WatchTable {
             }
             false
         });
-        let changed = Changed {
-            keys: AHashSet::default(),
-            cleared: true,
-        };
         let noted = self.changed.as_mut()?;
+        // Users are not data: nothing happened to them.
+        let changed = Changed {
+            cleared: true,
+            users: noted.users.clone(),
+            ..Changed::default()
+        };
         Some(std::mem::replace(noted, Box::new(changed)))
     }
 
     /// FLUSHALL is taken back, and all that came after it: what was noted
     /// `before` it counts again.
     pub(super) fn put_back(&mut self, before: Option<Box<Changed>>) {
-        if before.is_some() {
-            self.changed = before;
+        if let Some(mut before) = before {
+            if let Some(changed) = &mut self.changed {
+                before.users.extend(changed.users.drain());
+            }
+            self.changed = Some(before);
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Cost: a note of the key a change, and the encoding of each changed key a tick.
 
+use crate::acl::users;
 use crate::effect::Effects;
 use crate::engine::Engine;
 use crate::journal::Journal;
@@ -51,6 +52,16 @@ fn commit(engine: &Engine, journal: &Journal, keyspace: &Keyspace) {
     if changed.cleared {
         let mut effects = Effects::default();
         effects.push(&[b"FLUSHALL"]);
+        journal.append(now_ms, keyspace.id, FrameKind::Effects, effects.as_bytes());
+    }
+    if !changed.users.is_empty() {
+        let mut effects = Effects::default();
+        for name in &changed.users {
+            match keyspace.users.find(name) {
+                Some(account) => users::push_setuser(name, &account.user(), &mut effects),
+                None => effects.push(&[b"ACL", b"DELUSER", name]),
+            }
+        }
         journal.append(now_ms, keyspace.id, FrameKind::Effects, effects.as_bytes());
     }
     let mut keys = changed.keys.into_iter();

@@ -86,6 +86,15 @@ impl Restore for Restorer<'_> {
         Ok(())
     }
 
+    fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String> {
+        let keyspace = self.keyspace(keyspace)?;
+        let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        self.session
+            .set_principal(Some(self.engine.owner_of(&keyspace)));
+        let mut batch = Batch::new(self.engine, &keyspace, db);
+        batch.repeat_users(&mut self.session, commands)
+    }
+
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
         let keyspace = self.keyspace(keyspace)?;
         let db = keyspace.data.lock_blocking().map_err(|_| in_use())?;

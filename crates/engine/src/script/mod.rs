@@ -246,7 +246,9 @@ impl Scripts {
             ctx.db.begin_undo();
         }
         let session = &mut self.session;
+        // Refusals tell whose script it was.
         std::mem::swap(&mut session.principal, &mut ctx.session.principal);
+        std::mem::swap(&mut session.client, &mut ctx.session.client);
         session.dialect = ctx.session.dialect;
         let locks_keys = flags.is_some_and(|flags| flags.contains(Flags::ALLOW_KEY_LOCKING));
         let mut run = Run {
@@ -294,6 +296,7 @@ impl Scripts {
             ctx.keyspace.script.withdraw();
         }
         std::mem::swap(&mut self.session.principal, &mut ctx.session.principal);
+        std::mem::swap(&mut self.session.client, &mut ctx.session.client);
         let panicked = ran.is_err();
         let mut reply = ran.unwrap_or_else(|_| Reply::error(FAILED_INSIDE));
         if nested {

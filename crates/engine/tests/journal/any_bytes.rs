@@ -172,6 +172,9 @@ fn recovered_quietly(storage: &FaultyStorage) -> Option<String> {
         fn section(&mut self, _: Section<'_>) -> Result<(), String> {
             Ok(())
         }
+        fn users(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
         fn library(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
             Ok(())
         }

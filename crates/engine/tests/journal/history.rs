@@ -174,6 +174,11 @@ impl Restore for State {
         Ok(())
     }
 
+    fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String> {
+        self.records.push(format!("{keyspace} {commands:?}"));
+        Ok(())
+    }
+
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
         let code = String::from_utf8_lossy(code);
         self.records.push(format!("{keyspace} {code}"));

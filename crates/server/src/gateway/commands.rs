@@ -58,6 +58,10 @@ pub trait Commands: Send + Sync + 'static {
     /// Who a token is.
     fn authenticate(&self, token: &[u8]) -> Option<Principal>;
 
+    /// The refusal of a request that the gateway serves itself, if the session may
+    /// not make it.
+    fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply>;
+
     /// One command. A reply that does not fit comes back all the same, and what
     /// the command wrote is undone.
     fn call<'a>(
@@ -104,6 +108,10 @@ impl Commands for Engine {
 
     fn authenticate(&self, token: &[u8]) -> Option<Principal> {
         Engine::authenticate(self, token)
+    }
+
+    fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
+        Engine::refuse(self, session, argv)
     }
 
     fn call<'a>(

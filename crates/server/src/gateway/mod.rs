@@ -101,6 +101,9 @@ struct Caller {
     session: Session,
     /// The token that gave the session its principal; empty for none.
     token: Vec<u8>,
+    /// What the principal's role was at then: a user's token holds until the
+    /// user changes.
+    revision: u64,
     last: LastToken,
     stop: CancellationToken,
 }
@@ -110,6 +113,7 @@ impl Caller {
         Caller {
             session: gateway.commands.session(),
             token: Vec::new(),
+            revision: 0,
             last: LastToken::new(&gateway.sync_tokens),
             stop,
         }
@@ -124,12 +128,23 @@ impl Caller {
         if token.is_empty() || token.len() > TOKEN_MAX {
             return Err(RestError::Unauthorized);
         }
-        if bool::from(self.token.as_slice().ct_eq(token)) {
+        let principal = self.session.principal();
+        let revision = principal.map_or(0, |principal| principal.role.revision());
+        if bool::from(self.token.as_slice().ct_eq(token)) && revision == self.revision {
             return Ok(());
         }
-        let principal = commands
+        // Nothing is left of the one before, whatever comes of this.
+        self.token.clear();
+        let mut principal = commands
             .authenticate(token)
             .ok_or(RestError::Unauthorized)?;
+        self.revision = principal.role.revision();
+        if self.revision > 0 {
+            // A change between the two must not pass for known.
+            principal = commands
+                .authenticate(token)
+                .ok_or(RestError::Unauthorized)?;
+        }
         self.session.set_principal(Some(principal));
         self.token.clear();
         self.token.extend_from_slice(token);
@@ -458,6 +473,20 @@ impl<C: Commands> Gateway<C> {
         }
         let mut session = self.commands.session();
         session.set_principal(caller.session.principal().cloned());
+        let request: Vec<&[u8]> = [word.as_bytes()]
+            .into_iter()
+            .chain(names.iter().copied())
+            .collect();
+        if let Some(refusal) = self.commands.refuse(&session, &request) {
+            let mut body = Vec::new();
+            write_reply(&refusal, Encoding::default(), &mut body);
+            return Err(Outcome {
+                status: StatusCode::BAD_REQUEST,
+                format: ResponseFormat::Json,
+                body,
+                seq: None,
+            });
+        }
         let silence = self.timing.event_keep_alive;
         Ok(Events::new(
             session,

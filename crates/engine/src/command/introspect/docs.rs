@@ -15,8 +15,10 @@ pub(super) fn of(full_name: &str) -> Option<(&'static str, &'static str)> {
 pub(super) fn group(command: &Command) -> &'static str {
     let container = command.full_name.split('|').next().unwrap_or_default();
     match container {
-        "command" | "config" | "dbsize" | "flushall" | "flushdb" | "info" | "memory" | "role"
-        | "slowlog" | "time" | "bgsave" | "bgrewriteaof" | "lastsave" | "save" => return "server",
+        "acl" | "command" | "config" | "dbsize" | "flushall" | "flushdb" | "info" | "memory"
+        | "role" | "slowlog" | "time" | "bgsave" | "bgrewriteaof" | "lastsave" | "save" => {
+            return "server";
+        }
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",
@@ -43,6 +45,9 @@ pub(super) fn group(command: &Command) -> &'static str {
 }
 
 const ONE: &str = "O(1)";
+const RULES: &str = "O(N) where N is the number of rules";
+const USERS: &str = "O(N) where N is the number of users";
+const ENTRIES: &str = "O(N) where N is the number of entries shown";
 const EACH: &str = "O(N) where N is the number of arguments";
 const SIZE: &str = "O(N) where N is the size of the value";
 const INDEX: &str = "O(N) where N is the number of nodes before the index";
@@ -57,6 +62,36 @@ const CURSOR: &str = "O(1) a call, O(N) for a whole walk";
 
 /// Name, complexity, summary; in the order of the names.
 const DOCS: &[(&str, &str, &str)] = &[
+    (
+        "acl|cat",
+        ONE,
+        "Lists the categories, or the commands of one",
+    ),
+    (
+        "acl|deluser",
+        EACH,
+        "Deletes users and ends their connections",
+    ),
+    ("acl|dryrun", ONE, "Tells whether a user may run a command"),
+    ("acl|genpass", ONE, "Makes a random password"),
+    (
+        "acl|gentoken",
+        ONE,
+        "Makes a token that is a user's password",
+    ),
+    ("acl|getuser", RULES, "Describes a user"),
+    ("acl|list", USERS, "Lists the users with their rules"),
+    ("acl|load", ONE, "Refused: users are kept with the data"),
+    ("acl|log", ENTRIES, "Lists what was refused lately"),
+    (
+        "acl|resttoken",
+        ONE,
+        "Answers a user's bearer token for REST",
+    ),
+    ("acl|save", ONE, "Refused: users are kept with the data"),
+    ("acl|setuser", RULES, "Makes a user or changes its rules"),
+    ("acl|users", USERS, "Lists the names of the users"),
+    ("acl|whoami", ONE, "Answers the connection's user"),
     ("append", ONE, "Adds text at the end of a string"),
     ("auth", ONE, "Authenticates the connection"),
     (

@@ -1,15 +1,15 @@
 //! COMMAND: the table of commands, as clients read it.
 //!
-//! Key specifications are derived from where a command's keys stand; what the
-//! table does not say of how it uses them is answered with the worst case.
+//! Key specifications are derived from where a command's keys stand and how it
+//! uses them (`command/reference`).
 
 mod docs;
 
 use super::args::is;
 use super::object::help;
 use super::spec::{
-    Acl, Command, CommandSpec, Flags, Keys, Outcome, Run, command_by_id, command_count, commands,
-    find,
+    Access, Acl, Command, CommandSpec, Flags, Keys, Outcome, Run, command_by_id, command_count,
+    commands, find,
 };
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -116,7 +116,7 @@ fn describe(command: &Command) -> Reply {
         Reply::Int(step),
         Reply::Set(categories),
         Reply::Set(Vec::new()),
-        Reply::Set(key_specifications(spec)),
+        Reply::Set(key_specifications(command)),
         Reply::Set(
             command
                 .subcommands
@@ -132,14 +132,9 @@ fn may_have_no_keys(spec: &CommandSpec) -> bool {
     spec.keys != Keys::None && spec.acl.has(Acl::SCRIPTING)
 }
 
-/// How a command uses its keys, in Redis' words.
-fn access(flags: Flags) -> Vec<Reply> {
-    let words: &[&'static str] = if flags.has(Flags::READONLY) {
-        &["RO", "access"]
-    } else {
-        &["RW", "access", "update"]
-    };
-    words.iter().copied().map(Reply::status).collect()
+/// How a command uses a key, in Redis' words.
+fn words(access: Access) -> Reply {
+    Reply::Set(access.names().map(Reply::status).collect())
 }
 
 fn map(entries: impl IntoIterator<Item = (&'static str, Reply)>) -> Reply {
@@ -151,11 +146,13 @@ fn map(entries: impl IntoIterator<Item = (&'static str, Reply)>) -> Reply {
     )
 }
 
-fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
-    let specification = |index: usize, kind: &str, details: [(&'static str, i64); 3]| {
+fn key_specifications(command: &Command) -> Vec<Reply> {
+    let spec = &command.spec;
+    let mut uses = command.access.iter().copied();
+    let mut specification = |index: usize, kind: &str, details: [(&'static str, i64); 3]| {
         let details = details.map(|(name, value)| (name, Reply::Int(value)));
         map([
-            ("flags", Reply::Set(access(spec.flags))),
+            ("flags", words(uses.next().unwrap_or_default())),
             (
                 "begin_search",
                 map([
@@ -169,35 +166,48 @@ fn key_specifications(spec: &CommandSpec) -> Vec<Reply> {
             ),
         ])
     };
-    let range = |index: usize, last: i64, step: i64| {
-        specification(
-            index,
+    let range = |last: i64, step: i64| {
+        (
             "range",
             [("lastkey", last), ("keystep", step), ("limit", 0)],
         )
     };
-    let counted = |index: usize| {
-        specification(
-            index,
-            "keynum",
-            [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
-        )
-    };
+    let counted = (
+        "keynum",
+        [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
+    );
     match spec.keys {
         Keys::None => Vec::new(),
         Keys::Range { first, last, step } => {
-            let last = if last < 0 {
-                i64::from(last)
-            } else {
-                i64::from(last) - first as i64
+            let from = |first: usize| {
+                if last < 0 {
+                    i64::from(last)
+                } else {
+                    i64::from(last) - first as i64
+                }
             };
-            vec![range(first, last, step as i64)]
+            // Keys that are used differently have a specification each.
+            if command.access.len() < 2 || last == first as i32 {
+                let (kind, details) = range(from(first), step as i64);
+                return vec![specification(first, kind, details)];
+            }
+            let (kind, details) = range(0, step as i64);
+            let one = specification(first, kind, details);
+            let (kind, details) = range(from(first + 1), step as i64);
+            vec![one, specification(first + 1, kind, details)]
         }
-        Keys::Counted { at } => vec![counted(at)],
-        Keys::DestinationAndCounted => vec![range(1, 0, 1), counted(2)],
-        Keys::OneAndStored { .. } | Keys::Sorted => vec![range(1, 0, 1)],
+        Keys::Counted { at } => vec![specification(at, counted.0, counted.1)],
+        Keys::DestinationAndCounted => {
+            let (kind, details) = range(0, 1);
+            let destination = specification(1, kind, details);
+            vec![destination, specification(2, counted.0, counted.1)]
+        }
+        Keys::OneAndStored { .. } | Keys::Sorted => {
+            let (kind, details) = range(0, 1);
+            vec![specification(1, kind, details)]
+        }
         Keys::Streams { from } => vec![map([
-            ("flags", Reply::Set(access(spec.flags))),
+            ("flags", words(uses.next().unwrap_or_default())),
             (
                 "begin_search",
                 map([
@@ -258,7 +268,7 @@ fn list(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
 }
 
 /// The keys of the command that stands after COMMAND GETKEYS.
-fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
+fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<Vec<(&'a [u8], Access)>, CommandError> {
     let argv = argv.get(2..).unwrap_or_default();
     let unknown = CommandError::text("ERR Invalid command specified");
     let mut command = argv
@@ -277,53 +287,30 @@ fn keys_of<'a>(argv: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), C
             "ERR Invalid number of arguments specified for command",
         ));
     }
-    let stated = all_there(spec.keys, argv);
-    let positions = if stated {
-        spec.keys.positions(argv)
-    } else {
-        Vec::new()
-    };
-    let keys: Vec<&[u8]> = positions
-        .into_iter()
-        .filter_map(|at| argv.get(at).copied())
+    let used = command.keys_used(argv).into_iter();
+    let keys: Vec<(&[u8], Access)> = used
+        .filter_map(|(at, access)| Some((*argv.get(at)?, access)))
         .collect();
     if keys.is_empty() && !may_have_no_keys(spec) {
         return Err(CommandError::text(
             "ERR Invalid arguments specified for command",
         ));
     }
-    Ok((command, keys))
-}
-
-/// Whether there are as many keys as the request says.
-fn all_there(keys: Keys, argv: &[&[u8]]) -> bool {
-    let at = match keys {
-        Keys::None
-        | Keys::Range { .. }
-        | Keys::OneAndStored { .. }
-        | Keys::Sorted
-        | Keys::Streams { .. } => return true,
-        Keys::Counted { at } => at,
-        Keys::DestinationAndCounted => 2,
-    };
-    let count = argv.get(at).and_then(|text| super::args::parse_i64(text));
-    count.is_some_and(|count| count >= 0 && count as usize <= argv.len().saturating_sub(at + 1))
+    Ok(keys)
 }
 
 fn getkeys(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
-    let (_, keys) = keys_of(argv)?;
-    Ok(Reply::Array(keys.into_iter().map(Reply::bulk).collect()))
+    let keys = keys_of(argv)?.into_iter();
+    Ok(Reply::Array(
+        keys.map(|(key, _)| Reply::bulk(key)).collect(),
+    ))
 }
 
 fn getkeysandflags(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
-    let (command, keys) = keys_of(argv)?;
-    let entry = |key| {
-        Reply::Array(vec![
-            Reply::bulk(key),
-            Reply::Set(access(command.spec.flags)),
-        ])
-    };
-    Ok(Reply::Array(keys.into_iter().map(entry).collect()))
+    let entry = |(key, access)| Reply::Array(vec![Reply::bulk(key), words(access)]);
+    Ok(Reply::Array(
+        keys_of(argv)?.into_iter().map(entry).collect(),
+    ))
 }
 
 fn docs_of(_: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {

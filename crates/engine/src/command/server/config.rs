@@ -113,6 +113,7 @@ fn resetstat(ctx: &mut Ctx<'_>, _: &[&[u8]]) -> Outcome {
     };
     ctx.db.commands.reset();
     ctx.keyspace.unlocked.lock().reset();
+    ctx.keyspace.users.denials.clear();
     ctx.engine.0.connections.store(0, Ordering::Relaxed);
     Ok(Reply::OK)
 }

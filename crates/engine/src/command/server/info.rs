@@ -10,6 +10,7 @@ use super::super::Ctx;
 use super::super::connection::REDIS_VERSION;
 use super::super::spec::{Outcome, command_by_id};
 use super::super::stat::CommandStats;
+use crate::acl::Reason;
 use crate::config::{EvictionPolicy, PARAMETERS};
 use crate::journal::Health;
 use crate::keyspace::Tracking;
@@ -289,6 +290,14 @@ fn stats(lines: &mut Lines, ctx: &Ctx<'_>) {
     lines.add("tracking_total_keys", keys);
     lines.add("tracking_total_items", items);
     lines.add("tracking_total_prefixes", prefixes);
+    for (name, reason) in [
+        ("acl_access_denied_auth", Reason::Auth),
+        ("acl_access_denied_cmd", Reason::Command),
+        ("acl_access_denied_key", Reason::Key),
+        ("acl_access_denied_channel", Reason::Channel),
+    ] {
+        lines.add(name, ctx.keyspace.users.denials.of(reason));
+    }
     lines.add("sangam_billed_commands", super::billed(ctx));
 }
 

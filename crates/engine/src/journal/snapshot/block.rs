@@ -67,6 +67,8 @@ pub enum BlockKind {
     SectionEnd,
     /// The snapshot ends.
     Footer,
+    /// The users of the keyspace that began.
+    Users,
 }
 
 impl BlockKind {
@@ -77,6 +79,7 @@ impl BlockKind {
             BlockKind::SectionEnd => 3,
             BlockKind::Footer => 4,
             BlockKind::Library => 5,
+            BlockKind::Users => 6,
         }
     }
 
@@ -87,6 +90,7 @@ impl BlockKind {
             3 => Some(BlockKind::SectionEnd),
             4 => Some(BlockKind::Footer),
             5 => Some(BlockKind::Library),
+            6 => Some(BlockKind::Users),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use super::block::{
     BLOCK_HEADER, BlockHeader, BlockKind, SNAPSHOT_HEADER, SnapshotHeader, numbers,
 };
 use super::{Section, record};
-use crate::effect::Seq;
+use crate::effect::{self, Seq};
 use crate::journal::LogId;
 use crate::journal::storage::StorageFile;
 use crate::keyspace::Record;
@@ -51,6 +51,13 @@ impl fmt::Display for Damage {
 pub enum Part<'a> {
     /// A keyspace begins; no keyspace comes twice.
     Section(Section<'a>),
+    /// The users of the section before, as the commands that make them.
+    Users {
+        /// Number of the keyspace.
+        keyspace: u32,
+        /// As in [`crate::effect::Effects`].
+        commands: &'a [u8],
+    },
     /// A library of functions of the section before.
     Library {
         /// Number of the keyspace.
@@ -86,6 +93,7 @@ pub fn load(
 /// What is done with what was read.
 trait Reader {
     fn section(&mut self, section: Section<'_>) -> Result<(), String>;
+    fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String>;
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
     /// Takes the first of `records`.
     fn record(&mut self, keyspace: u32, records: &mut &[u8]) -> Result<(), String>;
@@ -95,6 +103,10 @@ struct Skip;
 
 impl Reader for Skip {
     fn section(&mut self, _: Section<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn users(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 
@@ -112,6 +124,10 @@ struct Load<'a>(&'a mut dyn FnMut(Part<'_>) -> Result<(), String>);
 impl Reader for Load<'_> {
     fn section(&mut self, section: Section<'_>) -> Result<(), String> {
         (self.0)(Part::Section(section))
+    }
+
+    fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String> {
+        (self.0)(Part::Users { keyspace, commands })
     }
 
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
@@ -159,6 +175,8 @@ fn read(
 struct Order {
     /// The open section: its keyspace, and its records so far.
     open: Option<(u32, u64)>,
+    /// Whether nothing of it came yet.
+    begins: bool,
     keyspaces: HashSet<u32>,
     highest: Seq,
     records: u64,
@@ -184,10 +202,22 @@ impl Order {
                 }
                 self.highest = self.highest.max(section.cut);
                 self.open = Some((section.keyspace, 0));
+                self.begins = true;
                 reader.section(section)
             }
-            (BlockKind::Library, Some((keyspace, 0))) => reader.library(*keyspace, payload),
+            (BlockKind::Users, Some((keyspace, _))) if self.begins => {
+                self.begins = false;
+                if effect::decode(payload).is_none() {
+                    return Err("users are not told by commands".to_owned());
+                }
+                reader.users(*keyspace, payload)
+            }
+            (BlockKind::Library, Some((keyspace, 0))) => {
+                self.begins = false;
+                reader.library(*keyspace, payload)
+            }
             (BlockKind::Records, Some((keyspace, count))) => {
+                self.begins = false;
                 let mut records = payload;
                 while !records.is_empty() {
                     reader.record(*keyspace, &mut records)?;

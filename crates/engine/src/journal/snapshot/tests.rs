@@ -121,6 +121,10 @@ fn parts(file: &dyn StorageFile) -> Result<(Summary, Vec<String>), Damage> {
     let summary = load(file, &mut |part| {
         parts.push(match part {
             Part::Section(section) => format!("{section:?}"),
+            Part::Users { keyspace, commands } => {
+                let commands = String::from_utf8_lossy(commands).into_owned();
+                format!("{keyspace}: {}", commands.replace(char::is_control, ""))
+            }
             Part::Library { keyspace, code } => {
                 format!("{keyspace}: {}", String::from_utf8_lossy(code))
             }
@@ -516,6 +520,7 @@ fn a_snapshot_under_load_is_the_state_after_the_units_of_its_cut() {
             match part {
                 Part::Section(section) => cut = section.cut.0 as usize,
                 Part::Library { .. } => panic!("nobody has loaded one"),
+                Part::Users { commands, .. } => panic!("nobody made {commands:?}"),
                 Part::Record { record, .. } => {
                     let other = loaded.insert(record.key.to_vec(), describe(&record));
                     assert_eq!(other, None);

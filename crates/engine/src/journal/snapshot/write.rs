@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::block::{BLOCK_HEADER, BlockHeader, BlockKind, SNAPSHOT_HEADER, SnapshotHeader};
 use super::encoded::Encoded;
 use super::{Section, snapshot_name};
-use crate::effect::Seq;
+use crate::effect::{Effects, Seq};
 use crate::journal::LogId;
 use crate::journal::storage::{Storage, StorageFile};
 use crate::keyspace::{Db, Durability, Guard, Keyspace, Rest, Walk};
@@ -101,6 +101,15 @@ impl<'a> SnapshotWriter<'a> {
         self.sections += 1;
         self.in_section = 0;
         self.block(BlockKind::Section, &section.to_payload())
+    }
+
+    /// Writes the users of the open section, as the commands that make them; to be
+    /// called before any record is written.
+    pub fn users(&mut self, commands: &Effects) -> Result<(), SnapshotError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.block(BlockKind::Users, commands.as_bytes())
     }
 
     /// Writes a library of the open section, before its records.
@@ -263,6 +272,7 @@ pub fn make(
             section.cut = walking.cut;
             highest = highest.max(walking.cut);
             writer.section(&section)?;
+            writer.users(&walking.users)?;
             for code in std::mem::take(&mut walking.libraries) {
                 writer.library(&code)?;
             }
@@ -289,6 +299,8 @@ struct Walking<'a> {
     cut: Seq,
     /// The code of the libraries at the cut.
     libraries: Vec<Arc<[u8]>>,
+    /// What makes the users of that moment.
+    users: Effects,
     /// `None` while the keyspace has the cut.
     rest: Option<Rest>,
     longest_hold_us: u64,
@@ -302,10 +314,12 @@ impl<'a> Walking<'a> {
         };
         let libraries = db.libraries().iter();
         let libraries = libraries.map(|library| Arc::clone(&library.code)).collect();
+        let users = keyspace.users.to_effects();
         drop(db);
         Ok(Walking {
             plan,
             keyspace,
+            users,
             // Every unit of an idle keyspace is below the floor as well.
             cut: last.max(plan.floor),
             libraries,
