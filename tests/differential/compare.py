@@ -2,6 +2,7 @@
 
 import re
 
+import acl
 import stream
 from raw.resp import plain
 
@@ -28,7 +29,7 @@ SHAPE = {b"TIME", b"CLIENT ID", b"HELLO", b"MEMORY USAGE", b"INFO", b"CLIENT INF
 def name_of(argv):
     """The command's name in upper case; with its subcommand where it has some."""
     name = bytes(argv[0]).upper() if argv else b""
-    if name in (b"PUBSUB", b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT") and len(argv) > 1:
+    if name in (b"ACL", b"PUBSUB", b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT") and len(argv) > 1:
         return name + b" " + bytes(argv[1]).upper()
     return name
 
@@ -53,6 +54,8 @@ def same(argv, ours, theirs, unordered=False):
     name = name_of(argv)
     if ours[0] != theirs[0] or ours[1] is None or theirs[1] is None or ours[0] in "-!":
         return False
+    if name in acl.COMPARED:
+        return acl.same(name, ours, theirs)
     if name in CLOCKS and ours[0] == ":":
         a, b = int(ours[1]), int(theirs[1])
         return a >= 0 and b >= 0 and abs(a - b) <= CLOCKS[name]

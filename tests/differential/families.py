@@ -1,5 +1,6 @@
 """The command families: templates, weights, and what the keyspace holds first."""
 
+import acl
 import geo
 import hash_ttl
 import hyperloglog
@@ -438,6 +439,8 @@ def sequence(family, seed, index):
         return dump.sequence(seeded(seed, family, index))
     if family == "hash_ttl":
         return hash_ttl.sequence(seeded(seed, family, index), steps_of)
+    if family == "acl":
+        return acl.sequence(seeded(seed, family, index))
     rng = seeded(seed, family, index)
     values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family != "pubsub")
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
@@ -455,4 +458,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script", "dump", "hash_ttl"]
+    return [*FAMILIES, "script", "dump", "hash_ttl", "acl"]

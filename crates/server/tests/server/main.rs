@@ -11,3 +11,4 @@ mod long;
 mod resp;
 mod rest;
 mod start;
+mod users;
