@@ -118,7 +118,17 @@ const DOCS: &[(&str, &str, &str)] = &[
         LOG,
         "Removes and answers the lowest member, or waits for one",
     ),
+    (
+        "client|caching",
+        ONE,
+        "Says whether the next command's keys are tracked",
+    ),
     ("client|getname", ONE, "Answers the connection's name"),
+    (
+        "client|getredir",
+        ONE,
+        "Answers who is told of changes in the connection's place",
+    ),
     ("client|id", ONE, "Answers the connection's id"),
     ("client|info", ONE, "Describes the connection"),
     (
@@ -131,6 +141,7 @@ const DOCS: &[(&str, &str, &str)] = &[
         "O(N) where N is the number of connections",
         "Describes all connections",
     ),
+    ("client|pause", ONE, "Lets commands wait for a time"),
     (
         "client|reply",
         ONE,
@@ -138,7 +149,18 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("client|setinfo", ONE, "Says which library the client is"),
     ("client|setname", ONE, "Names the connection"),
+    (
+        "client|tracking",
+        ONE,
+        "Has the connection told when keys that it read change",
+    ),
+    (
+        "client|trackinginfo",
+        ONE,
+        "Answers how the connection tracks keys",
+    ),
     ("client|unblock", ONE, "Ends the wait of a connection"),
+    ("client|unpause", ONE, "Ends a pause of commands"),
     (
         "command",
         "O(N) where N is the number of commands",
@@ -169,6 +191,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("dbsize", ONE, "Counts the keys"),
     ("decr", ONE, "Subtracts one from an integer"),
     ("decrby", ONE, "Subtracts from an integer"),
+    ("debug", "depends on the subcommand", "Serves test suites"),
     ("del", EACH, "Removes keys"),
     ("delex", ONE, "Removes a key if a condition holds"),
     ("digest", SIZE, "Answers the digest of the string at a key"),
@@ -400,6 +423,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("memory|usage", ONE, "Answers the bytes that a key takes"),
     ("mget", EACH, "Answers several strings"),
+    ("monitor", ONE, "Shows every command as it runs"),
     ("move", ONE, "Moves a key to another database"),
     ("mset", EACH, "Sets several strings"),
     (
