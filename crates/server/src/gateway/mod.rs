@@ -23,6 +23,7 @@ mod replies;
 mod stall;
 mod sync_token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -106,9 +107,9 @@ struct Caller {
 }
 
 impl Caller {
-    fn new<C: Commands>(gateway: &Gateway<C>, stop: CancellationToken) -> Self {
+    fn new<C: Commands>(gateway: &Gateway<C>, remote: SocketAddr, stop: CancellationToken) -> Self {
         Caller {
-            session: gateway.commands.session(),
+            session: gateway.commands.session(remote.to_string()),
             token: Vec::new(),
             last: LastToken::new(&gateway.sync_tokens),
             stop,
@@ -435,9 +436,16 @@ impl<C: Commands> Gateway<C> {
         .unless_refused(outcome, style.encoding))
     }
 
-    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
-        let mut session = self.commands.session();
+    /// A session for a stream, which outlives the request.
+    fn listener(&self, caller: &Caller) -> Session {
+        let remote = caller.session.client().addr.clone();
+        let mut session = self.commands.session(remote);
         session.set_principal(caller.session.principal().cloned());
+        session
+    }
+
+    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
+        let session = self.listener(caller);
         let silence = self.timing.event_keep_alive;
         Events::monitor(session, silence, caller.stop.clone())
             .map_err(|refusal| self.error(StatusCode::BAD_REQUEST, &refusal.to_string()))
@@ -456,8 +464,7 @@ impl<C: Commands> Gateway<C> {
             let text = format!("ERR wrong number of arguments for '{word}' command");
             return Err(self.error(StatusCode::BAD_REQUEST, &text));
         }
-        let mut session = self.commands.session();
-        session.set_principal(caller.session.principal().cloned());
+        let session = self.listener(caller);
         let silence = self.timing.event_keep_alive;
         Ok(Events::new(
             session,

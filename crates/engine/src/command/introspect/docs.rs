@@ -16,7 +16,8 @@ pub(super) fn group(command: &Command) -> &'static str {
     let container = command.full_name.split('|').next().unwrap_or_default();
     match container {
         "command" | "config" | "dbsize" | "flushall" | "flushdb" | "info" | "memory" | "role"
-        | "slowlog" | "time" | "debug" | "monitor" | "bgsave" | "bgrewriteaof" | "lastsave" | "save" => return "server",
+        | "slowlog" | "time" | "debug" | "monitor" | "bgsave" | "bgrewriteaof" | "lastsave"
+        | "save" => return "server",
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",

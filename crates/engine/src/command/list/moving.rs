@@ -98,7 +98,8 @@ impl<'a> Route<'a> {
     /// As in Redis, the destination's event comes first.
     fn notify(&self, ctx: &mut Ctx<'_>) {
         ctx.db.notify(Event::List, pushed(self.in_at), self.to);
-        ctx.db.notify_taken(Event::List, popped(self.out_at), self.from);
+        ctx.db
+            .notify_taken(Event::List, popped(self.out_at), self.from);
     }
 
     /// The same; where there is none to move, the caller waits.
