@@ -386,7 +386,12 @@ impl Engine {
     /// A session of the REST gateway: Upstash's dialect, unlisted; the gateway
     /// sets its principal for each request.
     pub fn rest_session(&self) -> Session {
-        let client = Arc::new(Client::new(0, String::new(), String::new(), 0));
+        self.rest_session_from(String::new())
+    }
+
+    /// The same for a caller at this address, which MONITOR and SLOWLOG show.
+    pub fn rest_session_from(&self, addr: String) -> Session {
+        let client = Arc::new(Client::new(0, addr, String::new(), 0));
         Session::new(client, Dialect::Upstash, None)
     }
 

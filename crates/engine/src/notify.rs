@@ -4,7 +4,8 @@
 //! A handler raises an event with [`Db::notify`](crate::keyspace::Db::notify).
 //! Nothing is published then: events wait with the unit that raised them, in
 //! order, together with what the unit publishes itself, and go out when its
-//! effects are logged. A unit that is undone has told nobody anything.
+//! effects are logged. A unit that is undone has told nobody anything, unless it
+//! had more to tell than [`WAITING_MAX`] bytes: such a unit tells as it goes.
 //!
 //! Off by default, as in Redis: an event costs one test of a mask then.
 
@@ -111,7 +112,7 @@ impl Events {
     }
 }
 
-/// Bytes that may wait in one unit, past what any subscriber takes.
+/// Bytes that may wait after a command: more than any subscriber takes.
 const WAITING_MAX: usize = if cfg!(test) { 1 << 16 } else { 64 << 20 };
 
 /// What a unit has to tell when it is done.
@@ -120,8 +121,6 @@ pub(crate) struct Outbox {
     chosen: Events,
     waiting: Vec<Waiting>,
     bytes: usize,
-    /// Something did not fit: who listens would miss it.
-    overflowed: bool,
 }
 
 #[derive(Debug)]
@@ -170,16 +169,17 @@ impl Outbox {
 
     fn push(&mut self, waiting: Waiting) {
         self.bytes += waiting.bytes();
-        if self.bytes > WAITING_MAX {
-            self.overflowed = true;
-            self.waiting = Vec::new();
-        } else {
-            self.waiting.push(waiting);
-        }
+        self.waiting.push(waiting);
+    }
+
+    /// Whether it is too much to keep for the rest of the unit.
+    #[inline]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.bytes > WAITING_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && !self.overflowed
+        self.waiting.is_empty()
     }
 
     /// A place to return to with [`Outbox::truncate`].
@@ -191,7 +191,6 @@ impl Outbox {
     pub(crate) fn truncate(&mut self, mark: usize) {
         self.waiting.truncate(mark);
         self.bytes = self.waiting.iter().map(Waiting::bytes).sum();
-        self.overflowed = false;
     }
 
     pub(crate) fn clear(&mut self) {
@@ -199,13 +198,9 @@ impl Outbox {
         self.waiting.shrink_to(64);
     }
 
-    /// Publishes what waits, in order. Where it was too much to keep, those who
-    /// listen are cut off, as one is who does not read.
+    /// Publishes what waits, in order.
     #[cold]
     pub(crate) fn publish(&mut self, hub: &Hub) {
-        if self.overflowed {
-            hub.dismiss_all();
-        }
         let mut channel = Vec::with_capacity(64);
         let name_channel = |channel: &mut Vec<u8>, kind: &str, name: &[u8]| {
             channel.clear();
@@ -270,16 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_not_kept() {
+    fn what_is_taken_back_makes_room() {
         let mut outbox = Outbox::default();
+        outbox.event("set", b"first");
         let mark = outbox.mark();
-        for _ in 0..WAITING_MAX {
+        while !outbox.is_full() {
             outbox.event("set", b"key");
         }
-        assert!(outbox.waiting.is_empty() && !outbox.is_empty());
         outbox.truncate(mark);
-        assert!(outbox.is_empty());
-        outbox.event("set", b"key");
-        assert_eq!(outbox.mark(), 1);
+        assert!(!outbox.is_full() && outbox.mark() == 1);
     }
 }

@@ -161,18 +161,6 @@ impl Hub {
         by_name + by_pattern.map(|(_, all)| open(all)).sum::<usize>()
     }
 
-    /// Closes the mailbox of everybody who listens.
-    pub(crate) fn dismiss_all(&self) {
-        let listeners = self.0.lock();
-        let all = listeners
-            .channels
-            .values()
-            .chain(listeners.patterns.values());
-        for mailbox in all.flatten() {
-            mailbox.close();
-        }
-    }
-
     /// Channels with listeners, that match `pattern` if one is given.
     pub fn channels(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
         let listeners = self.0.lock();

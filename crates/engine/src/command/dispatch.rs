@@ -547,7 +547,7 @@ impl<'a> Batch<'a> {
             db.effects.clear();
         }
         if !db.outbox.is_empty() {
-            db.outbox.publish(&self.keyspace.hub);
+            db.publish_events(&self.keyspace.hub);
         }
         if let Some(tracking) = db.tracking_mut() {
             tracking.flush();
@@ -650,6 +650,9 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
     db.stats.billed += u64::from(command.spec.billed);
     if db.dirty != dirty && !db.explicit_effects && command.spec.flags.has(Flags::WRITE) {
         db.effects.push(argv);
+    }
+    if db.outbox.is_full() {
+        db.publish_events(&ctx.keyspace.hub);
     }
     let stat = db.commands.of(command.id);
     stat.calls += 1;

@@ -6,9 +6,11 @@
 use super::Ctx;
 use super::args::{at, int, is};
 use super::dispatch::LONG_ELEMENTS;
+use super::generic::delete;
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::Expire;
+use crate::notify::Event;
 use crate::rdb;
 use crate::reply::Reply;
 
@@ -104,14 +106,20 @@ fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         match deadline.map(i64::cast_unsigned) {
             Some(deadline) if deadline > now_ms => Expire::At(deadline),
             _ => {
-                if ctx.db.remove(key) {
+                if delete(ctx.db, key) {
                     ctx.db.effect(&[b"DEL", key]);
                 }
                 return Ok(Reply::OK);
             }
         }
     };
+    let replaced = options.replace && ctx.db.exists(key);
     ctx.db.put(key, value, expire);
+    if replaced {
+        // Redis removes the old one first.
+        ctx.db.notify(Event::New, "new", key);
+    }
+    ctx.db.notify(Event::Generic, "restore", key);
     if let Some(idle) = options.idle {
         let now = now_ms / 1000;
         ctx.db

@@ -8,6 +8,7 @@ use super::{Ctx, args};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Expire, StrRef};
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::value::hyperloglog::{
@@ -112,7 +113,11 @@ fn pfadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         // What was added stays; the whole command would fail again.
         ctx.db.effect(argv.get(..2 + done).unwrap_or(argv));
     }
-    Ok(changed?.into())
+    let changed = changed?;
+    if changed {
+        ctx.db.notify(Event::String, "pfadd", key);
+    }
+    Ok(changed.into())
 }
 
 fn pfcount(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -161,6 +166,7 @@ fn pfmerge(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         Some(outcome) => outcome?,
         None => create(ctx, argv[1], write)?,
     }
+    ctx.db.notify(Event::String, "pfadd", argv[1]);
     Ok(Reply::OK)
 }
 

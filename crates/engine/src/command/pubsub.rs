@@ -1,7 +1,8 @@
 //! Publish and subscribe: the commands over [`crate::pubsub`].
 //!
 //! Publishing runs under the keyspace lock, so messages of a transaction or a
-//! script keep their place among its writes; subscribing needs no lock.
+//! script keep their place among its writes, and go when these are logged;
+//! subscribing needs no lock.
 
 use super::Ctx;
 use super::args::at;
@@ -61,12 +62,15 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 fn publish(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (channel, payload) = (at(argv, 1)?, at(argv, 2)?);
     let hub = &ctx.keyspace.hub;
-    if ctx.db.outbox.is_empty() {
+    if ctx.db.outbox.is_empty() && !ctx.db.is_recording() {
         return Ok(hub.publish(channel, payload).into());
     }
-    // Events that the unit has raised come before it.
-    ctx.db.outbox.message(channel, payload);
-    Ok(hub.receivers(channel).into())
+    // It goes with the unit, behind the events that this has raised.
+    let receivers = hub.receivers(channel);
+    if receivers > 0 {
+        ctx.db.outbox.message(channel, payload);
+    }
+    Ok(receivers.into())
 }
 
 /// The notice that a subscription changed; `count` is what is left of them.

@@ -31,6 +31,7 @@ use crate::effect::{Effects, Seq};
 use crate::error::CommandError;
 use crate::expiry::{Deadlines, NEVER};
 use crate::notify::{Event, Outbox};
+use crate::pubsub::Hub;
 use crate::random::Random;
 use crate::script::functions::{Counts, Libraries};
 use crate::script::{self, Scripts};
@@ -745,6 +746,12 @@ impl Db {
                 self.notify(Event::Generic, "del", key);
             }
         }
+    }
+
+    /// Publishes what the running unit has raised so far.
+    pub(crate) fn publish_events(&mut self, hub: &Hub) {
+        self.outbox.publish(hub);
+        self.outbox_mark = 0;
     }
 
     // ---- the journal's other needs ----

@@ -13,6 +13,7 @@
 
 use super::db::Db;
 use super::undo::Undo;
+use crate::notify::Event;
 use crate::value::{Collection, Hash, Slot};
 
 /// Hidden fields that a command removes from a hash that it meets.
@@ -31,6 +32,8 @@ impl Db {
         if fields.is_empty() {
             self.stats.expired_fields += hidden as u64;
             self.drop_record(hash, key);
+            self.notify(Event::Hash, "hexpired", key);
+            self.notify(Event::Generic, "del", key);
             return None;
         }
         if hidden > 0 {
@@ -93,15 +96,19 @@ impl Db {
         self.fields_expired(key, &removed);
         if emptied {
             self.unlink(hash, key);
+            self.notify(Event::Generic, "del", key);
         }
         removed.len()
     }
 
     /// Tells of fields that are removed since their deadlines passed: the log,
-    /// watchers, the statistics. The one place that all of them come through.
+    /// watchers, who listens to events, the statistics. The one place that all of them come through.
     pub(super) fn fields_expired(&mut self, key: &[u8], fields: &[Box<[u8]>]) {
         self.stats.expired_fields += fields.len() as u64;
-        self.watch.touch(key);
+        self.watch.touch_unasked(key);
+        if !fields.is_empty() {
+            self.notify(Event::Hash, "hexpired", key);
+        }
         for fields in fields.chunks(IN_ONE_EFFECT) {
             let mut argv: Vec<&[u8]> = vec![b"HDEL", key];
             argv.extend(fields.iter().map(AsRef::as_ref));

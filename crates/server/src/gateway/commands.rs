@@ -52,8 +52,8 @@ pub struct Room<'a> {
 /// Runs commands for sessions. The [`Seq`] beside a reply is the last write
 /// that the reply may depend on; it is as durable as the store promises.
 pub trait Commands: Send + Sync + 'static {
-    /// A session for requests, without a principal yet.
-    fn session(&self) -> Session;
+    /// A session for requests from an address, without a principal yet.
+    fn session(&self, remote: String) -> Session;
 
     /// Who a token is.
     fn authenticate(&self, token: &[u8]) -> Option<Principal>;
@@ -102,8 +102,8 @@ pub trait Commands: Send + Sync + 'static {
 }
 
 impl Commands for Engine {
-    fn session(&self) -> Session {
-        self.rest_session()
+    fn session(&self, remote: String) -> Session {
+        self.rest_session_from(remote)
     }
 
     fn authenticate(&self, token: &[u8]) -> Option<Principal> {

@@ -36,7 +36,8 @@ pub(super) async fn serve<C: Commands, S: Transport>(
     ends: Ends,
     stop: CancellationToken,
 ) {
-    let caller = Caller::new(&gateway, stop.clone());
+    let remote = ends.remote;
+    let caller = Caller::new(&gateway, remote, stop.clone());
     // Requests of a connection come one after the other: whoever runs takes
     // the caller out and puts it back.
     let shared = Arc::new((gateway, Mutex::new(Some(Box::new(caller)))));
@@ -46,8 +47,9 @@ pub(super) async fn serve<C: Commands, S: Transport>(
         async move {
             let (gateway, slot) = &*shared;
             let taken = slot.lock().take();
-            let mut caller =
-                taken.unwrap_or_else(|| Box::new(Caller::new(gateway, CancellationToken::new())));
+            let mut caller = taken.unwrap_or_else(|| {
+                Box::new(Caller::new(gateway, remote, CancellationToken::new()))
+            });
             let response = gateway.handle(&mut caller, request).await;
             *slot.lock() = Some(caller);
             Ok::<_, Infallible>(response)

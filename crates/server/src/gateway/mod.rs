@@ -23,6 +23,7 @@ mod replies;
 mod stall;
 mod sync_token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -109,9 +110,9 @@ struct Caller {
 }
 
 impl Caller {
-    fn new<C: Commands>(gateway: &Gateway<C>, stop: CancellationToken) -> Self {
+    fn new<C: Commands>(gateway: &Gateway<C>, remote: SocketAddr, stop: CancellationToken) -> Self {
         Caller {
-            session: gateway.commands.session(),
+            session: gateway.commands.session(remote.to_string()),
             token: Vec::new(),
             revision: 0,
             last: LastToken::new(&gateway.sync_tokens),
@@ -450,9 +451,32 @@ impl<C: Commands> Gateway<C> {
         .unless_refused(outcome, style.encoding))
     }
 
-    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
-        let mut session = self.commands.session();
+    /// A session for a stream, which outlives the request.
+    fn listener(&self, caller: &Caller) -> Session {
+        let remote = caller.session.client().addr.clone();
+        let mut session = self.commands.session(remote);
         session.set_principal(caller.session.principal().cloned());
+        session
+    }
+
+    /// Refuses a stream that the session's user may not open.
+    fn permit(&self, session: &Session, request: &[&[u8]]) -> Result<(), Outcome> {
+        let Some(refusal) = self.commands.refuse(session, request) else {
+            return Ok(());
+        };
+        let mut body = Vec::new();
+        write_reply(&refusal, Encoding::default(), &mut body);
+        Err(Outcome {
+            status: StatusCode::BAD_REQUEST,
+            format: ResponseFormat::Json,
+            body,
+            seq: None,
+        })
+    }
+
+    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
+        let session = self.listener(caller);
+        self.permit(&session, &[b"monitor"])?;
         let silence = self.timing.event_keep_alive;
         Events::monitor(session, silence, caller.stop.clone())
             .map_err(|refusal| self.error(StatusCode::BAD_REQUEST, &refusal.to_string()))
@@ -471,22 +495,12 @@ impl<C: Commands> Gateway<C> {
             let text = format!("ERR wrong number of arguments for '{word}' command");
             return Err(self.error(StatusCode::BAD_REQUEST, &text));
         }
-        let mut session = self.commands.session();
-        session.set_principal(caller.session.principal().cloned());
+        let session = self.listener(caller);
         let request: Vec<&[u8]> = [word.as_bytes()]
             .into_iter()
             .chain(names.iter().copied())
             .collect();
-        if let Some(refusal) = self.commands.refuse(&session, &request) {
-            let mut body = Vec::new();
-            write_reply(&refusal, Encoding::default(), &mut body);
-            return Err(Outcome {
-                status: StatusCode::BAD_REQUEST,
-                format: ResponseFormat::Json,
-                body,
-                seq: None,
-            });
-        }
+        self.permit(&session, &request)?;
         let silence = self.timing.event_keep_alive;
         Ok(Events::new(
             session,

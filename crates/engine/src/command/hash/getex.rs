@@ -6,6 +6,7 @@ use super::super::spec::Outcome;
 use super::Ctx;
 use super::ttl::{BAD_COUNT, FIELDS_MISSING, Retimed, check_type, fields, moment};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::Hash;
 
@@ -82,6 +83,7 @@ pub(super) fn hgetdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     })?;
     if removed.len() > 2 {
         ctx.db.effect(&removed);
+        ctx.db.notify_taken(Event::Hash, "hdel", key);
     }
     reply(values, fields)
 }
@@ -128,6 +130,7 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         let count = itoa::Buffer::new().format(persisted.len()).to_owned();
         let head: [&[u8]; 4] = [b"HPERSIST", key, b"FIELDS", count.as_bytes()];
         ctx.db.effect(&[&head, persisted.as_slice()].concat());
+        ctx.db.notify(Event::Hash, "hpersist", key);
     }
     reply(values, fields)
 }
@@ -234,6 +237,13 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         }
         true
     })?;
+    let past = matches!(deadline, Deadline::At(when) if when <= now);
+    if set && (!past || retimed.removes()) {
+        ctx.db.notify(Event::Hash, "hset", key);
+        if matches!(deadline, Deadline::At(_)) {
+            ctx.db.notify(Event::Hash, "hexpire", key);
+        }
+    }
     if let (true, Deadline::At(when)) = (set, deadline) {
         if when <= now {
             retimed.log(ctx.db, key, when);

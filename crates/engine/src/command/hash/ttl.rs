@@ -10,6 +10,7 @@ use super::super::spec::Outcome;
 use super::Ctx;
 use crate::error::CommandError;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Hash, Kind, LATEST_FIELD_DEADLINE};
 
@@ -98,7 +99,12 @@ impl<'a> Retimed<'a> {
         passed
     }
 
-    /// Logs it.
+    /// Whether a field was removed.
+    pub(super) fn removes(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
+    /// Logs it, and raises its events.
     pub(super) fn log(&self, db: &mut Db, key: &[u8], when: u64) {
         if !self.timed.is_empty() {
             let when = itoa::Buffer::new().format(when).to_owned();
@@ -107,11 +113,13 @@ impl<'a> Retimed<'a> {
             argv.extend([b"FIELDS", count.as_bytes()]);
             argv.extend(&self.timed);
             db.effect(&argv);
+            db.notify(Event::Hash, "hexpire", key);
         }
         if !self.removed.is_empty() {
             let mut argv: Vec<&[u8]> = vec![b"HDEL", key];
             argv.extend(&self.removed);
             db.effect(&argv);
+            db.notify_taken(Event::Hash, "hexpired", key);
         }
     }
 }
@@ -219,6 +227,9 @@ pub(super) fn hpersist(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         };
         fields.iter().map(persist).collect::<Vec<_>>()
     })?;
+    if done.iter().flatten().any(|done| *done == DONE) {
+        ctx.db.notify(Event::Hash, "hpersist", key);
+    }
     Ok(numbers(done, fields))
 }
 

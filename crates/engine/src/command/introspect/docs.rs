@@ -16,9 +16,8 @@ pub(super) fn group(command: &Command) -> &'static str {
     let container = command.full_name.split('|').next().unwrap_or_default();
     match container {
         "acl" | "command" | "config" | "dbsize" | "flushall" | "flushdb" | "info" | "memory"
-        | "role" | "slowlog" | "time" | "bgsave" | "bgrewriteaof" | "lastsave" | "save" => {
-            return "server";
-        }
+        | "role" | "slowlog" | "time" | "debug" | "monitor" | "bgsave" | "bgrewriteaof"
+        | "lastsave" | "save" => return "server",
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",
@@ -153,7 +152,17 @@ const DOCS: &[(&str, &str, &str)] = &[
         LOG,
         "Removes and answers the lowest member, or waits for one",
     ),
+    (
+        "client|caching",
+        ONE,
+        "Says whether the next command's keys are tracked",
+    ),
     ("client|getname", ONE, "Answers the connection's name"),
+    (
+        "client|getredir",
+        ONE,
+        "Answers who is told of changes in the connection's place",
+    ),
     ("client|id", ONE, "Answers the connection's id"),
     ("client|info", ONE, "Describes the connection"),
     (
@@ -166,6 +175,7 @@ const DOCS: &[(&str, &str, &str)] = &[
         "O(N) where N is the number of connections",
         "Describes all connections",
     ),
+    ("client|pause", ONE, "Lets commands wait for a time"),
     (
         "client|reply",
         ONE,
@@ -173,7 +183,18 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("client|setinfo", ONE, "Says which library the client is"),
     ("client|setname", ONE, "Names the connection"),
+    (
+        "client|tracking",
+        ONE,
+        "Has the connection told when keys that it read change",
+    ),
+    (
+        "client|trackinginfo",
+        ONE,
+        "Answers how the connection tracks keys",
+    ),
     ("client|unblock", ONE, "Ends the wait of a connection"),
+    ("client|unpause", ONE, "Ends a pause of commands"),
     (
         "command",
         "O(N) where N is the number of commands",
@@ -204,6 +225,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("dbsize", ONE, "Counts the keys"),
     ("decr", ONE, "Subtracts one from an integer"),
     ("decrby", ONE, "Subtracts from an integer"),
+    ("debug", "depends on the subcommand", "Serves test suites"),
     ("del", EACH, "Removes keys"),
     ("delex", ONE, "Removes a key if a condition holds"),
     ("digest", SIZE, "Answers the digest of the string at a key"),
@@ -435,6 +457,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("memory|usage", ONE, "Answers the bytes that a key takes"),
     ("mget", EACH, "Answers several strings"),
+    ("monitor", ONE, "Shows every command as it runs"),
     ("move", ONE, "Moves a key to another database"),
     ("mset", EACH, "Sets several strings"),
     (

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::super::blocked;
 use super::super::spec::Outcome;
+use super::pop::popped;
+use super::push::pushed;
 use super::{Ctx, end};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::session::Wait;
 use crate::value::{Collection, End, List};
@@ -66,7 +69,11 @@ impl<'a> Route<'a> {
                 list.push(self.in_at, &moved, limits);
                 Some(moved)
             })?;
-            return Ok(moved.flatten());
+            let moved = moved.flatten();
+            if moved.is_some() {
+                self.notify(ctx);
+            }
+            return Ok(moved);
         }
         if !takes_elements(ctx, self.to) {
             return if ctx.db.exists(self.from) {
@@ -75,16 +82,24 @@ impl<'a> Route<'a> {
                 Ok(None)
             };
         }
-        let popped = ctx
+        let taken = ctx
             .db
             .edit(self.from, |list: &mut List| list.pop(self.out_at))?;
-        let Some(moved) = popped.flatten() else {
+        let Some(moved) = taken.flatten() else {
             return Ok(None);
         };
         ctx.db.edit_or_create(self.to, |list: &mut List| {
             list.push(self.in_at, &moved, limits);
         })?;
+        self.notify(ctx);
         Ok(Some(moved))
+    }
+
+    /// As in Redis, the destination's event comes first.
+    fn notify(&self, ctx: &mut Ctx<'_>) {
+        ctx.db.notify(Event::List, pushed(self.in_at), self.to);
+        ctx.db
+            .notify_taken(Event::List, popped(self.out_at), self.from);
     }
 
     /// The same; where there is none to move, the caller waits.

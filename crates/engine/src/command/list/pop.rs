@@ -5,6 +5,7 @@ use super::super::spec::Outcome;
 use super::read::gather;
 use super::{Ctx, announce, args, end};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::{Bulks, Reply};
 use crate::session::Wait;
 use crate::value::{Collection, End, List};
@@ -137,10 +138,22 @@ fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
     }
 }
 
+/// The event of an element taken out at this end.
+pub(super) const fn popped(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
+}
+
 /// Takes the outermost element out; `None` where there is no key.
 fn pop_one(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
-    let popped = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
-    Ok(popped.flatten())
+    let taken = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
+    let taken = taken.flatten();
+    if taken.is_some() {
+        ctx.db.notify_taken(Event::List, popped(end), key);
+    }
+    Ok(taken)
 }
 
 /// Takes up to `count` elements out, the outermost first; `None` where there is
@@ -152,7 +165,7 @@ fn pop_many(
     count: usize,
 ) -> Result<Option<Bulks>, CommandError> {
     let engine = ctx.engine;
-    ctx.db.edit(key, |list: &mut List| {
+    let taken = ctx.db.edit(key, |list: &mut List| {
         let length = list.len();
         let count = count.min(length);
         announce(engine, count);
@@ -163,5 +176,9 @@ fn pop_many(
         let popped = gather(list, outermost, count, end.other());
         list.remove_range(from, count);
         popped
-    })
+    })?;
+    if count > 0 && taken.is_some() {
+        ctx.db.notify_taken(Event::List, popped(end), key);
+    }
+    Ok(taken)
 }

@@ -2,10 +2,12 @@
 
 use smallvec::SmallVec;
 
+use super::super::generic::count_lookup;
 use super::super::spec::Outcome;
 use super::{Ctx, args, entry_reply, id_reply, ids, no_group, quoted};
 use crate::error::CommandError;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::{ConsumerId, Group, IdText, Pending, Stream, StreamId, one_more};
 
@@ -65,7 +67,7 @@ impl<'a> Hand<'a> {
         self.made || !self.runs.is_empty() || !self.gone.is_empty()
     }
 
-    /// Says it all.
+    /// Says it all, and raises the event of a consumer that was made.
     pub(super) fn say(&self, db: &mut Db) {
         if self.made {
             db.effect(&[
@@ -75,6 +77,7 @@ impl<'a> Hand<'a> {
                 self.group,
                 self.consumer,
             ]);
+            db.notify(Event::Stream, "xgroup-createconsumer", self.key);
         }
         for (time, count, ids) in &self.runs {
             let (mut times, mut counts) = (itoa::Buffer::new(), itoa::Buffer::new());
@@ -116,8 +119,11 @@ pub(super) fn say_last(db: &mut Db, key: &[u8], name: &[u8], group: (StreamId, O
     ]);
 }
 
-/// Finds the group, for a command that needs one.
+/// Finds the group, for a command that needs one; looking for it counts as reading,
+/// as in Redis.
 fn require(ctx: &mut Ctx<'_>, key: &[u8], name: &[u8]) -> Result<(), CommandError> {
+    let found = ctx.db.exists(key);
+    count_lookup(ctx.db, key, found);
     super::peek(ctx, key)?
         .and_then(|stream| stream.group(name))
         .map(drop)
