@@ -259,45 +259,48 @@ impl Model {
 }
 
 fn random_line(random: &mut Random, now: i64) -> String {
-    let (a, b) = (random.below(4), random.below(4));
+    let (a, other) = (random.below(4), random.below(4));
     // No two alike in one command, for the model's sake.
-    let (f, g) = (random.below(6), 6 + random.below(6));
+    let (field, second) = (random.below(6), 6 + random.below(6));
     let n = random.below(300) as i64;
     let condition = ["NX", "XX", "GT", "LT"][random.below(4)];
     let exist = ["FNX", "FXX"][random.below(2)];
     match random.below(27) {
-        0..4 => format!("HSET k{a} f{f} {n}"),
-        4 => format!("HSETNX k{a} f{f} {n}"),
-        5 => format!("HINCRBY k{a} f{f} {n}"),
-        6 => format!("HDEL k{a} f{f} f{g}"),
-        7 => format!("HGET k{a} f{f}"),
+        0..4 => format!("HSET k{a} f{field} {n}"),
+        4 => format!("HSETNX k{a} f{field} {n}"),
+        5 => format!("HINCRBY k{a} f{field} {n}"),
+        6 => format!("HDEL k{a} f{field} f{second}"),
+        7 => format!("HGET k{a} f{field}"),
         8 => format!("HLEN k{a}"),
-        9 => format!("HEXISTS k{a} f{f}"),
-        10 => format!("HSTRLEN k{a} f{f}"),
+        9 => format!("HEXISTS k{a} f{field}"),
+        10 => format!("HSTRLEN k{a} f{field}"),
         11 => format!("EXISTS k{a}"),
         12 if n < 30 => format!("DEL k{a}"),
-        13 if n < 100 => format!("RENAME k{a} k{b}"),
-        14 => format!("COPY k{a} k{b} REPLACE"),
-        15 => format!("HPERSIST k{a} FIELDS 2 f{f} f{g}"),
-        16 => format!("HPEXPIRETIME k{a} FIELDS 2 f{f} f{g}"),
-        17 => format!("HPTTL k{a} FIELDS 2 f{f} f{g}"),
-        18 => format!("HGETEX k{a} PX {n} FIELDS 2 f{f} f{g}"),
-        19 => format!("HSETEX k{a} PX {n} {exist} FIELDS 1 f{f} {n}"),
+        13 if n < 100 => format!("RENAME k{a} k{other}"),
+        14 => format!("COPY k{a} k{other} REPLACE"),
+        15 => format!("HPERSIST k{a} FIELDS 2 f{field} f{second}"),
+        16 => format!("HPEXPIRETIME k{a} FIELDS 2 f{field} f{second}"),
+        17 => format!("HPTTL k{a} FIELDS 2 f{field} f{second}"),
+        18 => format!("HGETEX k{a} PX {n} FIELDS 2 f{field} f{second}"),
+        19 => format!("HSETEX k{a} PX {n} {exist} FIELDS 1 f{field} {n}"),
         20 => format!(
-            "HSETEX k{a} PXAT {} {exist} FIELDS 1 f{g} {n}",
+            "HSETEX k{a} PXAT {} {exist} FIELDS 1 f{second} {n}",
             now + n - 100
         ),
-        21 => format!("HGETDEL k{a} FIELDS 2 f{f} f{g}"),
-        22 => format!("HEXPIRE k{a} {} {condition} FIELDS 2 f{f} f{g}", n % 2),
+        21 => format!("HGETDEL k{a} FIELDS 2 f{field} f{second}"),
+        22 => format!(
+            "HEXPIRE k{a} {} {condition} FIELDS 2 f{field} f{second}",
+            n % 2
+        ),
         23 => format!(
-            "HEXPIREAT k{a} {} {condition} FIELDS 1 f{g}",
+            "HEXPIREAT k{a} {} {condition} FIELDS 1 f{second}",
             now / 1000 + n % 3
         ),
         24 => format!(
-            "HPEXPIREAT k{a} {} {condition} FIELDS 2 f{g} f{f}",
+            "HPEXPIREAT k{a} {} {condition} FIELDS 2 f{second} f{field}",
             now + n - 50
         ),
-        _ => format!("HPEXPIRE k{a} {n} {condition} FIELDS 2 f{f} f{g}"),
+        _ => format!("HPEXPIRE k{a} {n} {condition} FIELDS 2 f{field} f{second}"),
     }
 }
 

@@ -201,7 +201,7 @@ fn random_line(random: &mut Random) -> String {
         49 => format!("LREM l{a} {} {i}", n % 3),
         50 => format!("LTRIM l{a} 1 -2"),
         51 => format!("HEXPIRE h{a} {} FIELDS 2 f{i} f{}", n % 3, i + 1),
-        52 => format!("HPEXPIRE h{a} {}0 FIELDS 3 f{i} f{n} x{i}", n),
+        52 => format!("HPEXPIRE h{a} {n}0 FIELDS 3 f{i} f{n} x{i}"),
         53 => format!("HPEXPIRE h{a} {n}00 LT FIELDS 1 f{i}"),
         54 => format!("HEXPIREAT h{a} {} FIELDS 2 f{i} f{n}", 1_700_000_000 + n),
         55 => format!("HPERSIST h{a} FIELDS 2 f{i} f{n}"),

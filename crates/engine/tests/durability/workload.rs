@@ -106,7 +106,7 @@ pub(crate) fn command(random: &mut Random) -> String {
         81 => format!("LTRIM l{a} 2 -2"),
         82 => format!("EXPIRE l{a} {n}"),
         83 => format!("HEXPIRE h{a} {} FIELDS 2 f{i} g{n}", n % 3),
-        84 => format!("HPEXPIRE h{a} {}0 FIELDS 3 f{i} f{b} g{n}", n),
+        84 => format!("HPEXPIRE h{a} {n}0 FIELDS 3 f{i} f{b} g{n}"),
         85 => format!("HPEXPIRE h{a} {n}00 NX FIELDS 2 f{i} f{n}"),
         86 => format!("HPERSIST h{a} FIELDS 2 f{i} f{n}"),
         87 => format!("HGETEX h{a} PX {n}0 FIELDS 2 f{i} g{n}"),
