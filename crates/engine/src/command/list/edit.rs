@@ -3,6 +3,7 @@
 use super::super::spec::Outcome;
 use super::{Ctx, announce, args};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Collection, End, List};
 
@@ -18,7 +19,9 @@ pub(super) fn lset(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             Err(CommandError::IndexOutOfRange)
         }
     })?;
-    set.unwrap_or(Err(CommandError::NoSuchKey))
+    let reply = set.unwrap_or(Err(CommandError::NoSuchKey))?;
+    ctx.db.notify(Event::List, "lset", argv[1]);
+    Ok(reply)
 }
 
 pub(super) fn linsert(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -38,13 +41,17 @@ pub(super) fn linsert(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             pivot = Some(index);
             false
         });
-        let Some(pivot) = pivot else {
-            return Reply::Int(-1);
-        };
-        list.insert(pivot + behind, argv[4], limits);
-        list.len().into()
+        list.insert(pivot? + behind, argv[4], limits);
+        Some(list.len())
     })?;
-    Ok(length.unwrap_or(Reply::Int(0)))
+    Ok(match length {
+        None => Reply::Int(0),
+        Some(None) => Reply::Int(-1),
+        Some(Some(length)) => {
+            ctx.db.notify(Event::List, "linsert", argv[1]);
+            length.into()
+        }
+    })
 }
 
 pub(super) fn lrem(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -59,18 +66,26 @@ pub(super) fn lrem(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         announce(engine, list.len());
         list.remove(argv[3], end, most)
     })?;
-    Ok(removed.unwrap_or(0).into())
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        ctx.db.notify_taken(Event::List, "lrem", argv[1]);
+    }
+    Ok(removed.into())
 }
 
 pub(super) fn ltrim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (start, stop) = (args::int(argv[2])?, args::int(argv[3])?);
     let engine = ctx.engine;
-    ctx.db.edit(argv[1], |list: &mut List| {
+    let trimmed = ctx.db.edit(argv[1], |list: &mut List| {
         let length = list.len();
         let kept = args::range(start, stop, length);
         announce(engine, length - kept.len());
         list.remove_range(kept.end, length - kept.end);
         list.remove_range(0, kept.start);
     })?;
+    if trimmed.is_some() {
+        // Also when all elements stay.
+        ctx.db.notify_taken(Event::List, "ltrim", argv[1]);
+    }
     Ok(Reply::OK)
 }

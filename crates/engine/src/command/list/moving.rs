@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::blocked;
 use super::super::spec::Outcome;
-use super::{Ctx, end};
+use super::{Ctx, end, pop, push};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::session::Wait;
 use crate::value::{Collection, End, List};
@@ -66,6 +67,9 @@ impl<'a> Route<'a> {
                 list.push(self.in_at, &moved, limits);
                 Some(moved)
             })?;
+            if moved.is_some() {
+                self.notify(ctx);
+            }
             return Ok(moved.flatten());
         }
         if !takes_elements(ctx, self.to) {
@@ -84,7 +88,15 @@ impl<'a> Route<'a> {
         ctx.db.edit_or_create(self.to, |list: &mut List| {
             list.push(self.in_at, &moved, limits);
         })?;
+        self.notify(ctx);
         Ok(Some(moved))
+    }
+
+    /// The push is heard before the pop.
+    fn notify(&self, ctx: &mut Ctx<'_>) {
+        ctx.db.notify(Event::List, push::event(self.in_at), self.to);
+        ctx.db
+            .notify_taken(Event::List, pop::event(self.out_at), self.from);
     }
 
     /// The same; where there is none to move, the caller waits.

@@ -5,6 +5,7 @@ use super::super::spec::Outcome;
 use super::read::gather;
 use super::{Ctx, announce, args, end};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::{Bulks, Reply};
 use crate::session::Wait;
 use crate::value::{Collection, End, List};
@@ -140,6 +141,9 @@ fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
 /// Takes the outermost element out; `None` where there is no key.
 fn pop_one(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
     let popped = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
+    if popped.is_some() {
+        ctx.db.notify_taken(Event::List, event(end), key);
+    }
     Ok(popped.flatten())
 }
 
@@ -152,7 +156,7 @@ fn pop_many(
     count: usize,
 ) -> Result<Option<Bulks>, CommandError> {
     let engine = ctx.engine;
-    ctx.db.edit(key, |list: &mut List| {
+    let popped = ctx.db.edit(key, |list: &mut List| {
         let length = list.len();
         let count = count.min(length);
         announce(engine, count);
@@ -163,5 +167,17 @@ fn pop_many(
         let popped = gather(list, outermost, count, end.other());
         list.remove_range(from, count);
         popped
-    })
+    })?;
+    if popped.as_ref().is_some_and(|popped| !popped.is_empty()) {
+        ctx.db.notify_taken(Event::List, event(end), key);
+    }
+    Ok(popped)
+}
+
+/// The event of a pop.
+pub(super) const fn event(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
 }
