@@ -17,6 +17,8 @@ NOT_HERE = {"shutdown", "debug", "monitor", "sync", "psync", "replicaof", "slave
             "fcall_ro", "slowlog", "time", "lolwut", "migrate", "wait", "script", "role", "select", "swapdb", "move",
             "randomkey", "pfselftest", "pfdebug", "lastsave", "scan", "sscan", "hscan", "zscan", "multi", "exec",
             "discard", "watch"}
+# Time-outs of commands that wait: both would, and nobody would come.
+PATIENT = {b"0", b"1", b"2", b"1.5", b"0x1"}
 # Redis would really answer as many random members as asked for.
 COUNTED = {"hrandfield", "srandmember", "zrandmember"}
 KEYS = [b"a:str", b"a:int", b"a:hash", b"a:set", b"a:zset", b"a:list", b"missing"]
@@ -41,12 +43,15 @@ def known(server):
 def variants(name, row, rng):
     """Argument vectors for one command."""
     first, step = row[3], max(1, row[5])
+    waits = b"blocking" in row[2]
     last = row[4] if row[4] >= 0 else 99
 
     def argument(at, key):
         if first and first <= at <= last and (at - first) % step == 0:
             return key if rng.random() < 0.8 else rng.choice(KEYS)
         word = rng.choice(WORDS)
+        if waits and word in PATIENT:
+            return b"0.001"
         return b"-3" if name in COUNTED and len(word) > 18 else word
 
     yield []

@@ -19,9 +19,9 @@ pub(super) fn lset(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             Err(CommandError::IndexOutOfRange)
         }
     })?;
-    let set = set.unwrap_or(Err(CommandError::NoSuchKey))?;
+    let reply = set.unwrap_or(Err(CommandError::NoSuchKey))?;
     ctx.db.notify(Event::List, "lset", argv[1]);
-    Ok(set)
+    Ok(reply)
 }
 
 pub(super) fn linsert(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -41,10 +41,7 @@ pub(super) fn linsert(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             pivot = Some(index);
             false
         });
-        let Some(pivot) = pivot else {
-            return None;
-        };
-        list.insert(pivot + behind, argv[4], limits);
+        list.insert(pivot? + behind, argv[4], limits);
         Some(list.len())
     })?;
     Ok(match length {
@@ -87,6 +84,7 @@ pub(super) fn ltrim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         list.remove_range(0, kept.start);
     })?;
     if trimmed.is_some() {
+        // Also when all elements stay.
         ctx.db.notify_taken(Event::List, "ltrim", argv[1]);
     }
     Ok(Reply::OK)

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::super::blocked;
 use super::super::spec::Outcome;
-use super::pop::popped;
-use super::push::pushed;
-use super::{Ctx, end};
+use super::{Ctx, end, pop, push};
 use crate::error::CommandError;
 use crate::notify::Event;
 use crate::reply::Reply;
@@ -69,11 +67,10 @@ impl<'a> Route<'a> {
                 list.push(self.in_at, &moved, limits);
                 Some(moved)
             })?;
-            let moved = moved.flatten();
             if moved.is_some() {
                 self.notify(ctx);
             }
-            return Ok(moved);
+            return Ok(moved.flatten());
         }
         if !takes_elements(ctx, self.to) {
             return if ctx.db.exists(self.from) {
@@ -82,10 +79,10 @@ impl<'a> Route<'a> {
                 Ok(None)
             };
         }
-        let taken = ctx
+        let popped = ctx
             .db
             .edit(self.from, |list: &mut List| list.pop(self.out_at))?;
-        let Some(moved) = taken.flatten() else {
+        let Some(moved) = popped.flatten() else {
             return Ok(None);
         };
         ctx.db.edit_or_create(self.to, |list: &mut List| {
@@ -95,11 +92,11 @@ impl<'a> Route<'a> {
         Ok(Some(moved))
     }
 
-    /// As in Redis, the destination's event comes first.
+    /// The push is heard before the pop.
     fn notify(&self, ctx: &mut Ctx<'_>) {
-        ctx.db.notify(Event::List, pushed(self.in_at), self.to);
+        ctx.db.notify(Event::List, push::event(self.in_at), self.to);
         ctx.db
-            .notify_taken(Event::List, popped(self.out_at), self.from);
+            .notify_taken(Event::List, pop::event(self.out_at), self.from);
     }
 
     /// The same; where there is none to move, the caller waits.

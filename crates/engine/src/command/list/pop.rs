@@ -138,22 +138,13 @@ fn say(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) {
     }
 }
 
-/// The event of an element taken out at this end.
-pub(super) const fn popped(end: End) -> &'static str {
-    match end {
-        End::Head => "lpop",
-        End::Tail => "rpop",
-    }
-}
-
 /// Takes the outermost element out; `None` where there is no key.
 fn pop_one(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
-    let taken = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
-    let taken = taken.flatten();
-    if taken.is_some() {
-        ctx.db.notify_taken(Event::List, popped(end), key);
+    let popped = ctx.db.edit(key, |list: &mut List| list.pop(end))?;
+    if popped.is_some() {
+        ctx.db.notify_taken(Event::List, event(end), key);
     }
-    Ok(taken)
+    Ok(popped.flatten())
 }
 
 /// Takes up to `count` elements out, the outermost first; `None` where there is
@@ -165,7 +156,7 @@ fn pop_many(
     count: usize,
 ) -> Result<Option<Bulks>, CommandError> {
     let engine = ctx.engine;
-    let taken = ctx.db.edit(key, |list: &mut List| {
+    let popped = ctx.db.edit(key, |list: &mut List| {
         let length = list.len();
         let count = count.min(length);
         announce(engine, count);
@@ -177,8 +168,16 @@ fn pop_many(
         list.remove_range(from, count);
         popped
     })?;
-    if count > 0 && taken.is_some() {
-        ctx.db.notify_taken(Event::List, popped(end), key);
+    if popped.as_ref().is_some_and(|popped| !popped.is_empty()) {
+        ctx.db.notify_taken(Event::List, event(end), key);
     }
-    Ok(taken)
+    Ok(popped)
+}
+
+/// The event of a pop.
+pub(super) const fn event(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
 }

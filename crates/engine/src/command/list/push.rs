@@ -18,7 +18,7 @@ fn push(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
     let length = ctx.db.edit_or_create(argv[1], |list: &mut List| {
         push_all(list, end, &argv[2..], limits)
     })?;
-    ctx.db.notify(Event::List, pushed(end), argv[1]);
+    ctx.db.notify(Event::List, event(end), argv[1]);
     Ok(length.into())
 }
 
@@ -36,13 +36,13 @@ fn push_existing(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
         push_all(list, end, &argv[2..], limits)
     })?;
     if length.is_some() {
-        ctx.db.notify(Event::List, pushed(end), argv[1]);
+        ctx.db.notify(Event::List, event(end), argv[1]);
     }
     Ok(length.unwrap_or(0).into())
 }
 
-/// The event of an element put in at this end.
-pub(super) const fn pushed(end: End) -> &'static str {
+/// The event of a push.
+pub(super) const fn event(end: End) -> &'static str {
     match end {
         End::Head => "lpush",
         End::Tail => "rpush",
