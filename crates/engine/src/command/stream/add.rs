@@ -10,6 +10,7 @@ use super::ids::Wanted;
 use super::trim::{Options, word};
 use super::{Ctx, id_reply};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{Collection, Stream, StreamId, TooLarge};
 
@@ -49,6 +50,10 @@ pub(super) fn xadd(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         return Ok(Reply::Null);
     };
     let (id, length) = added?;
+    ctx.db.notify(Event::Stream, "xadd", key);
+    if length.is_some() {
+        ctx.db.notify(Event::Stream, "xtrim", key);
+    }
     if options.about || !matches!(options.wanted, Wanted::Exactly(_)) {
         say(ctx, argv, &options, id, length);
     }

@@ -6,6 +6,7 @@ use super::super::spec::Outcome;
 use super::{Ctx, args, entry_reply, id_reply, ids, no_group, quoted};
 use crate::error::CommandError;
 use crate::keyspace::Db;
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::{ConsumerId, Group, IdText, Pending, Stream, StreamId, one_more};
 
@@ -68,6 +69,7 @@ impl<'a> Hand<'a> {
     /// Says it all.
     pub(super) fn say(&self, db: &mut Db) {
         if self.made {
+            db.notify(Event::Stream, "xgroup-createconsumer", self.key);
             db.effect(&[
                 b"XGROUP",
                 b"CREATECONSUMER",

@@ -4,6 +4,7 @@ use super::super::spec::Outcome;
 use super::trim::references;
 use super::{Ctx, args, ids};
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::{References, Stream, StreamId};
 
@@ -14,7 +15,11 @@ pub(super) fn xdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         let deleted = ids.iter().filter(|id| stream.delete(**id)).count();
         Ok::<_, CommandError>(deleted)
     })?;
-    Ok(deleted.transpose()?.unwrap_or(0).into())
+    let deleted = deleted.transpose()?.unwrap_or(0);
+    if deleted > 0 {
+        ctx.db.notify(Event::Stream, "xdel", argv[1]);
+    }
+    Ok(deleted.into())
 }
 
 /// Without the group, ids are not looked at.
@@ -97,6 +102,13 @@ fn fates(
     let fates = ctx.db.edit(key, |stream: &mut Stream| {
         ids.iter().map(|id| of(stream, *id)).collect::<Vec<_>>()
     })?;
+    if fates
+        .iter()
+        .flatten()
+        .any(|fate| matches!(fate, Fate::Deleted))
+    {
+        ctx.db.notify(Event::Stream, "xdel", key);
+    }
     let fates = fates.unwrap_or_else(|| vec![Fate::Missing; ids.len()]);
     Ok(Reply::Array(
         fates

@@ -5,6 +5,7 @@ use super::super::spec::Outcome;
 use super::{Ctx, args, ids, no_group_of, quoted, unknown_options};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::value::{Collection, Group, Header, Stream, StreamId};
@@ -82,6 +83,7 @@ pub(super) fn create(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         stream.add_group(name, Group::new(id, options.entries_read))
     })?;
     if added {
+        ctx.db.notify(Event::Stream, "xgroup-create", key);
         Ok(Reply::OK)
     } else {
         Err(CommandError::text(
@@ -103,6 +105,7 @@ pub(super) fn setid(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     super::edit_group(ctx.db, argv[2], argv[3], |group| {
         group.set_last(id, options.entries_read);
     })?;
+    ctx.db.notify(Event::Stream, "xgroup-setid", argv[2]);
     Ok(Reply::OK)
 }
 
@@ -110,7 +113,11 @@ pub(super) fn destroy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let removed = ctx
         .db
         .edit(argv[2], |stream: &mut Stream| stream.remove_group(argv[3]))?;
-    Ok(removed.ok_or(NO_KEY)?.into())
+    let removed = removed.ok_or(NO_KEY)?;
+    if removed {
+        ctx.db.notify(Event::Stream, "xgroup-destroy", argv[2]);
+    }
+    Ok(removed.into())
 }
 
 pub(super) fn createconsumer(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
@@ -119,12 +126,19 @@ pub(super) fn createconsumer(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (_, made) = super::edit_group(ctx.db, argv[2], argv[3], |group| {
         group.find_or_add(argv[4], now_ms)
     })?;
+    if made {
+        ctx.db
+            .notify(Event::Stream, "xgroup-createconsumer", argv[2]);
+    }
     Ok(made.into())
 }
 
 pub(super) fn delconsumer(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     require(ctx, argv)?;
     let pending = super::edit_group(ctx.db, argv[2], argv[3], |group| group.remove(argv[4]))?;
+    if pending.is_some() {
+        ctx.db.notify(Event::Stream, "xgroup-delconsumer", argv[2]);
+    }
     Ok(pending.unwrap_or(0).into())
 }
 
@@ -175,6 +189,7 @@ pub(super) fn xsetid(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         Ok(())
     })?;
     set.ok_or(CommandError::NoSuchKey)??;
+    ctx.db.notify(Event::Stream, "xsetid", argv[1]);
     Ok(Reply::OK)
 }
 

@@ -5,6 +5,7 @@ use super::ids::{self, Wanted};
 use super::{Ctx, args, quoted};
 use crate::config::Settings;
 use crate::error::CommandError;
+use crate::notify::Event;
 use crate::value::{Collection, Keep, References, Stream, Trim};
 
 /// What stands before the id of XADD, or all that XTRIM says.
@@ -158,6 +159,9 @@ pub(super) fn xtrim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let Some((removed, length)) = trimmed else {
         return Ok(0i64.into());
     };
+    if removed > 0 {
+        ctx.db.notify(Event::Stream, "xtrim", argv[1]);
+    }
     if removed > 0 && options.about {
         let length = itoa::Buffer::new().format(length).to_owned();
         let references = word(options.references.unwrap_or_default());
