@@ -45,7 +45,7 @@ XCLAIM <xk> <xg> <xc> <xidle> (<xold>)+ [IDLE <n>] [TIME <xtime>] [RETRYCOUNT <i
 XCLAIM <xk> <xg> <xc> 0 (<xold>)+ FORCE [JUSTID]
 XAUTOCLAIM <xk> <xg> <xc> 0 <xstart> [COUNT <n>] [JUSTID]
 XAUTOCLAIM <xk> <xg> <xc> <xidle> <xstart> [COUNT <i>] [JUSTID]
-XGROUP CREATE <xk> <xg> (<xold> | 0 | $) [MKSTREAM] [ENTRIESREAD <i>]
+XGROUP CREATE <xk> <xg> (<xold> | 0 | $) [MKSTREAM] [ENTRIESREAD <xlen>]
 XGROUP CREATE <xk> <xg> (0 | $) MKSTREAM
 XGROUP CREATE <xk> <xg> (0 | $)
 XGROUP CREATE <xk> <xg> (0 | $)
@@ -148,7 +148,7 @@ def xtrim(self):
 @kind
 def xlen(self):
     if self.rng.random() < 0.1:
-        return self.i()
+        return self.rng.choice((b"-1", b"-2", b"x", b"", b"1.5", b"9223372036854775808"))
     return str(self.rng.choice((0, 1, 5, 20, 90, 100, 150, 200, 400))).encode()
 
 

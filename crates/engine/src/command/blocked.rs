@@ -69,7 +69,9 @@ pub(crate) fn seconds(text: &[u8]) -> Result<Option<Duration>, CommandError> {
 /// A time-out in whole milliseconds; 0 is none.
 pub(crate) fn milliseconds(text: &[u8]) -> Result<Option<Duration>, CommandError> {
     let bad = "ERR timeout is not an integer or out of range";
-    millis(args::int_or(text, bad)? as f64)
+    let millis = u64::try_from(args::int_or(text, bad)?)
+        .map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    Ok((millis > 0).then(|| Duration::from_millis(millis)))
 }
 
 fn millis(millis: f64) -> Result<Option<Duration>, CommandError> {

@@ -21,6 +21,7 @@ mod listpack;
 mod lzf;
 mod read;
 mod set;
+mod stream;
 mod text;
 mod write;
 mod ziplist;
@@ -59,10 +60,13 @@ mod kind {
     pub(super) const ZSET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
     pub(super) const LIST_QUICKLIST: u8 = 14;
+    pub(super) const STREAM: u8 = 15;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const ZSET_LISTPACK: u8 = 17;
     pub(super) const LIST_QUICKLIST_2: u8 = 18;
+    pub(super) const STREAM_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
+    pub(super) const STREAM_3: u8 = 21;
 }
 
 /// Why bytes are no payload.
@@ -102,7 +106,7 @@ pub fn encode(value: &Value) -> Vec<u8> {
         Value::Hash(hash) => hash::encode(hash, &mut out),
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
-        Value::Stream(_) => {}
+        Value::Stream(stream) => stream::encode(stream, &mut out),
     }
     seal(out.into_bytes())
 }
@@ -143,6 +147,7 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
         kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             hash::decode(kind, &mut reader, settings.hash)?
         }
+        kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => stream::decode(kind, &mut reader)?,
         _ => return Err(PayloadError::Format),
     })
 }

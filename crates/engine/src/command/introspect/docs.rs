@@ -21,7 +21,8 @@ pub(super) fn group(command: &Command) -> &'static str {
         "client" => return "connection",
         "object" => return "generic",
         "pubsub" => return "pubsub",
-        "function" | "script" => return "scripting",
+        "script" => return "scripting",
+        "xgroup" | "xinfo" => return "stream",
         _ => {}
     }
     [
@@ -33,6 +34,7 @@ pub(super) fn group(command: &Command) -> &'static str {
         (Acl::LIST, "list"),
         (Acl::SET, "set"),
         (Acl::SORTEDSET, "sorted-set"),
+        (Acl::STREAM, "stream"),
         (Acl::PUBSUB, "pubsub"),
         (Acl::SCRIPTING, "scripting"),
         (Acl::TRANSACTION, "transactions"),
@@ -57,6 +59,9 @@ const RANGE: &str = "O(log(N)+M) where N is the size and M the number of element
 const ALL: &str = "O(N) where N is the number of elements of all sets";
 const SORTED: &str = "O(N*log(N)) where N is the number of elements of all sorted sets";
 const NEAR: &str = "O(N+log(M)) where N is the number of points in the cells around and M of all";
+const COUNTED: &str = "O(log(N)+M) where N is the size and M the number of entries answered";
+const PENDING: &str = "O(M*log(N)) where M is the number of entries, N of those pending";
+const TRIMMED: &str = "O(1), and O(N) where N is the number of entries removed";
 const CURSOR: &str = "O(1) a call, O(N) for a whole walk";
 
 /// Name, complexity, summary; in the order of the names.
@@ -603,6 +608,77 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("unwatch", ONE, "Forgets the watched keys"),
     ("waitaof", ONE, "Waits until what was written is durable"),
     ("watch", EACH, "Makes the next transaction depend on keys"),
+    ("xack", EACH, "Ends what is pending for a group of a stream"),
+    (
+        "xackdel",
+        EACH,
+        "Ends what is pending for a group and deletes the entries",
+    ),
+    (
+        "xadd",
+        TRIMMED,
+        "Adds an entry to a stream, and trims it if asked",
+    ),
+    (
+        "xautoclaim",
+        COUNTED,
+        "Hands entries to another consumer that have been pending for long",
+    ),
+    (
+        "xclaim",
+        PENDING,
+        "Hands pending entries to another consumer",
+    ),
+    ("xdel", EACH, "Deletes entries of a stream"),
+    (
+        "xdelex",
+        EACH,
+        "Deletes entries of a stream, with a say for its groups",
+    ),
+    ("xgroup|create", ONE, "Makes a group of a stream"),
+    ("xgroup|createconsumer", ONE, "Makes a consumer of a group"),
+    (
+        "xgroup|delconsumer",
+        PENDING,
+        "Removes a consumer with what is pending for it",
+    ),
+    (
+        "xgroup|destroy",
+        PENDING,
+        "Removes a group with what is pending for it",
+    ),
+    ("xgroup|setid", ONE, "Sets up to where a group has read"),
+    (
+        "xinfo|consumers",
+        "O(N) where N is the number of consumers",
+        "Describes the consumers of a group",
+    ),
+    (
+        "xinfo|groups",
+        "O(N) where N is the number of groups",
+        "Describes the groups of a stream",
+    ),
+    ("xinfo|stream", ONE, "Describes a stream"),
+    ("xlen", ONE, "Counts the entries of a stream"),
+    ("xpending", COUNTED, "Answers what is pending for a group"),
+    ("xrange", COUNTED, "Answers a range of entries by id"),
+    (
+        "xread",
+        COUNTED,
+        "Answers the entries behind an id, and waits for them if asked",
+    ),
+    (
+        "xreadgroup",
+        COUNTED,
+        "Hands entries out to a consumer, and waits for them if asked",
+    ),
+    (
+        "xrevrange",
+        COUNTED,
+        "Answers a range of entries by id, from the last",
+    ),
+    ("xsetid", ONE, "Sets a stream's last id"),
+    ("xtrim", TRIMMED, "Removes the oldest entries of a stream"),
     (
         "zadd",
         LOG,

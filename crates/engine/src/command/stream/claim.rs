@@ -70,6 +70,7 @@ impl<'a> Hand<'a> {
     /// Says it all, and raises the event of a consumer that was made.
     pub(super) fn say(&self, db: &mut Db) {
         if self.made {
+            db.notify(Event::Stream, "xgroup-createconsumer", self.key);
             db.effect(&[
                 b"XGROUP",
                 b"CREATECONSUMER",

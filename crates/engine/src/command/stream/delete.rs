@@ -102,6 +102,13 @@ fn fates(
     let fates = ctx.db.edit(key, |stream: &mut Stream| {
         ids.iter().map(|id| of(stream, *id)).collect::<Vec<_>>()
     })?;
+    if fates
+        .iter()
+        .flatten()
+        .any(|fate| matches!(fate, Fate::Deleted))
+    {
+        ctx.db.notify(Event::Stream, "xdel", key);
+    }
     let fates = fates.unwrap_or_else(|| vec![Fate::Missing; ids.len()]);
     if fates.iter().any(|fate| matches!(fate, Fate::Deleted)) {
         ctx.db.notify(Event::Stream, "xdel", key);

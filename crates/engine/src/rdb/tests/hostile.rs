@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rdb::crc64;
+use crate::value::{Group, Pending, Stream, StreamId, StreamLimits};
 
 /// A payload of every type that is read, and of every form of its parts.
 fn samples() -> Vec<Vec<u8>> {
@@ -43,12 +44,46 @@ fn samples() -> Vec<Vec<u8>> {
         ]),
     ]
     .iter()
+    .chain(&[stream_sample()])
     .map(encode)
     .collect();
     samples.extend(known::old_forms().into_iter().map(|(payload, _)| payload));
     // Each byte of each is changed: long ones would only take longer.
     samples.retain(|sample| sample.len() < 1000);
     samples
+}
+
+/// Two blocks with an entry that is deleted, and a group.
+fn stream_sample() -> Value {
+    let mut stream = Stream::default();
+    let limits = StreamLimits {
+        max_entries: 3,
+        ..StreamLimits::default()
+    };
+    for at in 1..6u64 {
+        let pairs = [[&b"f"[..], b"v"], [b"g", b"12345"]];
+        let id = StreamId::new(1_700_000_000_000 + at / 2, at);
+        stream
+            .append(id, &pairs[..1 + at as usize / 3], limits)
+            .unwrap();
+    }
+    stream.delete(StreamId::new(1_700_000_000_001, 2));
+    stream.add_group(
+        b"group",
+        Group::new(StreamId::new(1_700_000_000_001, 3), Some(3)),
+    );
+    stream.edit_group(b"group", |group| {
+        for (at, name) in [(1, b"one"), (3, b"two")] {
+            let (consumer, _) = group.find_or_add(name, 1_700_000_000_100);
+            let pending = Pending {
+                consumer,
+                delivered_ms: 1_700_000_000_200,
+                deliveries: at,
+            };
+            group.set(StreamId::new(1_700_000_000_000 + at / 2, at), Some(pending));
+        }
+    });
+    stream.into_value()
 }
 
 /// Uses a value as commands do; it must not panic, nor lose what it holds.
@@ -96,7 +131,33 @@ fn exercise(value: &mut Value) {
             }
             assert_eq!(Collection::len(&**zset), 1);
         }
-        Value::Int(_) | Value::Str(_) | Value::Stream(_) => {}
+        Value::Stream(stream) => {
+            let ids = |stream: &Stream| -> Vec<StreamId> {
+                let entries = stream.range(StreamId::MIN, StreamId::MAX, false);
+                entries.map(|entry| entry.id).collect()
+            };
+            let before = ids(stream);
+            assert_eq!(before.len(), Collection::len(&**stream));
+            if let Some(next) = stream.header().last_id.next() {
+                let pairs = [[&b"f"[..], b"v"]];
+                stream
+                    .append(next, &pairs, StreamLimits::default())
+                    .unwrap();
+            }
+            for id in ids(stream) {
+                assert!(stream.get(id).is_some() && stream.delete(id));
+            }
+            let names: Vec<Vec<u8>> = stream.groups().map(|(name, _)| name.to_vec()).collect();
+            for name in names {
+                stream.edit_group(&name, |group| {
+                    let ids: Vec<StreamId> = group.pending().keys().copied().collect();
+                    assert!(ids.iter().all(|id| group.set(*id, None).is_some()));
+                    assert!(group.consumers().all(|(_, one)| one.pending().is_empty()));
+                });
+            }
+            assert!(stream.is_empty() && stream.blocks() == 0);
+        }
+        Value::Int(_) | Value::Str(_) => {}
     }
 }
 

@@ -64,6 +64,11 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whether its fields are those of its block.
+    pub fn is_plain(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// No fewer bytes than its fields and values are.
     pub fn bytes(&self) -> usize {
         self.shared.map_or(0, <[u8]>::len) + self.rest.len()
@@ -243,6 +248,28 @@ impl Block {
     /// Entries that are not deleted.
     pub(super) fn live(&self) -> usize {
         self.live as usize
+    }
+
+    /// Entries that are not deleted, and that are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.live as usize, self.dead as usize)
+    }
+
+    /// The fields that its entries share.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+        let mut fields = self.bytes.get(..self.start as usize).unwrap_or_default();
+        let count = take_number(&mut fields).unwrap_or(0);
+        (0..count).map_while(move |_| take_text(&mut fields))
+    }
+
+    /// Where its entries begin.
+    pub(super) fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Id of the first entry that is not deleted.
+    pub(super) fn first_live(&self) -> Option<StreamId> {
+        self.at(self.front()).map(|placed| placed.entry.id)
     }
 
     /// Id of the last entry, deleted or not.

@@ -1,8 +1,9 @@
-//! A stream as the disk has it: its blocks' buffers as they are, and its groups.
+//! A stream as the disk has it: its blocks' buffers as they are, and its groups;
+//! and as others have it, whose blocks are made entry by entry.
 
 use std::collections::BTreeMap;
 
-use super::block::Block;
+use super::block::{Block, Entry};
 use super::group::{Group, Pending};
 use super::id::StreamId;
 use super::{Header, Stream};
@@ -11,12 +12,45 @@ use super::{Header, Stream};
 pub(crate) trait Layout {
     /// Each block's first id and its buffer, in order.
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])>;
+    /// The blocks, to be read.
+    fn views(&self) -> impl Iterator<Item = BlockView<'_>>;
 }
 
 impl Layout for Stream {
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
         let blocks = self.sealed.values().chain(&self.tail);
         blocks.map(|block| (block.first(), block.as_bytes()))
+    }
+
+    fn views(&self) -> impl Iterator<Item = BlockView<'_>> {
+        self.sealed.values().chain(&self.tail).map(BlockView)
+    }
+}
+
+/// A block, to be read.
+pub(crate) struct BlockView<'a>(&'a Block);
+
+impl<'a> BlockView<'a> {
+    /// Id of its first entry, deleted or not.
+    pub(crate) fn first(&self) -> StreamId {
+        self.0.first()
+    }
+
+    /// Number of entries that are not deleted, and that are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.0.counts()
+    }
+
+    /// The fields that its entries share.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.0.fields()
+    }
+
+    /// Its entries, and whether each is deleted.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry<'a>, bool)> + use<'a> {
+        let block = self.0;
+        let all = block.walk(block.start());
+        all.map(|placed| (placed.entry, placed.dead))
     }
 }
 
@@ -30,6 +64,7 @@ const fn is_count(number: u64) -> bool {
 #[derive(Debug)]
 pub(crate) struct Builder {
     stream: Stream,
+    /// The last id that is not deleted.
     last: Option<StreamId>,
 }
 
@@ -47,8 +82,64 @@ impl Builder {
         if first == StreamId::MIN || self.last.is_some_and(|last| last >= first) {
             return None;
         }
-        let block = Block::parse(first, bytes)?;
-        let last = block.last_live()?;
+        self.take(Block::parse(first, bytes)?)
+    }
+
+    /// Begins a block whose entries share these fields.
+    pub(crate) fn open(&self, first: StreamId, fields: &[&[u8]]) -> Option<Open> {
+        let fields: Vec<Vec<u8>> = fields.iter().map(|field| field.to_vec()).collect();
+        let before = self.last.is_none_or(|last| last < first);
+        (before && first > StreamId::MIN).then(|| Open {
+            block: None,
+            first,
+            fields,
+        })
+    }
+
+    /// Adds an entry to a block; where one that is deleted stands before it with a
+    /// higher id, it begins another.
+    pub(crate) fn entry(
+        &mut self,
+        open: &mut Open,
+        id: StreamId,
+        pairs: &[[&[u8]; 2]],
+        dead: bool,
+    ) -> Option<()> {
+        if id < open.first || !Block::takes(pairs) {
+            return None;
+        }
+        if open.block.as_ref().is_some_and(|block| block.last() >= id) {
+            if dead {
+                return Some(());
+            }
+            self.close(open)?;
+            open.first = id;
+        }
+        let (first, fields) = (open.first, &open.fields);
+        let block = open.block.get_or_insert_with(|| {
+            let fields: Vec<[&[u8]; 2]> = fields.iter().map(|field| [&field[..], b""]).collect();
+            Block::new(first, &fields)
+        });
+        let at = block.end();
+        block.append(id, pairs);
+        if dead {
+            block.kill(at);
+        }
+        Some(())
+    }
+
+    /// Takes a block whose entries are all there, one of them not deleted.
+    pub(crate) fn close(&mut self, open: &mut Open) -> Option<()> {
+        let mut block = open.block.take()?;
+        block.seal();
+        self.take(block)
+    }
+
+    fn take(&mut self, block: Block) -> Option<()> {
+        let (last, first) = (block.last_live()?, block.first_live()?);
+        if self.last.is_some_and(|last| last >= first) {
+            return None;
+        }
         self.last = Some(last);
         let stream = &mut self.stream;
         stream.length += block.live();
@@ -106,8 +197,22 @@ impl Builder {
         Some(())
     }
 
+    /// Number of entries so far.
+    pub(crate) fn len(&self) -> usize {
+        self.stream.length
+    }
+
+    /// The stream.
     pub(crate) fn finish(mut self) -> Stream {
         self.stream.measure();
         self.stream
     }
+}
+
+/// A block in the making.
+#[derive(Debug)]
+pub(crate) struct Open {
+    block: Option<Block>,
+    first: StreamId,
+    fields: Vec<Vec<u8>>,
 }

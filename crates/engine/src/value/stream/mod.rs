@@ -30,7 +30,7 @@ use block::Block;
 use undo::{Inverse, Undo};
 
 pub use block::Entry;
-pub(crate) use build::{Builder, Layout};
+pub(crate) use build::{Builder, Layout, Open};
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
 use range::Entries;

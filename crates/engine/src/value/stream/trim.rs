@@ -78,10 +78,13 @@ impl Stream {
                 self.remove_block(first);
                 continue;
             }
-            if !trim.about {
-                self.trim_front(first, trim.keep);
+            if trim.about || matches!(trim.keep, Keep::From(id) if first >= id) {
+                return;
             }
-            return;
+            self.trim_front(first, trim.keep);
+            if self.front().is_some_and(|block| block.first() == first) {
+                return;
+            }
         }
     }
 
@@ -114,7 +117,7 @@ impl Stream {
             }
             let first = block.first();
             let whole = self.goes(block, trim.keep);
-            if trim.about && !whole {
+            if !whole && (trim.about || matches!(trim.keep, Keep::From(id) if first >= id)) {
                 return;
             }
             let doomed: Vec<(StreamId, usize)> = block
@@ -143,9 +146,6 @@ impl Stream {
                     self.forget_references(id);
                     self.kill(first, at);
                 }
-            }
-            if !whole && matches!(trim.keep, Keep::From(_)) {
-                return;
             }
             next = self.block_after(first);
         }
