@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{FOOTER, PayloadError, decode, encode, kind, seal};
+use super::{FOOTER, PayloadError, REDIS_7_0, REDIS_7_4, VALKEY, decode, encode, kind, seal};
 use crate::config::Settings;
 use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
@@ -28,7 +28,7 @@ fn read(payload: &[u8]) -> Result<Value, PayloadError> {
 
 /// The payload of these bytes, the type among them.
 fn payload(parts: &[&[u8]]) -> Vec<u8> {
-    seal(parts.concat())
+    seal(parts.concat(), REDIS_7_0)
 }
 
 fn string(text: &[u8]) -> Value {
@@ -39,6 +39,18 @@ fn hash(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Value {
     let mut hash = Hash::default();
     for (field, value) in fields {
         hash.insert(&field, &value, HashLimits::default());
+    }
+    hash.into_value()
+}
+
+/// A hash of fields with deadlines, 0 for none.
+fn timed(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>, u64)>) -> Value {
+    let mut hash = Hash::default();
+    for (field, value, deadline) in fields {
+        hash.insert(&field, &value, HashLimits::default());
+        if deadline > 0 {
+            hash.set_deadline(&field, Some(deadline));
+        }
     }
     hash.into_value()
 }
@@ -137,6 +149,25 @@ fn value() -> impl Strategy<Value = Value> {
                 (numbered(field, at), value.clone())
             }))
         }),
+        (
+            size.clone(),
+            vec((text(), text(), 0u64..3, 0..1u64 << 46), 1..6)
+        )
+            .prop_map(move |(size, seed)| {
+                // In the order in which they are written: by deadline, then those without.
+                let mut fields: Vec<_> = (0..size)
+                    .map(|at| {
+                        let (field, value, form, deadline) = &seed[at % seed.len()];
+                        (
+                            numbered(field, at),
+                            value.clone(),
+                            if *form == 0 { 0 } else { (*deadline).max(1) },
+                        )
+                    })
+                    .collect();
+                fields.sort_by_key(|(_, _, deadline)| deadline.wrapping_sub(1));
+                timed(fields)
+            }),
         (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
             set((0..size).map(|at| {
                 let member = &seed[at % seed.len()];

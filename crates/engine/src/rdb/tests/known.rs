@@ -2,6 +2,7 @@
 //! description where no server of today writes it.
 
 use super::*;
+use crate::rdb::read::Reader;
 use crate::rdb::{crc64, listpack};
 
 /// What redis-server 7.0.15 answered to DUMP.
@@ -36,6 +37,86 @@ fn payloads_of_a_redis_server() {
         let value = read(payload).unwrap();
         assert_eq!(shown(&value), shown(&expected));
     }
+}
+
+/// What redis-server 8.2.3 answered to DUMP, and valkey-server 9.1.2.
+#[test]
+fn fields_with_deadlines() {
+    let at = 0x01a1_fefc_4329;
+    let field = |name: u8, value: u8, deadline| (vec![name], vec![value], deadline);
+    let fields = [
+        field(b'b', b'2', at - 50_000),
+        field(b'a', b'1', at),
+        field(b'c', b'3', at),
+        field(b'd', b'4', 0),
+    ];
+    let listpack = b"\x19\xd9\x7f\xfb\xfe\xa1\x01\x00\x00;;\x00\x00\x00\x0c\x00\x81b\x02\x02\x01\xf4\
+        \xd9\x7f\xfb\xfe\xa1\x01\x00\x00\t\x81a\x02\x01\x01\xf4)C\xfc\xfe\xa1\x01\x00\x00\t\x81c\x02\x03\
+        \x01\xf4)C\xfc\xfe\xa1\x01\x00\x00\t\x81d\x02\x04\x01\x00\x01\xff\x0c\x00\xf4\r\x8e\xec\x9f6\
+        \xe0\x87";
+    let value = read(listpack).unwrap();
+    assert_eq!(shown(&value), shown(&timed(fields.clone())));
+    assert_eq!(
+        uncompressed(&value, kind::HASH_LISTPACK_EX),
+        listpack[..listpack.len() - 8]
+    );
+
+    let table =
+        b"\x18\xd9\x7f\xfb\xfe\xa1\x01\x00\x00\x04\x00\x01d\xc0\x04\x80\x00\x00\xc3Q\x01c\xc0\x03\
+        \x80\x00\x00\xc3Q\x01a\xc0\x01\x01\x01b\xc0\x02\x0c\x00W\xf4U\r\xe7\x04\x116";
+    let mut settings = Settings::default();
+    settings.hash.max_entries = 2;
+    let back = decode(table, &settings).unwrap();
+    let Value::Hash(hash) = &back else {
+        panic!("{back:?}")
+    };
+    assert_eq!(hash.encoding(), "hashtable");
+    for (name, value, deadline) in fields {
+        assert_eq!(hash.get(&name), Some(&*value));
+        assert_eq!(hash.deadline(&name).unwrap_or(0), deadline);
+    }
+    let again = encode(&back);
+    assert_eq!(again.len(), table.len());
+    assert_eq!(again[..10], table[..10]);
+    assert_eq!(shown(&decode(&again, &settings).unwrap()), shown(&back));
+
+    let valkey = b"\x16\x04\x01a\xc0\x01)C\xfc\xfe\xa1\x01\x00\x00\x01b\xc0\x02\xff\xff\xff\xff\xff\xff\
+        \xff\xff\x01c\xc0\x03)C\xfc\xfe\xa1\x01\x00\x00\x01d\xc0\x04\xff\xff\xff\xff\xff\xff\xff\xffP\
+        \x00\x33T\xff\x99\xf1\x18n\xa3";
+    let expected = timed([
+        field(b'a', b'1', at),
+        field(b'b', b'2', 0),
+        field(b'c', b'3', at),
+        field(b'd', b'4', 0),
+    ]);
+    assert_eq!(shown(&read(valkey).unwrap()), shown(&expected));
+    // The same bytes are of another type in Redis' versions.
+    let body = valkey[..valkey.len() - FOOTER].to_vec();
+    assert_eq!(
+        read(&seal(body.clone(), REDIS_7_4)).map(drop),
+        Err(PayloadError::Format)
+    );
+    for length in 0..body.len() {
+        let cut = seal(body[..length].to_vec(), VALKEY);
+        assert_eq!(read(&cut).map(drop), Err(PayloadError::Format));
+    }
+}
+
+/// What the payload of this type holds, its one string as it is when it is not
+/// compressed.
+fn uncompressed(value: &Value, kind: u8) -> Vec<u8> {
+    let payload = encode(value);
+    let earliest = &payload[..9];
+    let mut reader = Reader::new(&payload[9..], usize::MAX);
+    let text = reader.string().unwrap();
+    assert_eq!(payload[0], kind);
+    [
+        earliest,
+        &[text.len() as u8],
+        &text,
+        &payload[payload.len() - FOOTER..][..2],
+    ]
+    .concat()
 }
 
 /// The bytes that are written, uncompressed as far as they are short.
@@ -326,6 +407,51 @@ fn what_contradicts_itself_is_refused() {
             "{bytes:?}"
         );
     }
+    // Deadlines beyond all time, before 0, or none where one must be.
+    let earliest = 1000u64.to_le_bytes();
+    let latest = ((1u64 << 46) - 1).to_le_bytes();
+    for bytes in [
+        payload(&[&[kind::HASH_METADATA], &earliest, &[0]]),
+        payload(&[&[kind::HASH_METADATA], &latest, &[1, 2], b"\x01f\x01v"]),
+        payload(&[&[kind::HASH_METADATA], &[0xff; 8], &[1, 2], b"\x01f\x01v"]),
+        payload(&[
+            &[kind::HASH_METADATA],
+            &earliest,
+            &[2, 1],
+            b"\x01f\x01v\x00\x01f\x01w",
+        ]),
+    ] {
+        assert_eq!(
+            read(&bytes).map(drop),
+            Err(PayloadError::Format),
+            "{bytes:?}"
+        );
+    }
+    for entries in [
+        &[&b"f"[..], b"v"][..],
+        &[b"f", b"v", b"x"],
+        &[b"f", b"v", b"-1"],
+        &[b"f", b"v", b"70368744177664"],
+        &[b"f", b"v", b"1", b"f", b"w", b"2"],
+        &[],
+    ] {
+        let mut builder = listpack::Builder::new();
+        for entry in entries {
+            builder.push(entry);
+        }
+        let bytes = payload(&[
+            &[kind::HASH_LISTPACK_EX],
+            &earliest,
+            &long(&builder.finish()),
+        ]);
+        assert_eq!(
+            read(&bytes).map(drop),
+            Err(PayloadError::Format),
+            "{bytes:?}"
+        );
+    }
+    let fits = payload(&[&[kind::HASH_METADATA], &latest, &[1, 1], b"\x01f\x01v"]);
+    assert!(read(&fits).is_ok());
     // The same where there are too many for the compact encodings.
     let mut settings = Settings::default();
     settings.hash.max_entries = 1;
