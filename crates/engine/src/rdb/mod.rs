@@ -22,6 +22,7 @@ mod listpack;
 mod lzf;
 mod read;
 mod set;
+mod stream;
 mod text;
 mod write;
 mod ziplist;
@@ -61,10 +62,13 @@ mod kind {
     pub(super) const ZSET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
     pub(super) const LIST_QUICKLIST: u8 = 14;
+    pub(super) const STREAM_LISTPACKS: u8 = 15;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const ZSET_LISTPACK: u8 = 17;
     pub(super) const LIST_QUICKLIST_2: u8 = 18;
+    pub(super) const STREAM_LISTPACKS_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
+    pub(super) const STREAM_LISTPACKS_3: u8 = 21;
     /// Valkey's: fields with deadlines. Another type in Redis, which no release
     /// of it wrote.
     pub(super) const HASH_2: u8 = 22;
@@ -110,7 +114,7 @@ pub fn encode(value: &Value) -> Vec<u8> {
         Value::Hash(hash) => version = hash::encode(hash, &mut out),
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
-        Value::Stream(_) => {}
+        Value::Stream(stream) => stream::encode(stream, &mut out),
     }
     seal(out.into_bytes(), version)
 }
@@ -153,6 +157,9 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
         }
         kind::HASH_METADATA | kind::HASH_LISTPACK_EX => {
             hash::decode_timed(kind, &mut reader, settings.hash)?
+        }
+        kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
+            stream::decode(kind, &mut reader)?
         }
         kind::HASH_2 if version == VALKEY => hash::decode_valkey(&mut reader, settings.hash)?,
         _ => return Err(PayloadError::Format),

@@ -22,7 +22,9 @@ pub use hash::{Hash, HashIter, HashLimits, LATEST_FIELD_DEADLINE, StoredField};
 pub use list::{Element, End, List, ListLimits, Walk};
 pub(crate) use set::parse_integer;
 pub use set::{Member, Set, SetLimits};
-pub(crate) use stream::{Builder as StreamBuilder, Layout as StreamLayout, one_more};
+pub(crate) use stream::{
+    Block as StreamBlock, Builder as StreamBuilder, Layout as StreamLayout, one_more,
+};
 pub use stream::{
     Consumer, ConsumerId, Entry, Extent, Group, Header, IdText, Keep, Pending, References, Stream,
     StreamId, StreamLimits, TooLarge, Trim,

@@ -9,14 +9,20 @@ use super::{Header, Stream};
 
 /// A stream's blocks, to be written out.
 pub(crate) trait Layout {
+    /// The blocks in order.
+    fn block_list(&self) -> impl Iterator<Item = &Block>;
     /// Each block's first id and its buffer, in order.
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])>;
 }
 
 impl Layout for Stream {
+    fn block_list(&self) -> impl Iterator<Item = &Block> {
+        self.sealed.values().chain(&self.tail)
+    }
+
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
-        let blocks = self.sealed.values().chain(&self.tail);
-        blocks.map(|block| (block.first(), block.as_bytes()))
+        self.block_list()
+            .map(|block| (block.first(), block.as_bytes()))
     }
 }
 
@@ -44,10 +50,16 @@ impl Builder {
 
     /// The next block. Deleted entries may have higher ids than what follows.
     pub(crate) fn block(&mut self, first: StreamId, bytes: &[u8]) -> Option<()> {
+        self.add(Block::parse(first, bytes)?)
+    }
+
+    /// The same for a block that was made entry by entry.
+    pub(crate) fn add(&mut self, mut block: Block) -> Option<()> {
+        let first = block.first();
         if first == StreamId::MIN || self.last.is_some_and(|last| last >= first) {
             return None;
         }
-        let block = Block::parse(first, bytes)?;
+        block.seal();
         let last = block.last_live()?;
         self.last = Some(last);
         let stream = &mut self.stream;
@@ -56,6 +68,17 @@ impl Builder {
             stream.sealed.insert(before.first(), before);
         }
         (last <= stream.header.last_id && stream.length as u64 <= stream.header.added).then_some(())
+    }
+
+    /// Number of entries so far.
+    pub(crate) const fn length(&self) -> usize {
+        self.stream.length
+    }
+
+    /// How many entries were ever added up to `id`, as far as the blocks and the
+    /// header tell.
+    pub(crate) fn added_up_to(&self, id: StreamId) -> Option<u64> {
+        self.stream.extent().added_up_to(id)
     }
 
     /// The next group: its consumers with when they were seen, in the order of

@@ -26,9 +26,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Collection, Kind, Value};
-use block::Block;
 use undo::{Inverse, Undo};
 
+pub(crate) use block::Block;
 pub use block::Entry;
 pub(crate) use build::{Builder, Layout};
 pub use group::{Consumer, ConsumerId, Group, Pending};
