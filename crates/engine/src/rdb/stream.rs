@@ -234,10 +234,13 @@ fn read_node(first: StreamId, node: &[u8], blocks: &mut Vec<Block>) -> Result<()
         seen[usize::from(is_deleted)] += 1;
         block.adopt(id, &pairs, is_deleted);
     }
-    if seen != [live, deleted] || block.live() == 0 {
+    if seen != [live, deleted] {
         return Err(Malformed);
     }
-    blocks.push(block);
+    // Redis keeps a node of which XTRIM MINID left deleted entries alone.
+    if block.live() > 0 {
+        blocks.push(block);
+    }
     Ok(())
 }
 

@@ -35,6 +35,8 @@ fn samples() -> Vec<Vec<u8>> {
             (b"g".to_vec(), b"w".to_vec(), 1 << 45),
             (b"h".to_vec(), Vec::new(), 7),
         ]),
+        known::small_stream(),
+        stream([], &[], []),
         list([b"a".to_vec(), b"-5".to_vec(), text(b'l', 70), Vec::new()]),
         list((0..3).map(|at| (0..3000).map(|byte| (byte * byte % 5 + at) as u8).collect())),
         set((0..20).map(|at| (at * 3 - 5).to_string().into_bytes())),
@@ -120,7 +122,40 @@ fn exercise(value: &mut Value) {
             }
             assert_eq!(Collection::len(&**zset), 1);
         }
-        Value::Int(_) | Value::Str(_) | Value::Stream(_) => {}
+        Value::Stream(stream) => {
+            let all = |stream: &Stream| {
+                stream
+                    .range(StreamId::MIN, StreamId::MAX, false)
+                    .map(|entry| entry.id)
+                    .collect::<Vec<_>>()
+            };
+            let ids = all(stream);
+            assert_eq!(ids.len(), Collection::len(&**stream));
+            for id in ids {
+                assert!(stream.get(id).is_some() && stream.delete(id));
+            }
+            let mut groups: Vec<_> = stream.groups().map(|(name, _)| name.to_vec()).collect();
+            for name in groups.drain(..) {
+                let consumers: Vec<_> = stream
+                    .group(&name)
+                    .unwrap()
+                    .consumers()
+                    .map(|(_, consumer)| consumer.name().to_vec())
+                    .collect();
+                for consumer in consumers {
+                    stream.edit_group(&name, |group| group.remove(&consumer));
+                }
+                assert!(stream.group(&name).unwrap().pending().is_empty());
+                assert!(stream.remove_group(&name));
+            }
+            if let Some(next) = stream.header().last_id.next() {
+                stream
+                    .append(next, &[[b"f", b"v"]], StreamLimits::default())
+                    .unwrap();
+                assert_eq!(all(stream), [next]);
+            }
+        }
+        Value::Int(_) | Value::Str(_) => {}
     }
 }
 
