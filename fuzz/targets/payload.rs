@@ -4,12 +4,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use sangam_engine::config::Settings;
-use sangam_engine::rdb::{decode, encode, seal};
+use sangam_engine::rdb::{REDIS_7_4, VALKEY, decode, encode, seal};
 
 fuzz_target!(|bytes: &[u8]| {
     let settings = Settings::default();
-    let Ok(value) = decode(&seal(bytes.to_vec()), &settings) else {
-        return;
-    };
-    assert!(decode(&encode(&value), &settings).is_ok());
+    for version in [REDIS_7_4, VALKEY] {
+        if let Ok(value) = decode(&seal(bytes.to_vec(), version), &settings) {
+            assert!(decode(&encode(&value), &settings).is_ok());
+        }
+    }
 });

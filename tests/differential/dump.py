@@ -84,8 +84,21 @@ class Payload:
         if kind == QUICKLIST_2:
             return [kind, [(self.length(), self.string()) for _ in range(count)]]
         if kind in STREAMS:
-            return [kind, [(self.string(), self.string()) for _ in range(count)], self.data[self.at : self.end]]
+            return [kind, [(self.string(), self.string()) for _ in range(count)], self.stream_tail(kind)]
         raise ValueError(f"type {kind}")
+
+
+    def stream_tail(self, kind):
+        """All of a stream but its nodes, without moments."""
+        tail = [self.length() for _ in range(3 if kind == 15 else 8)]
+        for _ in range(self.length()):
+            tail.append((self.string(), [self.length() for _ in range(2 if kind == 15 else 3)]))
+            for _ in range(self.length()):
+                tail.append((self.take(16), self.take(8) and self.length()))
+            for _ in range(self.length()):
+                name, _ = self.string(), self.take(16 if kind == 21 else 8)
+                tail.append((name, [self.take(16) for _ in range(self.length())]))
+        return tail
 
 
 def difference(ours, theirs):
@@ -221,6 +234,42 @@ def make_list(rng, key):
     return several(rng, b"RPUSH", key, [text(rng, lengths) for _ in range(count)])
 
 
+def make_stream(rng, key):
+    """Entries that share their fields or do not, some of them deleted, and groups."""
+    steps, ids, ms = [], [], 1000
+    fields = rng.choice(([b"f"], [b"f", b"7"], [text(rng) + b"f", b"temperature", b"g"]))
+    lengths = rng.choice((LENGTHS[:6], LENGTHS, (1000, 3000, 4090, 5000)))
+    for _ in range(rng.choice((1, 2, 5, 99, 100, 101, 250))):
+        ms += rng.choice((0, 0, 1, 1, 1, 300, 70000, 10**12))
+        seq = rng.choice((1, 1, 1, 200)) + (ids[-1][1] if ids and ids[-1][0] == ms else 0)
+        ids.append((ms, seq))
+        names = fields if rng.random() < 0.85 else [text(rng) for _ in range(rng.randrange(1, 4))]
+        steps.append([b"XADD", key, b"%d-%d" % ids[-1], *[part for name in names for part in (name, text(rng, lengths))]])
+    some = lambda count: [b"%d-%d" % rng.choice(ids) for _ in range(count)]
+    groups = [b"g%d" % at for at in range(rng.choice((0, 1, 1, 2)))]
+    for group in groups:
+        steps.append([b"XGROUP", b"CREATE", key, group, rng.choice((b"0", b"0", b"$", *some(1))), *rng.choice(([], [], [b"ENTRIESREAD", b"1"]))])
+    for _ in range(rng.choice((0, 3, 8))):
+        group = rng.choice((b"g0", b"g1"))
+        consumer = rng.choice((b"c1", b"consumer 2", b"3"))
+        steps.append(
+            rng.choice(
+                (
+                    [b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", rng.choice((b"1", b"30", b"200")), b"STREAMS", key, b">"],
+                    [b"XACK", key, group, *some(3)],
+                    [b"XCLAIM", key, group, consumer, b"0", *some(3), *rng.choice(([], [b"RETRYCOUNT", b"70000"], [b"FORCE"], [b"JUSTID"]))],
+                    [b"XGROUP", b"CREATECONSUMER", key, group, consumer],
+                    [b"XGROUP", b"DELCONSUMER", key, group, consumer],
+                    [b"XDEL", key, *some(rng.choice((1, 5, 60)))],
+                    [b"XTRIM", key, *rng.choice(([b"MAXLEN", b"50"], [b"MAXLEN", b"~", b"90"], [b"MAXLEN", b"0"], [b"MINID", some(1)[0]]))],
+                )
+            )
+        )
+    if rng.random() < 0.1:
+        steps.append([b"XSETID", key, b"99999999999999-5", b"ENTRIESADDED", b"99999999999", b"MAXDELETEDID", some(1)[0]])
+    return steps
+
+
 READ = {
     make_string: [[b"GET"], [b"STRLEN"]],
     make_list: [[b"LRANGE", b"0", b"-1"], [b"LLEN"]],
@@ -228,6 +277,16 @@ READ = {
     make_set: [[b"SMEMBERS"], [b"SCARD"]],
     make_zset: [[b"ZRANGE", b"0", b"-1", b"WITHSCORES"], [b"ZCARD"]],
 }
+READ[make_stream] = [
+    [b"XRANGE", b"-", b"+"],
+    [b"XLEN"],
+    [b"XINFO STREAM"],
+    [b"XINFO STREAM", b"FULL", b"COUNT", b"0"],
+    [b"XINFO GROUPS"],
+    [b"XINFO CONSUMERS", b"g0"],
+    [b"XPENDING", b"g0"],
+    [b"XPENDING", b"g0", b"-", b"+", b"300"],
+]
 CHANGE = {
     make_string: [[b"APPEND", b"x"]],
     make_list: [[b"RPUSH", b"another"], [b"LINDEX", b"-2"], [b"LREM", b"0", b"another"]],
@@ -235,11 +294,20 @@ CHANGE = {
     make_set: [[b"SADD", b"77777"], [b"SADD", b"another"], [b"SREM", b"77777"]],
     make_zset: [[b"ZADD", b"0.5", b"another"], [b"ZINCRBY", b"1", b"another"], [b"ZRANK", b"another"]],
 }
+CHANGE[make_stream] = [
+    [b"XADD", b"99999999999999-9", b"f", b"another"],
+    [b"XADD", b"99999999999999-10", b"another", b"another"],
+    [b"XDEL", b"99999999999999-9"],
+    [b"XACK", b"g0", b"1000-1"],
+    [b"XAUTOCLAIM", b"g0", b"c9", b"0", b"0", b"COUNT", b"2"],
+    [b"XTRIM", b"MAXLEN", b"~", b"60"],
+    [b"XGROUP CREATECONSUMER", b"g0", b"new"],
+]
 KINDS = list(READ)
 
 
 def on(key, commands):
-    return [[command[0], key, *command[1:]] for command in commands]
+    return [[*command[0].split(), key, *command[1:]] for command in commands]
 
 
 def refused(rng):
@@ -286,7 +354,10 @@ def sequence(rng):
             argvs.append([b"PEXPIRE", key, b"50000"])
         steps += [{"argv": argv, "who": "a"} for argv in argvs]
         steps.append(crossing(rng, key, target))
-        after = [[b"OBJECT", b"ENCODING", target], [b"PTTL", target], [b"OBJECT", b"IDLETIME", target], *on(target, READ[make])]
+        after = [[b"OBJECT", b"ENCODING", target], [b"PTTL", target], *on(target, READ[make])]
+        if make is not make_string:
+            # Small integers are shared in Redis, with their time of access.
+            after.insert(0, [b"OBJECT", b"IDLETIME", target])
         after += on(target, CHANGE[make]) + on(target, READ[make])
         steps += [{"argv": argv, "who": "a"} for argv in after]
         if rng.random() < 0.4:

@@ -1,18 +1,19 @@
 //! DUMP and RESTORE: a value as bytes that Redis understands too (`rdb`).
 //!
 //! RESTORE is logged with its deadline in absolute time, and one that has
-//! already passed as the `DEL` that it comes to.
+//! already passed as the `DEL` that it comes to; so is that of a hash of which
+//! all fields are past theirs.
 
 use super::Ctx;
 use super::args::{at, int, is};
 use super::dispatch::LONG_ELEMENTS;
-use super::generic::delete;
 use super::spec::{Acl, CommandSpec, Flags, ONE_KEY, Outcome};
 use crate::error::CommandError;
 use crate::keyspace::Expire;
 use crate::notify::Event;
 use crate::rdb;
 use crate::reply::Reply;
+use crate::value::Value;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::new("dump", 2, dump)
@@ -96,29 +97,24 @@ fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let value = rdb::decode(payload, &settings).map_err(|error| error.to_string())?;
     let expire = if ttl == 0 {
         Expire::Clear
+    } else if options.absolute {
+        Expire::At(ttl.cast_unsigned())
     } else {
         // What is beyond all time counts as past, as in Redis.
-        let deadline = if options.absolute {
-            Some(ttl)
-        } else {
-            ttl.checked_add(now_ms as i64)
-        };
-        match deadline.map(i64::cast_unsigned) {
-            Some(deadline) if deadline > now_ms => Expire::At(deadline),
-            _ => {
-                if delete(ctx.db, key) {
-                    ctx.db.effect(&[b"DEL", key]);
-                }
-                return Ok(Reply::OK);
-            }
-        }
+        let deadline = ttl.checked_add(now_ms as i64).unwrap_or(0);
+        Expire::At(deadline.cast_unsigned())
     };
-    let replaced = options.replace && ctx.db.exists(key);
-    ctx.db.put(key, value, expire);
-    if replaced {
-        // Redis removes the old one first.
-        ctx.db.notify(Event::New, "new", key);
+    let is_past = matches!(expire, Expire::At(deadline) if deadline <= now_ms);
+    let is_empty = matches!(&value, Value::Hash(hash) if !hash.has_live_fields(now_ms));
+    let replaced = ctx.db.remove(key);
+    if is_past || is_empty {
+        if replaced {
+            ctx.db.notify(Event::Generic, "del", key);
+            ctx.db.effect(&[b"DEL", key]);
+        }
+        return Ok(Reply::OK);
     }
+    ctx.db.put(key, value, expire);
     ctx.db.notify(Event::Generic, "restore", key);
     if let Some(idle) = options.idle {
         let now = now_ms / 1000;

@@ -230,7 +230,10 @@ fn split_entry(bytes: &[u8]) -> Option<(Content<'_>, &[u8])> {
     };
     let size = bytes.len() - rest.len();
     let mut said = 0;
-    let (behind, rest) = rest.split_at_checked(size_width(size))?;
+    let width = size_width(size);
+    // Valkey writes the largest sizes of a width in that width.
+    let narrow = width > 1 && size >> (7 * (width - 1)) == 0 && rest.first() == Some(&0x7f);
+    let (behind, rest) = rest.split_at_checked(width - usize::from(narrow))?;
     for (at, byte) in behind.iter().enumerate() {
         if (byte & 0x80 != 0) != (at > 0) {
             return None;
@@ -249,4 +252,40 @@ fn split_bytes(bytes: &[u8], length: usize) -> Option<(Content<'_>, &[u8])> {
 fn split_integer<const N: usize>(bytes: &[u8]) -> Option<(Content<'_>, &[u8])> {
     let (integer, rest) = bytes.split_first_chunk::<N>()?;
     Some((Content::Integer(super::little_endian(integer)), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Builder, Entries, HEADER};
+
+    #[test]
+    fn sizes_at_the_limits_of_their_widths() {
+        for (length, behind) in [
+            (16_377, &[0x7f, 0xfe][..]),
+            (16_378, &[0x00, 0xff, 0xff]),
+            (16_379, &[0x01, 0x80, 0x80]),
+            (2_097_146, &[0x00, 0xff, 0xff, 0xff]),
+        ] {
+            let text = vec![b'x'; length];
+            let mut builder = Builder::new();
+            builder.push(&text);
+            let mut bytes = builder.finish();
+            let end = HEADER + 5 + length;
+            assert_eq!(bytes[end..], [behind, &[0xff]].concat(), "{length}");
+            let read = |bytes: &[u8]| {
+                let text = Entries::open(bytes).map(|mut entries| entries.next());
+                text.map(|text| text.unwrap().to_vec())
+            };
+            assert_eq!(read(&bytes), Ok(text.clone()));
+            // As Valkey writes it, a byte shorter.
+            if behind.starts_with(&[0x00]) {
+                bytes.splice(end..end + 2, [0x7f]);
+                let size = bytes.len() as u32;
+                bytes[..4].copy_from_slice(&size.to_le_bytes());
+                assert_eq!(read(&bytes), Ok(text.clone()));
+                bytes[end] = 0x7e;
+                assert!(read(&bytes).is_err());
+            }
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! A payload is a type byte, the value as it would stand in an RDB file, two
 //! bytes with the format's version, and a CRC-64 of all of it. It is written in
 //! version 10, which Redis 7.0 and everything later reads, in the encodings
-//! that Redis 7.0 would choose; read is what any version up to 12 (Redis 7.4)
+//! that Redis 7.0 would choose; a hash whose fields have deadlines in version 12,
+//! as Redis 7.4 does. Read is what any version up to 12 (Redis 7.4)
 //! writes for the types that we have, and version 80 (Valkey 9).
 //!
 //! Payloads come from clients and are believed in nothing: reading one ends in
@@ -36,13 +37,14 @@ use read::Reader;
 use text::Text;
 use write::Writer;
 
-/// The version that is written.
-const VERSION: u16 = 10;
-/// The newest version of Redis' that is read.
-const NEWEST: u16 = 12;
+/// The version that is written: that of Redis 7.0.
+pub const REDIS_7_0: u16 = 10;
+/// The newest version of Redis' that is read; written where fields of a hash
+/// have deadlines.
+pub const REDIS_7_4: u16 = 12;
 /// The version that Valkey writes since it went its own way. What lies between
 /// the two is neither's.
-const VALKEY: u16 = 80;
+pub const VALKEY: u16 = 80;
 /// Bytes behind the value: the version and the checksum.
 const FOOTER: usize = 10;
 
@@ -60,13 +62,18 @@ mod kind {
     pub(super) const ZSET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
     pub(super) const LIST_QUICKLIST: u8 = 14;
-    pub(super) const STREAM: u8 = 15;
+    pub(super) const STREAM_LISTPACKS: u8 = 15;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const ZSET_LISTPACK: u8 = 17;
     pub(super) const LIST_QUICKLIST_2: u8 = 18;
-    pub(super) const STREAM_2: u8 = 19;
+    pub(super) const STREAM_LISTPACKS_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
-    pub(super) const STREAM_3: u8 = 21;
+    pub(super) const STREAM_LISTPACKS_3: u8 = 21;
+    /// Valkey's: fields with deadlines. Another type in Redis, which no release
+    /// of it wrote.
+    pub(super) const HASH_2: u8 = 22;
+    pub(super) const HASH_METADATA: u8 = 24;
+    pub(super) const HASH_LISTPACK_EX: u8 = 25;
 }
 
 /// Why bytes are no payload.
@@ -93,6 +100,7 @@ impl From<Malformed> for PayloadError {
 /// The payload for a value. Cost: the value is walked and compressed whole.
 pub fn encode(value: &Value) -> Vec<u8> {
     let mut out = Writer::default();
+    let mut version = REDIS_7_0;
     match value {
         Value::Int(number) => {
             out.raw(&[kind::STRING]);
@@ -103,18 +111,18 @@ pub fn encode(value: &Value) -> Vec<u8> {
             out.string(text);
         }
         Value::List(list) => list::encode(list, &mut out),
-        Value::Hash(hash) => hash::encode(hash, &mut out),
+        Value::Hash(hash) => version = hash::encode(hash, &mut out),
         Value::Set(set) => set::encode(set, &mut out),
         Value::ZSet(zset) => zset::encode(zset, &mut out),
         Value::Stream(stream) => stream::encode(stream, &mut out),
     }
-    seal(out.into_bytes())
+    seal(out.into_bytes(), version)
 }
 
 /// The payload whose type byte and value are `bytes`: the version and the
 /// checksum are added.
-pub fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+pub fn seal(mut bytes: Vec<u8>, version: u16) -> Vec<u8> {
+    bytes.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64::checksum(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
@@ -126,7 +134,7 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
     let (body, checksum) = payload.split_last_chunk().ok_or(PayloadError::Footer)?;
     let (bytes, version) = body.split_last_chunk().ok_or(PayloadError::Footer)?;
     let version = u16::from_le_bytes(*version);
-    let known = version <= NEWEST || version == VALKEY;
+    let known = version <= REDIS_7_4 || version == VALKEY;
     if !known || u64::from_le_bytes(*checksum) != crc64::checksum(body) {
         return Err(PayloadError::Footer);
     }
@@ -147,7 +155,13 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
         kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             hash::decode(kind, &mut reader, settings.hash)?
         }
-        kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => stream::decode(kind, &mut reader)?,
+        kind::HASH_METADATA | kind::HASH_LISTPACK_EX => {
+            hash::decode_timed(kind, &mut reader, settings.hash)?
+        }
+        kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
+            stream::decode(kind, &mut reader)?
+        }
+        kind::HASH_2 if version == VALKEY => hash::decode_valkey(&mut reader, settings.hash)?,
         _ => return Err(PayloadError::Format),
     })
 }

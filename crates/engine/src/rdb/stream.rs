@@ -1,66 +1,45 @@
-//! Streams.
+//! Streams with their consumer groups.
 //!
-//! A node of Redis' is a listpack: the numbers of entries that are and that are
-//! not deleted, the fields that they share, a zero, and for each entry its
-//! flags, the distance of its id to the first, its texts, and its number of
-//! elements. Our blocks begin and end where its nodes do.
+//! Entries stand in nodes, each a listpack behind the id of its first entry:
+//!
+//! ```text
+//! node  = live, deleted, count of fields, fields, 0, entry...
+//! entry = flags, ms, seq, [count, (field, value)...] | [value...], length
+//! ```
+//!
+//! `ms` and `seq` are differences to the node's id, `length` is the number of
+//! the entry's elements before it. Nodes of a payload and blocks of a stream are
+//! the same entries. A group's pending entries stand in it by id; each of its
+//! consumers names those that it has.
 
-use super::listpack::{self, Entries};
 use super::read::Reader;
 use super::text::Text;
 use super::write::Writer;
-use super::{Malformed, kind};
+use super::{Malformed, kind, listpack};
 use crate::value::{
-    Collection, ConsumerId, Group, Header, OpenBlock, Pending, Stream, StreamBuilder, StreamId,
+    Collection, Group, Header, Stream, StreamBlock as Block, StreamBuilder, StreamId,
     StreamLayout as _, Value,
 };
 
 /// Flag of an entry: it is deleted.
 const DELETED: i64 = 1;
-/// Flag of an entry: its fields are those of the node.
-const SAME: i64 = 2;
-/// Bytes of an id.
+/// Flag of an entry: its fields are the node's.
+const SAME_FIELDS: i64 = 2;
+/// A number of entries read that is not known.
+const UNKNOWN: u64 = u64::MAX;
+/// Bytes of an id as it stands in nodes' keys and pending entries.
 const ID: usize = 16;
 
 /// Appends the stream behind its type.
 pub(super) fn encode(stream: &Stream, out: &mut Writer) {
-    out.raw(&[kind::STREAM_2]);
+    out.raw(&[kind::STREAM_LISTPACKS_2]);
     out.length(stream.blocks() as u64);
-    for block in stream.views() {
-        let first = block.first();
-        out.string(&id_bytes(first));
-        let mut node = listpack::Builder::new();
-        let (live, dead) = block.counts();
-        node.push_integer(live as i64);
-        node.push_integer(dead as i64);
-        node.push_integer(block.fields().count() as i64);
-        for field in block.fields() {
-            node.push(field);
-        }
-        node.push_integer(0);
-        for (entry, dead) in block.entries() {
-            let same = entry.is_plain();
-            let flags = if same { SAME } else { 0 } | i64::from(dead);
-            node.push_integer(flags);
-            node.push_integer(entry.id.ms.wrapping_sub(first.ms) as i64);
-            node.push_integer(entry.id.seq.wrapping_sub(first.seq) as i64);
-            let mut elements = entry.len + 3;
-            if !same {
-                node.push_integer(entry.len as i64);
-                elements += entry.len + 1;
-            }
-            for (field, value) in entry.pairs() {
-                if !same {
-                    node.push(field);
-                }
-                node.push(value);
-            }
-            node.push_integer(elements as i64);
-        }
-        out.string(&node.finish());
+    for block in stream.block_list() {
+        out.string(&id_bytes(block.first()));
+        out.string(&node(block));
     }
     let header = stream.header();
-    out.length(stream.len() as u64);
+    out.length(Collection::len(stream) as u64);
     for id in [header.last_id, stream.first_id(), header.max_deleted] {
         push_id(out, id);
     }
@@ -68,13 +47,55 @@ pub(super) fn encode(stream: &Stream, out: &mut Writer) {
     out.length(stream.groups().len() as u64);
     for (name, group) in stream.groups() {
         out.string(name);
-        push_id(out, group.last_id());
-        out.length(group.entries_read().unwrap_or(u64::MAX));
-        encode_pending(group, out);
+        encode_group(group, out);
     }
 }
 
-fn encode_pending(group: &Group, out: &mut Writer) {
+fn id_bytes(id: StreamId) -> [u8; ID] {
+    ((u128::from(id.ms) << u64::BITS) | u128::from(id.seq)).to_be_bytes()
+}
+
+fn push_id(out: &mut Writer, id: StreamId) {
+    out.length(id.ms);
+    out.length(id.seq);
+}
+
+/// The listpack of a node.
+fn node(block: &Block) -> Vec<u8> {
+    let mut node = listpack::Builder::new();
+    let (count, fields) = block.fields();
+    for number in [block.live(), block.dead(), count] {
+        node.push_integer(number as i64);
+    }
+    for field in fields {
+        node.push(field);
+    }
+    node.push_integer(0);
+    let first = block.first();
+    for (entry, is_deleted) in block.entries() {
+        let start = node.len();
+        let same = entry.has_block_fields();
+        let deleted = if is_deleted { DELETED } else { 0 };
+        node.push_integer(deleted | if same { SAME_FIELDS } else { 0 });
+        node.push_integer(entry.id.ms.wrapping_sub(first.ms).cast_signed());
+        node.push_integer(entry.id.seq.wrapping_sub(first.seq).cast_signed());
+        if !same {
+            node.push_integer(entry.len as i64);
+        }
+        for (field, value) in entry.pairs() {
+            if !same {
+                node.push(field);
+            }
+            node.push(value);
+        }
+        node.push_integer((node.len() - start) as i64);
+    }
+    node.finish()
+}
+
+fn encode_group(group: &Group, out: &mut Writer) {
+    push_id(out, group.last_id());
+    out.length(group.entries_read().unwrap_or(UNKNOWN));
     out.length(group.pending().len() as u64);
     for (id, pending) in group.pending() {
         out.raw(&id_bytes(*id));
@@ -92,29 +113,13 @@ fn encode_pending(group: &Group, out: &mut Writer) {
     }
 }
 
-fn push_id(out: &mut Writer, id: StreamId) {
-    out.length(id.ms);
-    out.length(id.seq);
-}
-
-fn id_bytes(id: StreamId) -> [u8; ID] {
-    (u128::from(id.ms) << 64 | u128::from(id.seq)).to_be_bytes()
-}
-
-fn id_of(bytes: [u8; ID]) -> StreamId {
-    let number = u128::from_be_bytes(bytes);
-    StreamId::new((number >> 64) as u64, number as u64)
-}
-
 /// Reads a stream of this type.
 pub(super) fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Value, Malformed> {
-    let nodes = reader.count_or_none(2)?;
-    let packed = (0..nodes)
-        .map(|_| {
-            let first: [u8; ID] = (*reader.string()?).try_into().map_err(|_| Malformed)?;
-            Ok((id_of(first), reader.string()?))
-        })
-        .collect::<Result<Vec<_>, Malformed>>()?;
+    let mut blocks = Vec::new();
+    for _ in 0..reader.count_or_none(2)? {
+        let first = read_id(&mut Reader::new(&reader.string()?, 0))?;
+        read_node(first, &reader.string()?, &mut blocks)?;
+    }
     let length = reader.length()?;
     let last_id = take_id(reader)?;
     let mut header = Header {
@@ -122,167 +127,179 @@ pub(super) fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Value, Malform
         max_deleted: StreamId::MIN,
         added: length,
     };
-    let counted = kind != kind::STREAM;
-    if counted {
+    if kind != kind::STREAM_LISTPACKS {
+        // The first id, which the entries tell.
         take_id(reader)?;
         header.max_deleted = take_id(reader)?;
         header.added = reader.length()?;
     }
-    let mut builder = StreamBuilder::new(header).ok_or(Malformed)?;
-    for (first, node) in &packed {
-        decode_node(*first, node, &mut builder)?;
+    let mut stream = StreamBuilder::new(header).ok_or(Malformed)?;
+    for block in blocks {
+        stream.add(block).ok_or(Malformed)?;
     }
-    if builder.len() as u64 != length {
+    if stream.length() as u64 != length {
         return Err(Malformed);
     }
-    let mut stream = builder.finish();
-    for _ in 0..reader.count_or_none(5)? {
-        let name = reader.string()?;
-        let last_id = take_id(reader)?;
-        let read = if counted {
-            Some(reader.length()?).filter(|read| *read != u64::MAX)
-        } else {
-            stream.extent().added_up_to(last_id)
-        };
-        if read.is_some_and(|read| read > i64::MAX as u64) {
-            return Err(Malformed);
-        }
-        let mut group = Group::new(last_id, read);
-        decode_pending(kind, &mut group, reader)?;
-        if !stream.add_group(&name, group) {
-            return Err(Malformed);
-        }
+    // A group takes its name, its id and three counts.
+    for _ in 0..reader.count_or_none(6)? {
+        read_group(kind, reader, &mut stream)?;
     }
-    Ok(stream.into_value())
+    Ok(stream.finish().into_value())
 }
 
-fn decode_node(first: StreamId, node: &[u8], builder: &mut StreamBuilder) -> Result<(), Malformed> {
-    let mut elements = Entries::open(node)?;
-    let said = elements.integer()?.checked_add(elements.integer()?);
-    let fields = texts(&mut elements, 1)?;
-    let names: Vec<&[u8]> = fields.iter().map(|field| &**field).collect();
-    if elements.integer()? != 0 {
-        return Err(Malformed);
-    }
-    let mut open = builder.open(first, &names).ok_or(Malformed)?;
-    let mut found = 0;
-    while elements.len() > 0 {
-        decode_entry(first, &names, &mut elements, (builder, &mut open))?;
-        found += 1;
-    }
-    if said != Some(found) {
-        return Err(Malformed);
-    }
-    builder.close(&mut open).ok_or(Malformed)
+/// An id in sixteen bytes.
+fn read_id(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+    let ms = u64::from_be_bytes(reader.array()?);
+    Ok(StreamId::new(ms, u64::from_be_bytes(reader.array()?)))
 }
 
-fn decode_entry(
-    first: StreamId,
-    names: &[&[u8]],
-    elements: &mut Entries<'_>,
-    (builder, open): (&mut StreamBuilder, &mut OpenBlock),
-) -> Result<(), Malformed> {
-    let before = elements.len();
-    let flags = elements.integer()?;
-    let id = StreamId::new(
-        first.ms.wrapping_add(elements.integer()? as u64),
-        first.seq.wrapping_add(elements.integer()? as u64),
-    );
-    let own;
-    let pairs: Vec<[&[u8]; 2]> = if flags & SAME == 0 {
-        own = texts(elements, 2)?;
-        let (pairs, _) = own.as_chunks::<2>();
-        pairs
-            .iter()
-            .map(|[field, value]| [&**field, &**value])
-            .collect()
-    } else {
-        own = (0..names.len())
-            .map(|_| elements.text())
-            .collect::<Result<_, _>>()?;
-        let pairs = names.iter().zip(&own);
-        pairs.map(|(field, value)| [*field, &**value]).collect()
-    };
-    let said = (before - elements.len()) as i64;
-    if elements.integer()? != said {
-        return Err(Malformed);
-    }
-    builder
-        .entry(open, id, &pairs, flags & DELETED != 0)
+/// An id as two lengths.
+fn take_id(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+    Ok(StreamId::new(reader.length()?, reader.length()?))
+}
+
+/// A moment in milliseconds, none of which lies before the epoch.
+fn take_time(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    u64::try_from(i64::from_le_bytes(reader.array()?)).map_err(|_| Malformed)
+}
+
+/// A number of elements of a node, no more than there are.
+fn take_count(entries: &mut listpack::Entries<'_>) -> Result<usize, Malformed> {
+    usize::try_from(entries.integer()?)
+        .ok()
+        .filter(|count| *count <= entries.len())
         .ok_or(Malformed)
 }
 
-/// A number, and so many times `each` texts.
-fn texts<'a>(elements: &mut Entries<'a>, each: usize) -> Result<Vec<Text<'a>>, Malformed> {
-    let count = usize::try_from(elements.integer()?)
-        .ok()
-        .and_then(|count| count.checked_mul(each))
-        .filter(|count| *count <= elements.len())
-        .ok_or(Malformed)?;
-    (0..count).map(|_| elements.text()).collect()
-}
-
-fn decode_pending(kind: u8, group: &mut Group, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-    let count = reader.count_or_none(ID + 9)?;
-    let mut delivered = Vec::with_capacity(count);
-    for _ in 0..count {
-        let id = id_of(reader.array()?);
-        let time = u64::from_le_bytes(reader.array()?);
-        let deliveries = reader.length()?;
-        if deliveries > i64::MAX as u64 {
-            return Err(Malformed);
-        }
-        delivered.push((id, time, deliveries));
-    }
-    if !delivered.is_sorted_by(|one, next| one.0 < next.0) {
+/// Reads a node into a block, or into several where a deleted entry has a higher
+/// id than one behind it (XSETID goes back as far as that).
+fn read_node(first: StreamId, node: &[u8], blocks: &mut Vec<Block>) -> Result<(), Malformed> {
+    let mut entries = listpack::Entries::open(node)?;
+    let (live, deleted) = (take_count(&mut entries)?, take_count(&mut entries)?);
+    let count = take_count(&mut entries)?;
+    let fields = (0..count)
+        .map(|_| entries.text())
+        .collect::<Result<Vec<_>, _>>()?;
+    if count == 0 || entries.integer()? != 0 {
         return Err(Malformed);
     }
-    let mut owned = 0;
-    for _ in 0..reader.count_or_none(10)? {
-        let name = reader.string()?;
-        let seen_ms = u64::from_le_bytes(reader.array()?);
-        if kind == kind::STREAM_3 {
-            // When it got something last.
-            reader.array::<8>()?;
-        }
-        let (consumer, made) = group.find_or_add(&name, seen_ms);
-        if !made {
+    let shared: Vec<[&[u8]; 2]> = fields.iter().map(|field| [&**field, &[][..]]).collect();
+    let mut block = Block::new(first, &shared);
+    let mut seen = [0, 0];
+    let mut last = None;
+    while entries.len() > 0 {
+        let start = entries.len();
+        let flags = entries.integer()?;
+        if flags & !(DELETED | SAME_FIELDS) != 0 {
             return Err(Malformed);
         }
+        let ms = first.ms.wrapping_add_signed(entries.integer()?);
+        let seq = first.seq.wrapping_add_signed(entries.integer()?);
+        let id = StreamId::new(ms, seq);
+        let texts = if flags & SAME_FIELDS != 0 {
+            let values = (0..count).map(|_| entries.text());
+            values.collect::<Result<Vec<_>, _>>()?
+        } else {
+            let count = take_count(&mut entries)?;
+            let texts = (0..count.saturating_mul(2)).map(|_| entries.text());
+            texts.collect::<Result<Vec<_>, _>>()?
+        };
+        let pairs: Vec<[&[u8]; 2]> = if flags & SAME_FIELDS != 0 {
+            let values = fields.iter().zip(&texts);
+            values.map(|(field, value)| [&**field, &**value]).collect()
+        } else {
+            let (pairs, _) = texts.as_chunks::<2>();
+            pairs
+                .iter()
+                .map(|[field, value]| [&**field, &**value])
+                .collect()
+        };
+        let length = start - entries.len();
+        let is_whole = usize::try_from(entries.integer()?) == Ok(length);
+        if pairs.is_empty() || !Block::takes(&pairs) || !is_whole || id < first {
+            return Err(Malformed);
+        }
+        match last {
+            None if id != first => return Err(Malformed),
+            Some(last) if id <= last => {
+                let before = std::mem::replace(&mut block, Block::new(id, &pairs));
+                if before.live() > 0 {
+                    blocks.push(before);
+                }
+            }
+            _ => {}
+        }
+        last = Some(id);
+        let is_deleted = flags & DELETED != 0;
+        seen[usize::from(is_deleted)] += 1;
+        block.adopt(id, &pairs, is_deleted);
+    }
+    if seen != [live, deleted] {
+        return Err(Malformed);
+    }
+    // Redis keeps a node of which XTRIM MINID left deleted entries alone.
+    if block.live() > 0 {
+        blocks.push(block);
+    }
+    Ok(())
+}
+
+/// A pending entry, before it is known whose it is.
+struct Unowned {
+    id: StreamId,
+    delivered_ms: u64,
+    deliveries: u64,
+    owner: Option<u64>,
+}
+
+fn read_group(
+    kind: u8,
+    reader: &mut Reader<'_>,
+    stream: &mut StreamBuilder,
+) -> Result<(), Malformed> {
+    let name = reader.string()?;
+    let last_id = take_id(reader)?;
+    let entries_read = if kind == kind::STREAM_LISTPACKS {
+        stream.added_up_to(last_id)
+    } else {
+        Some(reader.length()?).filter(|read| *read != UNKNOWN)
+    };
+    let mut pending = Vec::new();
+    for _ in 0..reader.count_or_none(ID + size_of::<u64>() + 1)? {
+        pending.push(Unowned {
+            id: read_id(reader)?,
+            delivered_ms: take_time(reader)?,
+            deliveries: reader.length()?,
+            owner: None,
+        });
+    }
+    if !pending.array_windows().all(|[one, next]| one.id < next.id) {
+        return Err(Malformed);
+    }
+    let mut consumers: Vec<(Text<'_>, u64)> = Vec::new();
+    for number in 0..reader.count_or_none(2 + size_of::<u64>())? as u64 {
+        consumers.push((reader.string()?, take_time(reader)?));
+        if kind == kind::STREAM_LISTPACKS_3 {
+            // When it was last given something: Redis 7.0 does not know that.
+            reader.array::<{ size_of::<u64>() }>()?;
+        }
         for _ in 0..reader.count_or_none(ID)? {
-            let id = id_of(reader.array()?);
-            hand_over(group, &delivered, id, consumer)?;
-            owned += 1;
+            let id = read_id(reader)?;
+            let found = pending.binary_search_by_key(&id, |pending| pending.id);
+            let found = found.ok().and_then(|at| pending.get_mut(at));
+            let pending = found.ok_or(Malformed)?;
+            if pending.owner.replace(number).is_some() {
+                return Err(Malformed);
+            }
         }
     }
-    // What is pending is somebody's.
-    if owned == count {
-        Ok(())
-    } else {
-        Err(Malformed)
-    }
-}
-
-/// Gives what was delivered under this id to its consumer; nobody else has it.
-fn hand_over(
-    group: &mut Group,
-    delivered: &[(StreamId, u64, u64)],
-    id: StreamId,
-    consumer: ConsumerId,
-) -> Result<(), Malformed> {
-    let at = delivered.binary_search_by_key(&id, |(id, ..)| *id);
-    let found = at.ok().and_then(|at| delivered.get(at)).ok_or(Malformed)?;
-    let pending = Pending {
-        consumer,
-        delivered_ms: found.1,
-        deliveries: found.2,
-    };
-    match group.set(id, Some(pending)) {
-        None => Ok(()),
-        Some(_) => Err(Malformed),
-    }
-}
-
-fn take_id(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
-    Ok(StreamId::new(reader.length()?, reader.length()?))
+    let owned = pending.iter().map(|pending| {
+        let owner = pending.owner.ok_or(Malformed)?;
+        Ok((pending.id, owner, pending.delivered_ms, pending.deliveries))
+    });
+    let owned = owned.collect::<Result<Vec<_>, Malformed>>()?;
+    let consumers = consumers.iter().map(|(name, seen_ms)| (&**name, *seen_ms));
+    stream
+        .group(&name, (last_id, entries_read), consumers, owned.into_iter())
+        .ok_or(Malformed)
 }

@@ -1,13 +1,14 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{FOOTER, PayloadError, decode, encode, kind, seal};
+use super::{FOOTER, PayloadError, REDIS_7_0, REDIS_7_4, VALKEY, decode, encode, kind, seal};
 use crate::config::Settings;
 use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
 use crate::value::{
-    Collection, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Value, ZSet, ZSetLimits,
+    Collection, End, Group, Hash, HashLimits, Header, List, ListLimits, Pending, Set, SetLimits,
+    Stream, StreamId, StreamLimits, Value, ZSet, ZSetLimits,
 };
 
 mod hostile;
@@ -28,7 +29,7 @@ fn read(payload: &[u8]) -> Result<Value, PayloadError> {
 
 /// The payload of these bytes, the type among them.
 fn payload(parts: &[&[u8]]) -> Vec<u8> {
-    seal(parts.concat())
+    seal(parts.concat(), REDIS_7_0)
 }
 
 fn string(text: &[u8]) -> Value {
@@ -43,12 +44,67 @@ fn hash(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Value {
     hash.into_value()
 }
 
+/// A hash of fields with deadlines, 0 for none.
+fn timed(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>, u64)>) -> Value {
+    let mut hash = Hash::default();
+    for (field, value, deadline) in fields {
+        hash.insert(&field, &value, HashLimits::default());
+        if deadline > 0 {
+            hash.set_deadline(&field, Some(deadline));
+        }
+    }
+    hash.into_value()
+}
+
 fn list(elements: impl IntoIterator<Item = Vec<u8>>) -> Value {
     let mut list = List::default();
     for element in elements {
         list.push(End::Tail, &element, ListLimits::default());
     }
     list.into_value()
+}
+
+/// A stream of these entries, some of them deleted, with groups.
+fn stream(
+    entries: impl IntoIterator<Item = (StreamId, Vec<(Vec<u8>, Vec<u8>)>)>,
+    deleted: &[StreamId],
+    groups: impl IntoIterator<Item = (Vec<u8>, Group)>,
+) -> Value {
+    let mut stream = Stream::default();
+    for (id, pairs) in entries {
+        let pairs: Vec<[&[u8]; 2]> = pairs
+            .iter()
+            .map(|(field, value)| [&**field, &**value])
+            .collect();
+        stream.append(id, &pairs, StreamLimits::default()).unwrap();
+    }
+    for id in deleted {
+        stream.delete(*id);
+    }
+    for (name, group) in groups {
+        stream.add_group(&name, group);
+    }
+    stream.into_value()
+}
+
+/// A group of these consumers, each with when it was seen and what it has.
+fn group(
+    read: (StreamId, Option<u64>),
+    consumers: &[(&str, u64, &[(StreamId, u64, u64)])],
+) -> Group {
+    let mut group = Group::new(read.0, read.1);
+    for (name, seen_ms, ids) in consumers {
+        let (consumer, _) = group.find_or_add(name.as_bytes(), *seen_ms);
+        for (id, delivered_ms, deliveries) in *ids {
+            let pending = Pending {
+                consumer,
+                delivered_ms: *delivered_ms,
+                deliveries: *deliveries,
+            };
+            group.set(*id, Some(pending));
+        }
+    }
+    group
 }
 
 fn set(members: impl IntoIterator<Item = Vec<u8>>) -> Value {
@@ -123,10 +179,80 @@ fn score() -> impl Strategy<Value = f64> {
     ]
 }
 
+/// Streams with ids near and far, entries with the same fields and others.
+fn any_stream() -> impl Strategy<Value = Value> {
+    let step = prop_oneof![4 => Just(0u64), 4 => 1u64..300, 1 => any::<u32>().prop_map(u64::from), 1 => Just(1 << 50)];
+    let fields = vec((text(), text()), 1..4);
+    let entry = (step, any::<u32>(), any::<bool>(), fields);
+    let numbers = vec(any::<u64>(), 1..6);
+    let size = prop_oneof![0usize..5, 95usize..210];
+    (size, vec(entry, 1..8), numbers, 0usize..3).prop_map(|(size, seed, numbers, groups)| {
+        let number = |at: usize| numbers[at % numbers.len()] >> 2;
+        let mut last = StreamId::new(number(0) >> 8, 1);
+        let mut ids = Vec::new();
+        let entries: Vec<_> = (0..size)
+            .map(|at| {
+                let (step, seq, same, fields) = &seed[at % seed.len()];
+                last = match step {
+                    0 => StreamId::new(last.ms, last.seq + u64::from(*seq) + 1),
+                    step => StreamId::new(last.ms + step, u64::from(*seq)),
+                };
+                ids.push(last);
+                let (_, _, _, first) = &seed[0];
+                let fields = if *same { first } else { fields };
+                let valued = |(field, value): &(Vec<u8>, Vec<u8>)| {
+                    (
+                        field.clone(),
+                        if at % 3 == 0 {
+                            value.clone()
+                        } else {
+                            at.to_string().into_bytes()
+                        },
+                    )
+                };
+                (last, fields.iter().map(valued).collect())
+            })
+            .collect();
+        let pick = |at: usize| {
+            ids.get(number(at) as usize % ids.len().max(1))
+                .copied()
+                .unwrap_or(StreamId::new(7, 7))
+        };
+        let deleted: Vec<_> = (0..size / 4).map(|at| pick(at + at / 7)).collect();
+        let groups = (0..groups).map(|at| {
+            let read = (at % 2 == 0).then(|| number(at));
+            let some: Vec<_> = (0..at * 30)
+                .map(|place| {
+                    (
+                        StreamId::new(place as u64, number(at)),
+                        number(at),
+                        number(place),
+                    )
+                })
+                .collect();
+            let consumers = [("c", number(1), &some[..]), ("d", number(2), &[])];
+            (
+                format!("group {at}").into_bytes(),
+                group((pick(at), read), &consumers[..at.min(2)]),
+            )
+        });
+        let mut value = stream(entries, &deleted, groups);
+        if let Value::Stream(stream) = &mut value {
+            let header = stream.header();
+            stream.set_header(Header {
+                added: header.added + number(3),
+                ..header
+            });
+        }
+        value
+    })
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let size = prop_oneof![4 => 1usize..5, 1 => 120usize..140, 1 => 500usize..530];
     let numbered = |text: &[u8], at: usize| [text, at.to_string().as_bytes()].concat();
     prop_oneof![
+        any_stream(),
         text().prop_map(|text| string(&text)),
         (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
             list((0..size).map(|at| seed[at % seed.len()].clone()))
@@ -137,6 +263,25 @@ fn value() -> impl Strategy<Value = Value> {
                 (numbered(field, at), value.clone())
             }))
         }),
+        (
+            size.clone(),
+            vec((text(), text(), 0u64..3, 0..1u64 << 46), 1..6)
+        )
+            .prop_map(move |(size, seed)| {
+                // In the order in which they are written: by deadline, then those without.
+                let mut fields: Vec<_> = (0..size)
+                    .map(|at| {
+                        let (field, value, form, deadline) = &seed[at % seed.len()];
+                        (
+                            numbered(field, at),
+                            value.clone(),
+                            if *form == 0 { 0 } else { (*deadline).max(1) },
+                        )
+                    })
+                    .collect();
+                fields.sort_by_key(|(_, _, deadline)| deadline.wrapping_sub(1));
+                timed(fields)
+            }),
         (size.clone(), vec(text(), 1..6)).prop_map(move |(size, seed)| {
             set((0..size).map(|at| {
                 let member = &seed[at % seed.len()];
@@ -167,7 +312,7 @@ proptest! {
         prop_assert_eq!(shown(&back), shown(&value));
         // It is written as it was read.
         let again = encode(&back);
-        if matches!(value, Value::Int(_) | Value::Str(_) | Value::List(_) | Value::ZSet(_)) {
+        if matches!(value, Value::Int(_) | Value::Str(_) | Value::List(_) | Value::ZSet(_) | Value::Stream(_)) {
             prop_assert_eq!(&again, &payload);
         }
         prop_assert_eq!(shown(&read(&again).unwrap()), shown(&value));

@@ -23,7 +23,7 @@ pub use list::{Element, End, List, ListLimits, Walk};
 pub(crate) use set::parse_integer;
 pub use set::{Member, Set, SetLimits};
 pub(crate) use stream::{
-    Builder as StreamBuilder, Layout as StreamLayout, Open as OpenBlock, one_more,
+    Block as StreamBlock, Builder as StreamBuilder, Layout as StreamLayout, one_more,
 };
 pub use stream::{
     Consumer, ConsumerId, Entry, Extent, Group, Header, IdText, Keep, Pending, References, Stream,

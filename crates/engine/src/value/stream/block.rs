@@ -28,7 +28,7 @@ const SAME: u64 = 2;
 
 /// Entries in a row; see the module.
 #[derive(Debug, Clone)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Id of the first entry, deleted or not.
     first: StreamId,
     bytes: Vec<u8>,
@@ -74,6 +74,11 @@ impl<'a> Entry<'a> {
         self.shared.map_or(0, <[u8]>::len) + self.rest.len()
     }
 
+    /// Whether its fields are those of its block.
+    pub(crate) const fn has_block_fields(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Its fields with their values, in order.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let (mut shared, mut rest) = (self.shared, self.rest);
@@ -98,8 +103,9 @@ pub(super) struct Placed<'a> {
 }
 
 impl Block {
-    /// A block whose first entry is going to have this id and these fields.
-    pub(super) fn new(first: StreamId, pairs: &[[&[u8]; 2]]) -> Self {
+    /// A block whose first entry is going to have this id, and which has these
+    /// fields.
+    pub(crate) fn new(first: StreamId, pairs: &[[&[u8]; 2]]) -> Self {
         let texts: usize = pairs.iter().map(|[field, _]| text_bytes(field)).sum();
         let mut bytes = Vec::with_capacity(number_bytes(pairs.len() as u64) + texts);
         let mut size = listpack::EMPTY + listpack::number(pairs.len() as i64) + listpack::number(0);
@@ -132,7 +138,7 @@ impl Block {
     }
 
     /// Whether an entry with these texts may be kept at all.
-    pub(super) fn takes(pairs: &[[&[u8]; 2]]) -> bool {
+    pub(crate) fn takes(pairs: &[[&[u8]; 2]]) -> bool {
         let texts: usize = pairs.iter().flatten().map(|text| text.len()).sum();
         // Each text and each entry has room for its lengths besides.
         texts <= MAX_BYTES && pairs.len() < MAX_BYTES >> 5
@@ -199,6 +205,15 @@ impl Block {
         before
     }
 
+    /// Adds an entry as it was found elsewhere, where it may be deleted.
+    pub(crate) fn adopt(&mut self, id: StreamId, pairs: &[[&[u8]; 2]], dead: bool) {
+        let at = self.bytes.len();
+        self.append(id, pairs);
+        if dead {
+            self.kill(at);
+        }
+    }
+
     /// Takes back what was appended since.
     pub(super) fn truncate(&mut self, before: Before) {
         self.bytes.truncate(before.bytes as usize);
@@ -241,39 +256,35 @@ impl Block {
         self.front = front;
     }
 
-    pub(super) fn first(&self) -> StreamId {
+    pub(crate) fn first(&self) -> StreamId {
         self.first
     }
 
     /// Entries that are not deleted.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.live as usize
     }
 
-    /// Entries that are not deleted, and that are.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.live as usize, self.dead as usize)
+    /// Entries that are deleted.
+    pub(crate) fn dead(&self) -> usize {
+        self.dead as usize
     }
 
-    /// The fields that its entries share.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+    /// The number of the block's fields, and the fields.
+    pub(crate) fn fields(&self) -> (usize, impl Iterator<Item = &[u8]>) {
         let mut fields = self.bytes.get(..self.start as usize).unwrap_or_default();
-        let count = take_number(&mut fields).unwrap_or(0);
-        (0..count).map_while(move |_| take_text(&mut fields))
+        let count = take_number(&mut fields).unwrap_or_default() as usize;
+        (count, (0..count).map_while(move |_| take_text(&mut fields)))
     }
 
-    /// Where its entries begin.
-    pub(super) fn start(&self) -> usize {
-        self.start as usize
-    }
-
-    /// Id of the first entry that is not deleted.
-    pub(super) fn first_live(&self) -> Option<StreamId> {
-        self.at(self.front()).map(|placed| placed.entry.id)
+    /// All entries, and whether each is deleted.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry<'_>, bool)> {
+        self.walk(self.start as usize)
+            .map(|placed| (placed.entry, placed.dead))
     }
 
     /// Id of the last entry, deleted or not.
-    pub(super) fn last(&self) -> StreamId {
+    pub(crate) fn last(&self) -> StreamId {
         self.before(self.bytes.len())
             .map_or(self.first, |placed| placed.entry.id)
     }

@@ -1,56 +1,28 @@
-//! A stream as the disk has it: its blocks' buffers as they are, and its groups;
-//! and as others have it, whose blocks are made entry by entry.
+//! A stream as the disk has it: its blocks' buffers as they are, and its groups.
 
 use std::collections::BTreeMap;
 
-use super::block::{Block, Entry};
+use super::block::Block;
 use super::group::{Group, Pending};
 use super::id::StreamId;
 use super::{Header, Stream};
 
 /// A stream's blocks, to be written out.
 pub(crate) trait Layout {
+    /// The blocks in order.
+    fn block_list(&self) -> impl Iterator<Item = &Block>;
     /// Each block's first id and its buffer, in order.
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])>;
-    /// The blocks, to be read.
-    fn views(&self) -> impl Iterator<Item = BlockView<'_>>;
 }
 
 impl Layout for Stream {
+    fn block_list(&self) -> impl Iterator<Item = &Block> {
+        self.sealed.values().chain(&self.tail)
+    }
+
     fn buffers(&self) -> impl Iterator<Item = (StreamId, &[u8])> {
-        let blocks = self.sealed.values().chain(&self.tail);
-        blocks.map(|block| (block.first(), block.as_bytes()))
-    }
-
-    fn views(&self) -> impl Iterator<Item = BlockView<'_>> {
-        self.sealed.values().chain(&self.tail).map(BlockView)
-    }
-}
-
-/// A block, to be read.
-pub(crate) struct BlockView<'a>(&'a Block);
-
-impl<'a> BlockView<'a> {
-    /// Id of its first entry, deleted or not.
-    pub(crate) fn first(&self) -> StreamId {
-        self.0.first()
-    }
-
-    /// Number of entries that are not deleted, and that are.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        self.0.counts()
-    }
-
-    /// The fields that its entries share.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.0.fields()
-    }
-
-    /// Its entries, and whether each is deleted.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry<'a>, bool)> + use<'a> {
-        let block = self.0;
-        let all = block.walk(block.start());
-        all.map(|placed| (placed.entry, placed.dead))
+        self.block_list()
+            .map(|block| (block.first(), block.as_bytes()))
     }
 }
 
@@ -64,7 +36,6 @@ const fn is_count(number: u64) -> bool {
 #[derive(Debug)]
 pub(crate) struct Builder {
     stream: Stream,
-    /// The last id that is not deleted.
     last: Option<StreamId>,
 }
 
@@ -79,67 +50,17 @@ impl Builder {
 
     /// The next block. Deleted entries may have higher ids than what follows.
     pub(crate) fn block(&mut self, first: StreamId, bytes: &[u8]) -> Option<()> {
+        self.add(Block::parse(first, bytes)?)
+    }
+
+    /// The same for a block that was made entry by entry.
+    pub(crate) fn add(&mut self, mut block: Block) -> Option<()> {
+        let first = block.first();
         if first == StreamId::MIN || self.last.is_some_and(|last| last >= first) {
             return None;
         }
-        self.take(Block::parse(first, bytes)?)
-    }
-
-    /// Begins a block whose entries share these fields.
-    pub(crate) fn open(&self, first: StreamId, fields: &[&[u8]]) -> Option<Open> {
-        let fields: Vec<Vec<u8>> = fields.iter().map(|field| field.to_vec()).collect();
-        let before = self.last.is_none_or(|last| last < first);
-        (before && first > StreamId::MIN).then(|| Open {
-            block: None,
-            first,
-            fields,
-        })
-    }
-
-    /// Adds an entry to a block; where one that is deleted stands before it with a
-    /// higher id, it begins another.
-    pub(crate) fn entry(
-        &mut self,
-        open: &mut Open,
-        id: StreamId,
-        pairs: &[[&[u8]; 2]],
-        dead: bool,
-    ) -> Option<()> {
-        if id < open.first || !Block::takes(pairs) {
-            return None;
-        }
-        if open.block.as_ref().is_some_and(|block| block.last() >= id) {
-            if dead {
-                return Some(());
-            }
-            self.close(open)?;
-            open.first = id;
-        }
-        let (first, fields) = (open.first, &open.fields);
-        let block = open.block.get_or_insert_with(|| {
-            let fields: Vec<[&[u8]; 2]> = fields.iter().map(|field| [&field[..], b""]).collect();
-            Block::new(first, &fields)
-        });
-        let at = block.end();
-        block.append(id, pairs);
-        if dead {
-            block.kill(at);
-        }
-        Some(())
-    }
-
-    /// Takes a block whose entries are all there, one of them not deleted.
-    pub(crate) fn close(&mut self, open: &mut Open) -> Option<()> {
-        let mut block = open.block.take()?;
         block.seal();
-        self.take(block)
-    }
-
-    fn take(&mut self, block: Block) -> Option<()> {
-        let (last, first) = (block.last_live()?, block.first_live()?);
-        if self.last.is_some_and(|last| last >= first) {
-            return None;
-        }
+        let last = block.last_live()?;
         self.last = Some(last);
         let stream = &mut self.stream;
         stream.length += block.live();
@@ -147,6 +68,17 @@ impl Builder {
             stream.sealed.insert(before.first(), before);
         }
         (last <= stream.header.last_id && stream.length as u64 <= stream.header.added).then_some(())
+    }
+
+    /// Number of entries so far.
+    pub(crate) const fn length(&self) -> usize {
+        self.stream.length
+    }
+
+    /// How many entries were ever added up to `id`, as far as the blocks and the
+    /// header tell.
+    pub(crate) fn added_up_to(&self, id: StreamId) -> Option<u64> {
+        self.stream.extent().added_up_to(id)
     }
 
     /// The next group: its consumers with when they were seen, in the order of
@@ -197,22 +129,8 @@ impl Builder {
         Some(())
     }
 
-    /// Number of entries so far.
-    pub(crate) fn len(&self) -> usize {
-        self.stream.length
-    }
-
-    /// The stream.
     pub(crate) fn finish(mut self) -> Stream {
         self.stream.measure();
         self.stream
     }
-}
-
-/// A block in the making.
-#[derive(Debug)]
-pub(crate) struct Open {
-    block: Option<Block>,
-    first: StreamId,
-    fields: Vec<Vec<u8>>,
 }

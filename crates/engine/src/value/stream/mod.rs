@@ -26,11 +26,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Collection, Kind, Value};
-use block::Block;
 use undo::{Inverse, Undo};
 
+pub(crate) use block::Block;
 pub use block::Entry;
-pub(crate) use build::{Builder, Layout, Open};
+pub(crate) use build::{Builder, Layout};
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
 use range::Entries;
