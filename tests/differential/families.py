@@ -5,6 +5,7 @@ import geo
 import hash_ttl
 import hyperloglog
 import list as lists
+import sort
 import stream
 from grammar import Random, compile_template, seeded
 
@@ -362,10 +363,11 @@ FAMILIES = {
     "pubsub": PUBSUB,
     "geo": geo.TEMPLATES,
     "hyperloglog": hyperloglog.TEMPLATES,
+    "sort": sort.TEMPLATES,
 }
 
 # Values of a family's own.
-VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values}
+VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values, "sort": sort.Values}
 
 LENGTH = 60
 
