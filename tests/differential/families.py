@@ -298,6 +298,9 @@ CONFIG SET
 CONFIG SET nosuch 1
 CONFIG SET maxmemory (x | -1 | 1.5 | 1kk)
 CONFIG GET maxmemory-policy
+CONFIG SET maxmemory-policy (x | lru)
+CONFIG SET lfu-log-factor (x | -1 | 10 | 2147483648)
+CONFIG SET lfu-decay-time (x | -1 | 1 | 2147483648)
 OBJECT
 OBJECT NOSUCH
 MEMORY NOSUCH
