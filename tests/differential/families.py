@@ -5,6 +5,7 @@ import geo
 import hash_ttl
 import hyperloglog
 import list as lists
+import sort
 import stream
 from grammar import Random, compile_template, seeded
 
@@ -297,6 +298,9 @@ CONFIG SET
 CONFIG SET nosuch 1
 CONFIG SET maxmemory (x | -1 | 1.5 | 1kk)
 CONFIG GET maxmemory-policy
+CONFIG SET maxmemory-policy (x | lru)
+CONFIG SET lfu-log-factor (x | -1 | 10 | 2147483648)
+CONFIG SET lfu-decay-time (x | -1 | 1 | 2147483648)
 OBJECT
 OBJECT NOSUCH
 MEMORY NOSUCH
@@ -362,10 +366,11 @@ FAMILIES = {
     "pubsub": PUBSUB,
     "geo": geo.TEMPLATES,
     "hyperloglog": hyperloglog.TEMPLATES,
+    "sort": sort.TEMPLATES,
 }
 
 # Values of a family's own.
-VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values}
+VALUES = {"geo": geo.Values, "hyperloglog": hyperloglog.Values, "sort": sort.Values}
 
 LENGTH = 60
 

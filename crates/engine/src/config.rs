@@ -20,6 +20,10 @@ pub struct Settings {
     pub policy: EvictionPolicy,
     /// Keys drawn to find one to evict.
     pub maxmemory_samples: usize,
+    /// How much less each further use of a key counts, under an LFU policy.
+    pub lfu_log_factor: u32,
+    /// Minutes after which a key counts one use less; 0 for never.
+    pub lfu_decay_time: u32,
     /// When a hash leaves its compact encoding.
     pub hash: HashLimits,
     /// How large a node of a list may be.
@@ -75,10 +79,97 @@ pub struct Settings {
 /// What happens when `maxmemory` is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvictionPolicy {
-    /// Writes that need memory are refused.
-    NoEviction,
+    /// The least recently used keys with a deadline go.
+    VolatileLru,
+    /// The least often used keys with a deadline go.
+    VolatileLfu,
+    /// Any keys with a deadline go.
+    VolatileRandom,
+    /// The keys that expire first go.
+    VolatileTtl,
     /// The least recently used keys go.
     AllKeysLru,
+    /// The least often used keys go.
+    AllKeysLfu,
+    /// Any keys go.
+    AllKeysRandom,
+    /// Writes that need memory are refused.
+    NoEviction,
+}
+
+/// Which keys go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvictionOrder {
+    /// The longest unused.
+    Recency,
+    /// The least used.
+    Frequency,
+    /// Any.
+    Random,
+    /// Those that expire soonest.
+    Deadline,
+}
+
+impl EvictionPolicy {
+    /// All of them with their names, in the order in which CONFIG lists these.
+    pub const NAMES: [(EvictionPolicy, &'static str); 8] = [
+        (EvictionPolicy::VolatileLru, "volatile-lru"),
+        (EvictionPolicy::VolatileLfu, "volatile-lfu"),
+        (EvictionPolicy::VolatileRandom, "volatile-random"),
+        (EvictionPolicy::VolatileTtl, "volatile-ttl"),
+        (EvictionPolicy::AllKeysLru, "allkeys-lru"),
+        (EvictionPolicy::AllKeysLfu, "allkeys-lfu"),
+        (EvictionPolicy::AllKeysRandom, "allkeys-random"),
+        (EvictionPolicy::NoEviction, "noeviction"),
+    ];
+
+    /// Which keys go first, and whether only those with a deadline do; `None`
+    /// where none go.
+    pub const fn choice(self) -> Option<(EvictionOrder, bool)> {
+        Some(match self {
+            EvictionPolicy::VolatileLru => (EvictionOrder::Recency, true),
+            EvictionPolicy::VolatileLfu => (EvictionOrder::Frequency, true),
+            EvictionPolicy::VolatileRandom => (EvictionOrder::Random, true),
+            EvictionPolicy::VolatileTtl => (EvictionOrder::Deadline, true),
+            EvictionPolicy::AllKeysLru => (EvictionOrder::Recency, false),
+            EvictionPolicy::AllKeysLfu => (EvictionOrder::Frequency, false),
+            EvictionPolicy::AllKeysRandom => (EvictionOrder::Random, false),
+            EvictionPolicy::NoEviction => return None,
+        })
+    }
+
+    /// Whether records count how often they are used, instead of when.
+    #[inline]
+    pub const fn counts_uses(self) -> bool {
+        matches!(
+            self,
+            EvictionPolicy::VolatileLfu | EvictionPolicy::AllKeysLfu
+        )
+    }
+
+    /// Whether each value needs an age of its own, so that none is shared.
+    pub const fn needs_ages(self) -> bool {
+        matches!(
+            self.choice(),
+            Some((EvictionOrder::Recency | EvictionOrder::Frequency, _))
+        )
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let named = EvictionPolicy::NAMES
+            .iter()
+            .find(|(policy, _)| *policy == self);
+        named.map_or("", |(_, name)| name)
+    }
+
+    /// The policy of this name, in any case.
+    pub fn of(name: &str) -> Option<Self> {
+        let mut names = EvictionPolicy::NAMES.iter();
+        names
+            .find(|(_, known)| known.eq_ignore_ascii_case(name))
+            .map(|(policy, _)| *policy)
+    }
 }
 
 impl Default for Settings {
@@ -87,6 +178,8 @@ impl Default for Settings {
             maxmemory: 0,
             policy: EvictionPolicy::NoEviction,
             maxmemory_samples: 5,
+            lfu_log_factor: 10,
+            lfu_decay_time: 1,
             hash: HashLimits::default(),
             list: ListLimits::default(),
             list_compress_depth: 0,
@@ -218,6 +311,18 @@ pub const PARAMETERS: &[Parameter] = &[
     memory!("hash-max-ziplist-value", hash.max_value, ANY),
     memory!("hll-sparse-max-bytes", hll_sparse_max_bytes, ANY),
     number!(
+        "lfu-decay-time",
+        lfu_decay_time,
+        u32,
+        0..=i64::from(i32::MAX)
+    ),
+    number!(
+        "lfu-log-factor",
+        lfu_log_factor,
+        u32,
+        0..=i64::from(i32::MAX)
+    ),
+    number!(
         "list-compress-depth",
         list_compress_depth,
         u32,
@@ -240,23 +345,15 @@ pub const PARAMETERS: &[Parameter] = &[
     memory!("maxmemory", maxmemory, ANY),
     Parameter {
         name: "maxmemory-policy",
-        get: |settings| {
-            match settings.policy {
-                EvictionPolicy::NoEviction => "noeviction",
-                EvictionPolicy::AllKeysLru => "allkeys-lru",
-            }
-            .to_owned()
-        },
+        get: |settings| settings.policy.name().to_owned(),
         set: |settings, text| {
-            settings.policy = match text.to_ascii_lowercase().as_str() {
-                "noeviction" => EvictionPolicy::NoEviction,
-                "allkeys-lru" => EvictionPolicy::AllKeysLru,
-                _ => {
-                    return Err(
-                        "argument(s) must be one of the following: allkeys-lru, noeviction".into(),
-                    );
-                }
-            };
+            settings.policy = EvictionPolicy::of(text).ok_or_else(|| {
+                let names = EvictionPolicy::NAMES.map(|(_, name)| name);
+                format!(
+                    "argument(s) must be one of the following: {}",
+                    names.join(", ")
+                )
+            })?;
             Ok(())
         },
     },

@@ -1,9 +1,10 @@
 //! Room: what happens when a keyspace reaches `maxmemory`.
 //!
 //! Eviction runs before a command, never inside a unit, and draws a few keys at
-//! random to take the longest unused (approximate LRU, like Redis').
+//! random to take the longest unused, or the least used, of them (approximate LRU
+//! and LFU, like Redis'). Under the volatile policies only keys with a deadline go,
+//! and where there are none, writes are refused.
 
-use crate::config::EvictionPolicy;
 use crate::keyspace::{Class, Db};
 
 /// Whether the limit is passed.
@@ -16,8 +17,7 @@ pub(crate) fn is_full(db: &Db) -> bool {
 pub(crate) fn make_room(db: &mut Db, class: Class) -> bool {
     while is_full(db) {
         let samples = db.settings.maxmemory_samples;
-        let may_evict = class.evictable && db.settings.policy != EvictionPolicy::NoEviction;
-        if !may_evict || !db.evict_one(samples) {
+        if !class.evictable || !db.evict_one(samples) {
             return false;
         }
     }

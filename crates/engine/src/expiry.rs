@@ -48,6 +48,22 @@ impl Deadlines {
         self.0.first().map(|(deadline, _)| *deadline)
     }
 
+    /// The earliest entry.
+    pub(crate) fn first(&self) -> Option<(u64, u64)> {
+        self.0.first().copied()
+    }
+
+    /// The earliest and the latest deadline.
+    pub(crate) fn ends(&self) -> Option<(u64, u64)> {
+        Some((self.0.first()?.0, self.0.last()?.0))
+    }
+
+    /// The first entry from there on, or the last before.
+    pub(crate) fn next_from(&self, deadline: u64, hash: u64) -> Option<(u64, u64)> {
+        let after = self.0.range((deadline, hash)..).next();
+        after.or_else(|| self.0.last()).copied()
+    }
+
     /// Takes one entry whose time has come.
     pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<u64> {
         let (deadline, hash) = *self.0.first()?;

@@ -244,6 +244,8 @@ pub(crate) enum Until {
     Durable(Seq),
     /// The same, and then what never comes.
     Never(Seq),
+    /// Replicas have what was written; there are none.
+    Replicas,
     /// This snapshot has ended.
     Saved(Ticket),
     /// A write has brought what it asked for.

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sangam_engine::config::{Settings, parse_memory};
+use sangam_engine::config::{EvictionPolicy, Settings, parse_memory};
 use sangam_engine::journal::Fsync;
 use serde::Deserialize;
 use toml::Spanned;
@@ -350,10 +350,8 @@ impl Config {
             settings
                 .set("maxmemory-policy", policy.text.trim())
                 .map_err(|_| {
-                    policy.refuse(format!(
-                        "{:?} is neither noeviction nor allkeys-lru",
-                        policy.text
-                    ))
+                    let names = EvictionPolicy::NAMES.map(|(_, name)| name);
+                    policy.refuse(format!("{:?} is none of {}", policy.text, names.join(", ")))
                 })?;
         }
         if let Some(setting) = debug_command {
@@ -480,7 +478,7 @@ mod tests {
         assert!(refused("http = 5").contains("line 1"));
         assert!(refused("token = 't'\nread-token = 't'").contains("`read-token` (s.toml line 2)"));
         assert!(refused("tls-cert = 'c'").contains("needs `tls-key`"));
-        assert!(refused("maxmemory-policy = 'none'").contains("neither noeviction"));
+        assert!(refused("maxmemory-policy = 'none'").contains("is none of volatile-lru"));
         assert!(refused("max-request-size = 0").contains("at least 1"));
         let args = ServeArgs {
             maxmemory: Some("lots".to_owned()),

@@ -146,6 +146,7 @@ impl Engine {
                     std::future::pending::<()>().await;
                 }
             }
+            Until::Replicas => std::future::pending().await,
             Until::Saved(ticket) => self.saves().ended(*ticket).await,
             Until::Served(place) => poll_fn(|context| place.0.poll_ended(context)).await,
         }
@@ -177,6 +178,7 @@ impl Engine {
                 let durable = self.journal().map(|journal| journal.durable());
                 durable_here(durable.is_some_and(|durable| durable >= *seq))
             }
+            Until::Replicas => Reply::Int(0),
             Until::Saved(_) => match self.saves().last() {
                 Some(Err(text)) => refusal(SaveError::Failed(text)).into(),
                 _ => Reply::OK,

@@ -742,10 +742,11 @@ pub(crate) fn call_scripted(
     if let Some(refusal) = authorize::refuse_in_script(ctx.engine, ctx.session, command, argv) {
         return refusal;
     }
+    let changes = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::MAY_REPLICATE);
+    if read_only && changes {
+        return Reply::error("ERR Write commands are not allowed from read-only scripts.");
+    }
     if spec.flags.has(Flags::WRITE) {
-        if read_only {
-            return Reply::error("ERR Write commands are not allowed from read-only scripts.");
-        }
         if let Err(text) = ctx.engine.admit() {
             return Reply::error(text);
         }

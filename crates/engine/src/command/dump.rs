@@ -83,7 +83,7 @@ fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let options = RestoreOptions::parse(argv.get(4..).unwrap_or_default())?;
     let now_ms = ctx.now_ms();
     if !options.replace && ctx.db.exists(key) {
-        ctx.db.set_accessed(key, (now_ms / 1000) as u32);
+        ctx.db.touch_quietly(key);
         return Err(BUSY_KEY);
     }
     let ttl = int(at(argv, 2)?)?;
@@ -117,9 +117,10 @@ fn restore(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     ctx.db.put(key, value, expire);
     ctx.db.notify(Event::Generic, "restore", key);
     if let Some(idle) = options.idle {
-        let now = now_ms / 1000;
-        ctx.db
-            .set_accessed(key, now.saturating_sub(idle.cast_unsigned()) as u32);
+        ctx.db.set_idle(key, idle.cast_unsigned());
+    }
+    if let Some(frequency) = options.frequency {
+        ctx.db.set_frequency(key, frequency as u8);
     }
     if let Expire::At(deadline) = expire
         && !options.absolute

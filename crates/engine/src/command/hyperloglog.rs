@@ -30,6 +30,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("2.8.9"),
     CommandSpec::new("pfcount", -2, pfcount)
         .reads(ALL_KEYS, Acl::HYPERLOGLOG)
+        .flags(Flags::MAY_REPLICATE)
         .since("2.8.9"),
     CommandSpec::new("pfmerge", -2, pfmerge)
         .writes(ALL_KEYS, Acl::HYPERLOGLOG)

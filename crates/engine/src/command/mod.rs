@@ -34,6 +34,7 @@ mod scan;
 mod script;
 mod server;
 mod set;
+mod sort;
 mod stream;
 mod string;
 mod tracking;
@@ -97,6 +98,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     zset::COMMANDS,
     geo::COMMANDS,
     hyperloglog::COMMANDS,
+    sort::COMMANDS,
     stream::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,

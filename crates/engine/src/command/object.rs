@@ -3,10 +3,9 @@
 use super::Ctx;
 use super::args::{at, int, is};
 use super::spec::{Acl, CommandSpec, Flags, Keys, Outcome};
-use crate::config::EvictionPolicy;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::keyspace::Record;
+use crate::keyspace::{Record, frequency};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::value::{EMBEDDED, Value};
@@ -87,14 +86,22 @@ fn encoding(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 fn idletime(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let now = ctx.now_ms() / 1000;
+    let counts_uses = ctx.db.settings.policy.counts_uses();
     look(ctx, argv, |record| {
+        if counts_uses {
+            return Reply::error(
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note \
+                 that when switching between policies at runtime LRU and LFU data will take some \
+                 time to adjust.",
+            );
+        }
         Reply::Int(now.saturating_sub(u64::from(record.accessed)) as i64)
     })
 }
 
 fn refcount(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let settings = &ctx.db.settings;
-    let sharing = settings.maxmemory == 0 || settings.policy == EvictionPolicy::NoEviction;
+    let sharing = settings.maxmemory == 0 || !settings.policy.needs_ages();
     look(ctx, argv, |record| match record.value {
         Value::Int(number) if sharing && (0..SHARED_INTEGERS).contains(&number) => {
             Reply::Int(i64::from(i32::MAX))
@@ -104,7 +111,11 @@ fn refcount(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 fn freq(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    look(ctx, argv, |_| {
+    let (now_ms, settings) = (ctx.now_ms(), ctx.db.settings.clone());
+    look(ctx, argv, |record| {
+        if settings.policy.counts_uses() {
+            return Reply::Int(frequency(record.accessed, now_ms, &settings).into());
+        }
         Reply::error(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
              note that when switching between policies at runtime LRU and LFU data will take some \

@@ -34,6 +34,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(OPERATOR.and(Flags::NO_ASYNC_LOADING).and(Flags::NO_MULTI))
         .acl(Acl::ADMIN.and(Acl::DANGEROUS))
         .not_upstash(),
+    CommandSpec::unlocked("wait", 3, wait)
+        .flags(Flags::NOSCRIPT)
+        .acl(Acl::CONNECTION)
+        .since("3.0.0"),
     CommandSpec::unlocked("waitaof", 4, waitaof)
         .flags(Flags::NOSCRIPT.and(Flags::BLOCKING))
         .acl(Acl::CONNECTION)
@@ -77,6 +81,19 @@ fn lastsave(engine: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
     Ok(Reply::Int(
         (engine.saves().last_good_us() / 1_000_000) as i64,
     ))
+}
+
+/// Waits for replicas, of which there are none: who wants some waits in vain.
+fn wait(_: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
+    let replicas = args::int(argv[1])?;
+    let patience = milliseconds(argv[2])?;
+    if replicas > 0 && !session.in_transaction() {
+        session.blocked = Some(Blocked {
+            until: Until::Replicas,
+            patience,
+        });
+    }
+    Ok(Reply::Int(0))
 }
 
 /// Waits until what this keyspace was told before is durable here, whatever

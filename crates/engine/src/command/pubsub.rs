@@ -41,7 +41,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("2.0.0")
         .not_rest(),
     CommandSpec::new("publish", 3, publish)
-        .flags(LOOKING)
+        .flags(LOOKING.and(Flags::MAY_REPLICATE))
         .fast()
         .since("2.0.0"),
     CommandSpec::container("pubsub", SUBCOMMANDS).since("2.8.0"),

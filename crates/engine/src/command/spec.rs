@@ -120,6 +120,9 @@ bits! {
         /// Its reply may carry data that it takes away or changes, of any size.
         /// What writes without it answers with a number or a status.
         YIELDS = "yields",
+        /// Writes nothing that counts as such, and yet has effects that others
+        /// must hear of: not from scripts that may only read.
+        MAY_REPLICATE = "may_replicate",
     }
 }
 

@@ -10,12 +10,13 @@
 
 mod compare;
 mod counter;
+mod lcs;
 mod set;
 mod xxh3;
 
 use super::Ctx;
 use super::args::{int, parse_i64};
-use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
+use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire, StrRef};
 use crate::notify::Event;
@@ -47,6 +48,10 @@ const fn write(
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     read("get", 2, get).fast(),
+    read("lcs", -3, lcs::lcs)
+        .keys(TWO_KEYS)
+        .since("7.0.0")
+        .not_upstash(),
     write("set", -3, set::set).flags(Flags::YIELDS).denyoom(),
     write("setnx", 3, set::setnx).denyoom().fast(),
     write("setex", 4, set::setex).denyoom().since("2.0.0"),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use smallvec::SmallVec;
 
+use super::access::{Access, with_frequency};
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
 use super::tracking::Tracking;
@@ -216,9 +217,9 @@ impl Db {
             return None;
         };
         self.stats.hits += 1;
-        let accessed = (self.now_ms / 1000) as u32;
+        let access = self.access();
         let record = self.table.at_mut(slot)?;
-        record.accessed = accessed;
+        access.note(&mut record.accessed);
         Some(&record.value)
     }
 
@@ -324,7 +325,7 @@ impl Db {
         self.preserve(hash);
         self.dirty += 1;
         self.watch.touch(key);
-        let accessed = (self.now_ms / 1000) as u32;
+        let access = self.access();
         if let Some(record) = self.table.find_mut(hash, |record| *record.key == *key) {
             self.used -= record.bytes();
             let old_deadline = record.deadline;
@@ -336,7 +337,7 @@ impl Db {
             };
             let old = std::mem::replace(&mut record.value, value);
             record.deadline = deadline;
-            record.accessed = accessed;
+            access.note(&mut record.accessed);
             self.used += record.bytes();
             if old_deadline != deadline {
                 self.deadlines.remove(old_deadline, hash);
@@ -358,7 +359,7 @@ impl Db {
                 key: key.into(),
                 value,
                 deadline,
-                accessed,
+                accessed: access.first(),
             }),
         );
         if let Some(undo) = self.undo.open() {
@@ -374,7 +375,7 @@ impl Db {
         let hash = self.hash(key);
         self.preserve(hash);
         let recording = self.undo.is_recording();
-        let accessed = (self.now_ms / 1000) as u32;
+        let access = self.access();
         let Some(record) = self.live_mut(hash, key) else {
             // One allocation of the final size: the gap may be half a gigabyte.
             let length = offset + bytes.len();
@@ -386,7 +387,7 @@ impl Db {
             self.put(key, Value::Str(value), Expire::Clear);
             return length;
         };
-        record.accessed = accessed;
+        access.note(&mut record.accessed);
         let before = record.bytes();
         let mut undone = None;
         if let Value::Int(number) = record.value {
@@ -447,11 +448,11 @@ impl Db {
         };
         self.preserve(hash);
         let recording = self.undo.is_recording();
-        let accessed = (self.now_ms / 1000) as u32;
+        let access = self.access();
         let Some(record) = self.table.at_mut(slot) else {
             return Ok(None);
         };
-        record.accessed = accessed;
+        access.note(&mut record.accessed);
         let text = match &mut record.value {
             Value::Str(text) => text,
             Value::Int(number) => {
@@ -529,10 +530,11 @@ impl Db {
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R, CommandError> {
         self.preserve(hash);
+        let access = self.access();
         let Some(record) = self.table.at_mut(slot) else {
             return Err(CommandError::NoSuchKey);
         };
-        record.accessed = (self.now_ms / 1000) as u32;
+        access.note(&mut record.accessed);
         let Some(collection) = T::of_mut(&mut record.value) else {
             return Err(CommandError::WrongType);
         };
@@ -656,10 +658,39 @@ impl Db {
         self.read(key).is_some()
     }
 
-    /// Says when the key was used last, in seconds since the epoch.
-    pub(crate) fn set_accessed(&mut self, key: &[u8], second: u32) {
+    /// A use of a key, now.
+    #[inline]
+    fn access(&mut self) -> Access {
+        Access::new(self.now_ms, &self.settings, &mut self.random)
+    }
+
+    /// Marks the key as accessed now, and counts neither hit nor miss.
+    pub(crate) fn touch_quietly(&mut self, key: &[u8]) {
+        let access = self.access();
         if let Some(record) = self.live_mut(self.hash(key), key) {
+            access.note(&mut record.accessed);
+        }
+    }
+
+    /// Says for how many seconds the key was not used, where that is known.
+    pub(crate) fn set_idle(&mut self, key: &[u8], seconds: u64) {
+        let second = (self.now_ms / 1000).saturating_sub(seconds) as u32;
+        let counts_uses = self.settings.policy.counts_uses();
+        if let Some(record) = self.live_mut(self.hash(key), key)
+            && !counts_uses
+        {
             record.accessed = second;
+        }
+    }
+
+    /// Says how often the key is used, where that is counted.
+    pub(crate) fn set_frequency(&mut self, key: &[u8], frequency: u8) {
+        let accessed = with_frequency(frequency, self.now_ms);
+        let counts_uses = self.settings.policy.counts_uses();
+        if let Some(record) = self.live_mut(self.hash(key), key)
+            && counts_uses
+        {
+            record.accessed = accessed;
         }
     }
 

@@ -5,6 +5,7 @@
 //! in parallel. What must answer while the lock is held (SCRIPT KILL, /live,
 //! metrics) is kept beside it.
 
+mod access;
 mod class;
 mod cut;
 mod db;
@@ -24,6 +25,7 @@ mod users;
 mod waiting;
 mod watch;
 
+pub(crate) use access::frequency;
 pub use class::{Class, Durability};
 pub use cut::{Rest, Walk};
 pub use db::{Db, DbStats};

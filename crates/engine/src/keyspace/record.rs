@@ -101,7 +101,7 @@ pub struct Record {
     pub(crate) value: Value,
     /// Milliseconds since the epoch, or [`NEVER`].
     pub(crate) deadline: u64,
-    /// Second of the last access; orders eviction and gives OBJECT IDLETIME.
+    /// When, or how often, it was used (see `access`); orders eviction.
     pub(crate) accessed: u32,
 }
 

@@ -1,8 +1,11 @@
 //! Removal: by time, by room, and the bookkeeping of every removal.
 
+use super::access::frequency;
 use super::db::Db;
 use super::record::{Key, Record};
 use super::undo::Undo;
+use crate::config::EvictionOrder;
+use crate::expiry::NEVER;
 use crate::notify::Event;
 
 impl Db {
@@ -34,27 +37,73 @@ impl Db {
         removed + self.expire_due_fields(limit.saturating_sub(removed))
     }
 
-    /// Removes one key to make room: the longest unused of a few drawn at
-    /// random. `false` when there is nothing left to remove.
+    /// Removes one key to make room, by the policy. `false` when there is none that
+    /// may go.
     pub(crate) fn evict_one(&mut self, samples: usize) -> bool {
-        let mut oldest: Option<(u32, Key)> = None;
-        for _ in 0..samples.max(1) {
-            let random = &mut self.random;
-            let Some(record) = self.table.random(&mut || random.next()) else {
-                return false;
-            };
-            if oldest
-                .as_ref()
-                .is_none_or(|(accessed, _)| record.accessed < *accessed)
-            {
-                oldest = Some((record.accessed, record.key.clone()));
-            }
-        }
-        let Some((_, key)) = oldest else { return false };
+        let Some(key) = self.key_to_evict(samples) else {
+            return false;
+        };
         self.stats.evicted += 1;
         self.drop_record(self.hash(&key), &key);
-        self.notify(Event::Evicted, "evicted", &key);
         true
+    }
+
+    fn key_to_evict(&mut self, samples: usize) -> Option<Key> {
+        let (order, volatile) = self.settings.policy.choice()?;
+        if order == EvictionOrder::Deadline {
+            // The index knows the earliest: nothing has to be drawn.
+            let (deadline, hash) = self.deadlines.first()?;
+            return self.expiring_at(deadline, hash);
+        }
+        let samples = match order {
+            EvictionOrder::Random => 1,
+            _ => samples.max(1),
+        };
+        let mut worst: Option<(u32, Key)> = None;
+        for _ in 0..samples {
+            let (accessed, key) = self.draw(volatile)?;
+            let rank = match order {
+                EvictionOrder::Frequency => frequency(accessed, self.now_ms, &self.settings).into(),
+                _ => accessed,
+            };
+            if worst.as_ref().is_none_or(|(least, _)| rank < *least) {
+                worst = Some((rank, key));
+            }
+        }
+        worst.map(|(_, key)| key)
+    }
+
+    /// A random key and when it was used. Of those with a deadline, where only
+    /// they may go: uniformly where they are not rare, or else the next in the
+    /// index after a random moment.
+    fn draw(&mut self, volatile: bool) -> Option<(u32, Key)> {
+        const DRAWS: usize = 16;
+        let (first, last) = if volatile {
+            self.deadlines.ends()?
+        } else {
+            (0, 0)
+        };
+        for _ in 0..DRAWS {
+            let random = &mut self.random;
+            let record = self.table.random(&mut || random.next())?;
+            if !volatile || record.deadline != NEVER {
+                return Some((record.accessed, record.key.clone()));
+            }
+        }
+        let span = u128::from(last - first) + 1;
+        let from = first + ((u128::from(self.random.next()) * span) >> 64) as u64;
+        let (deadline, hash) = self.deadlines.next_from(from, self.random.next())?;
+        let key = self.expiring_at(deadline, hash)?;
+        let record = self.table.find(hash, |record| *record.key == *key)?;
+        Some((record.accessed, key))
+    }
+
+    /// The key of this hash that expires then.
+    fn expiring_at(&self, deadline: u64, hash: u64) -> Option<Key> {
+        let mut alike = self.table.iter_hash(hash);
+        alike
+            .find(|record| record.deadline == deadline && self.hash(&record.key) == hash)
+            .map(|record| record.key.clone())
     }
 
     pub(super) fn expire(&mut self, hash: u64, key: &[u8]) {

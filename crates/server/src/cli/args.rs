@@ -136,7 +136,8 @@ pub struct ServeArgs {
     /// Memory that data may use, such as 512mb; 0 is no limit [default: 0].
     #[arg(long, env = "SANGAM_MAXMEMORY", value_name = "BYTES")]
     pub maxmemory: Option<String>,
-    /// What happens at that limit: noeviction or allkeys-lru [default: noeviction].
+    /// What happens at that limit: noeviction, allkeys-lru, -lfu or -random,
+    /// volatile-lru, -lfu, -random or -ttl [default: noeviction].
     #[arg(long, env = "SANGAM_MAXMEMORY_POLICY", value_name = "POLICY")]
     pub maxmemory_policy: Option<String>,
     /// Answer DEBUG: for test suites only [default: no].

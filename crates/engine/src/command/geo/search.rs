@@ -422,7 +422,9 @@ fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], form: Form) -> Outcome {
 
 /// Says that `result` replaces what is at `key`.
 fn say(ctx: &mut Ctx<'_>, key: &[u8], result: &ZSet) {
-    ctx.db.effect(&[b"DEL", key]);
+    if ctx.db.exists(key) {
+        ctx.db.effect(&[b"DEL", key]);
+    }
     let mut scores = Vec::new();
     let mut ends = Vec::with_capacity(Collection::len(result));
     for (_, score) in result {

@@ -54,6 +54,7 @@ const SIZE: &str = "O(N) where N is the size of the value";
 const INDEX: &str = "O(N) where N is the number of nodes before the index";
 const TAKEN: &str = "O(N) where N is the number of elements that go";
 const PART: &str = "O(S+N) where S is the number of nodes before the range and N its length";
+const TABLE: &str = "O(N*M) where N and M are the lengths of the strings";
 const LOG: &str = "O(log(N)) where N is the size of the sorted set";
 const RANGE: &str = "O(log(N)+M) where N is the size and M the number of elements in the range";
 const ALL: &str = "O(N) where N is the number of elements of all sets";
@@ -62,6 +63,7 @@ const NEAR: &str = "O(N+log(M)) where N is the number of points in the cells aro
 const COUNTED: &str = "O(log(N)+M) where N is the size and M the number of entries answered";
 const PENDING: &str = "O(M*log(N)) where M is the number of entries, N of those pending";
 const TRIMMED: &str = "O(1), and O(N) where N is the number of entries removed";
+const SORTING: &str = "O(N+M*log(M)) where N is the number of elements and M of those returned";
 const CURSOR: &str = "O(1) a call, O(N) for a whole walk";
 
 /// Name, complexity, summary; in the order of the names.
@@ -431,6 +433,11 @@ const DOCS: &[(&str, &str, &str)] = &[
         "Answers the keys that match a pattern",
     ),
     ("lastsave", ONE, "Answers when the last snapshot was made"),
+    (
+        "lcs",
+        TABLE,
+        "Finds the longest common subsequence of two strings",
+    ),
     ("lindex", INDEX, "Answers an element by its index"),
     ("linsert", SIZE, "Puts an element before or after another"),
     ("llen", ONE, "Counts the elements of a list"),
@@ -586,6 +593,12 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("smembers", SIZE, "Answers all members of a set"),
     ("smismember", EACH, "Says which members a set has"),
     ("smove", ONE, "Moves a member from one set to another"),
+    (
+        "sort",
+        SORTING,
+        "Sorts a list, a set or a sorted set, and stores the result if asked",
+    ),
+    ("sort_ro", SORTING, "Sorts a list, a set or a sorted set"),
     ("spop", EACH, "Removes and answers random members"),
     ("srandmember", EACH, "Answers random members"),
     ("srem", EACH, "Removes members from a set"),
@@ -606,6 +619,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("unlink", EACH, "Removes keys"),
     ("unsubscribe", EACH, "Ends subscriptions to channels"),
     ("unwatch", ONE, "Forgets the watched keys"),
+    ("wait", ONE, "Waits for replicas, of which there are none"),
     ("waitaof", ONE, "Waits until what was written is durable"),
     ("watch", EACH, "Makes the next transaction depend on keys"),
     ("xack", EACH, "Ends what is pending for a group of a stream"),

@@ -114,10 +114,23 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// [`parse_f64`]: white space may stand before it, nothing at all is zero, a
 /// NUL ends the text, and what overflows is infinite.
 pub fn parse_range_f64(text: &[u8]) -> Option<f64> {
+    read_lenient(text).map(|(value, _)| value)
+}
+
+/// Reads the number that SORT sorts by: as [`parse_range_f64`], but what is out
+/// of range, or only just in it, is refused.
+pub fn parse_weight_f64(text: &[u8]) -> Option<f64> {
+    read_lenient(text)
+        .filter(|(value, in_range)| *in_range && !value.is_subnormal())
+        .map(|(value, _)| value)
+}
+
+/// A double, and whether the range of doubles holds it.
+fn read_lenient(text: &[u8]) -> Option<(f64, bool)> {
     let end = memchr::memchr(0, text).unwrap_or(text.len());
     let text = &text[..end];
     if text.is_empty() {
-        return Some(0.0);
+        return Some((0.0, true));
     }
     // C's isspace also knows the vertical tab.
     let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
@@ -125,7 +138,7 @@ pub fn parse_range_f64(text: &[u8]) -> Option<f64> {
         .iter()
         .position(|byte| !space(byte))
         .unwrap_or(text.len());
-    read_f64(&text[start..]).map(|(value, _)| value)
+    read_f64(&text[start..])
 }
 
 /// The double nearest to `text`, and whether the range of doubles holds it.
