@@ -158,6 +158,8 @@ impl Desk {
                 if session.wants_reply() || is_push(&reply) {
                     encode(&reply, protocol(session), out);
                 }
+                // What it changed itself, in the same write as its reply.
+                deliver_waiting(session, out);
                 if session.is_closing() {
                     break 'turn Some(Pause::Closing);
                 }
@@ -280,8 +282,10 @@ impl Listening {
     }
 }
 
-/// Puts what a client that caches was told so far before the reply of the next
-/// command, which may show the new values. To be called under the lock.
+/// Puts what a client that caches was told so far into the output: before a command
+/// runs, whose reply may show the new values, and behind its reply. A client that has
+/// read one write of ours has so read all that its cache lost. To be called under
+/// the lock.
 fn deliver_waiting(session: &Session, out: &mut Vec<u8>) {
     if session.is_tracking() {
         let listening = Listening::of(session);

@@ -2,9 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::super::generic::count_lookup;
 use super::super::spec::Outcome;
-use super::{Ctx, args, entry_reply, id_reply, ids, no_group, quoted};
+use super::{Ctx, args, entry_reply, id_reply, ids, look_up, no_group, quoted};
 use crate::error::CommandError;
 use crate::keyspace::Db;
 use crate::notify::Event;
@@ -120,11 +119,8 @@ pub(super) fn say_last(db: &mut Db, key: &[u8], name: &[u8], group: (StreamId, O
     ]);
 }
 
-/// Finds the group, for a command that needs one; looking for it counts as reading,
-/// as in Redis.
+/// Finds the group, for a command that needs one.
 fn require(ctx: &mut Ctx<'_>, key: &[u8], name: &[u8]) -> Result<(), CommandError> {
-    let found = ctx.db.exists(key);
-    count_lookup(ctx.db, key, found);
     super::peek(ctx, key)?
         .and_then(|stream| stream.group(name))
         .map(drop)
@@ -252,6 +248,7 @@ fn fits(ctx: &Ctx<'_>, key: &[u8], ids: &[StreamId]) -> Result<(), CommandError>
 
 pub(super) fn xclaim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, name, now_ms) = (argv[1], argv[2], ctx.now_ms());
+    look_up(ctx, key);
     require(ctx, key, name)?;
     let min_idle_ms = args::int_or(argv[4], "ERR Invalid min-idle-time argument for XCLAIM")?;
     let ids: Vec<StreamId> = argv[5..]
@@ -310,6 +307,7 @@ const ATTEMPTS: usize = 10;
 
 pub(super) fn xautoclaim(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let (key, name, now_ms) = (argv[1], argv[2], ctx.now_ms());
+    look_up(ctx, key);
     let min_idle_ms = args::int_or(argv[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = ids::start(argv[5])?;
     let (mut count, mut just_id) = (100, false);

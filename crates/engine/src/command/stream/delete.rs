@@ -2,7 +2,7 @@
 
 use super::super::spec::Outcome;
 use super::trim::references;
-use super::{Ctx, args, ids};
+use super::{Ctx, args, ids, look_up};
 use crate::error::CommandError;
 use crate::notify::Event;
 use crate::reply::Reply;
@@ -24,6 +24,7 @@ pub(super) fn xdel(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 
 /// Without the group, ids are not looked at.
 pub(super) fn xack(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    look_up(ctx, argv[1]);
     let acknowledged = ctx.db.edit(argv[1], |stream: &mut Stream| {
         if stream.group(argv[2]).is_none() {
             return Ok(None);

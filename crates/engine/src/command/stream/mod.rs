@@ -18,6 +18,7 @@ mod read;
 mod tests;
 mod trim;
 
+use super::generic::count_lookup;
 use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
@@ -184,6 +185,12 @@ fn unknown_options(container: &str, subcommand: &[u8]) -> CommandError {
         subcommand.get(..128).unwrap_or(subcommand),
         container.as_bytes(),
     )
+}
+
+/// Counts a look at the key as a read, as Redis does for some commands that write.
+fn look_up(ctx: &mut Ctx<'_>, key: &[u8]) {
+    let found = ctx.db.exists(key);
+    count_lookup(ctx.db, key, found);
 }
 
 /// Changes a group that is known to be there.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::super::blocked;
 use super::super::spec::Outcome;
 use super::claim::{Hand, say_last};
-use super::{Ctx, announce, args, entry_reply, id_reply, ids, quoted, quoting};
+use super::{Ctx, announce, args, entry_reply, id_reply, ids, look_up, quoted, quoting};
 use crate::error::CommandError;
 use crate::reply::{Reply, Room};
 use crate::session::{Protocol, Wait};
@@ -245,6 +245,7 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let mut room = Room::new();
     let mut found = Vec::new();
     for (key, start) in request.starts(ctx)? {
+        look_again(ctx, key);
         if let From::Behind(id) = start
             && let Some(entries) = read_behind(ctx, key, id, count, &mut room)?
         {
@@ -252,6 +253,13 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         }
     }
     Ok(request.answer(ctx, argv, found))
+}
+
+/// Redis looks each key up twice, once for its type.
+fn look_again(ctx: &mut Ctx<'_>, key: &[u8]) {
+    if ctx.session.serving.is_none() {
+        look_up(ctx, key);
+    }
 }
 
 /// The entries behind an id, unless there are none.
@@ -282,6 +290,7 @@ pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     request.fits(ctx, &starts)?;
     let mut found = Vec::new();
     for (key, start) in starts {
+        look_again(ctx, key);
         let entries = match start {
             From::New => read_new(ctx, &request, key)?,
             From::Behind(id) => Some(read_own(ctx, &request, key, id)?),
