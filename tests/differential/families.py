@@ -428,6 +428,10 @@ def sequence(family, seed, index):
         import scripts
 
         return scripts.sequence(seeded(seed, family, index))
+    if family == "function":
+        import function
+
+        return function.sequence(seeded(seed, family, index))
     if family == "dump":
         import dump
 
@@ -448,4 +452,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script", "dump", "hash_ttl"]
+    return [*FAMILIES, "script", "dump", "hash_ttl", "function"]

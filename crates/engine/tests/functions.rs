@@ -441,7 +441,7 @@ fn a_dump_restores_by_its_policy() {
     };
     let dump = || bytes(ask(&engine, &["FUNCTION", "DUMP"]));
     let restore = |payload: &[u8], policy: &str| {
-        let argv = [b"FUNCTION", b"RESTORE", payload, policy.as_bytes()];
+        let argv = [&b"FUNCTION"[..], b"RESTORE", payload, policy.as_bytes()];
         engine.call(&mut engine.session(), &argv).0
     };
     load(&engine, &library("one", &["f"], "return 1"));
