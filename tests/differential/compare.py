@@ -29,7 +29,7 @@ SHAPE = {b"TIME", b"CLIENT ID", b"HELLO", b"MEMORY USAGE", b"INFO", b"CLIENT INF
 def name_of(argv):
     """The command's name in upper case; with its subcommand where it has some."""
     name = bytes(argv[0]).upper() if argv else b""
-    if name in (b"ACL", b"PUBSUB", b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT") and len(argv) > 1:
+    if name in (b"ACL", b"PUBSUB", b"CLIENT", b"OBJECT", b"MEMORY", b"CONFIG", b"COMMAND", b"SCRIPT", b"FUNCTION") and len(argv) > 1:
         return name + b" " + bytes(argv[1]).upper()
     return name
 
@@ -52,6 +52,8 @@ def same(argv, ours, theirs, unordered=False):
     if ours[0] == theirs[0] == "-" and b"\0" in ours[1]:
         return without_nul(ours[1]) == theirs[1]
     name = name_of(argv)
+    if name.startswith(b"FUNCTION "):
+        return by_name(ours) == by_name(theirs)
     if ours[0] != theirs[0] or ours[1] is None or theirs[1] is None or ours[0] in "-!":
         return False
     if name in acl.COMPARED:
@@ -72,6 +74,19 @@ def same(argv, ours, theirs, unordered=False):
     if name in UNORDERED and isinstance(ours[1], list) and (unordered or name in KEYLESS or len(ours[1]) > INTSET_MAX):
         return sort(name, ours) == sort(name, theirs)
     return False
+
+
+def by_name(reply):
+    """Libraries and functions in one order, also where several of them collide."""
+    kind, data = reply
+    if kind == "-":
+        return (kind, re.sub(rb"(Library|Function) \S+ already", rb"\1 X already", data))
+    if isinstance(data, list):
+        items = [by_name(item) for item in data]
+        if items and all(item[0] in "*%" and item[1] for item in items):
+            items.sort(key=repr)
+        return (kind, items)
+    return reply
 
 
 def same_moments(ours, theirs, apart):

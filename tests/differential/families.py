@@ -438,6 +438,10 @@ def sequence(family, seed, index):
         import scripts
 
         return scripts.sequence(seeded(seed, family, index))
+    if family == "function":
+        import function
+
+        return function.sequence(seeded(seed, family, index))
     if family == "dump":
         import dump
 
@@ -463,4 +467,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script", "dump", "hash_ttl", "acl"]
+    return [*FAMILIES, "script", "dump", "hash_ttl", "acl", "function"]

@@ -432,6 +432,44 @@ fn a_full_keyspace_calls_what_says_that_it_may() {
     assert_eq!(error(&ask(&engine, &["FUNCTION", "LOAD", &text])), full);
 }
 
+#[test]
+fn a_dump_restores_by_its_policy() {
+    let (engine, sink) = recorded();
+    let bytes = |reply: Reply| match reply {
+        Reply::Bulk(bytes) => bytes,
+        other => panic!("{other:?}"),
+    };
+    let dump = || bytes(ask(&engine, &["FUNCTION", "DUMP"]));
+    let restore = |payload: &[u8], policy: &str| {
+        let argv = [&b"FUNCTION"[..], b"RESTORE", payload, policy.as_bytes()];
+        engine.call(&mut engine.session(), &argv).0
+    };
+    load(&engine, &library("one", &["f"], "return 1"));
+    load(&engine, &library("two", &["g"], "return 1"));
+    let (both, listed_both) = (dump(), listed(&engine));
+    load(&engine, &library("one", &["f"], "return 2"));
+    load(&engine, &library("three", &["h"], "return 1"));
+    let (three, units) = (listed(&engine), sink.0.lock().len());
+    let reply = restore(&both, "APPEND");
+    assert_eq!(error(&reply), "ERR Library one already exists");
+    assert_eq!(listed(&engine), three);
+    assert_eq!(sink.0.lock().len(), units, "nothing is logged");
+    assert_eq!(restore(&both, "REPLACE"), Reply::OK);
+    assert_eq!(ask(&engine, &["FCALL", "f", "0"]), Reply::Int(1));
+    assert_eq!(counts(&engine), (3, 3));
+    assert_eq!(restore(&both, "FLUSH"), Reply::OK);
+    assert_eq!(listed(&engine), listed_both);
+    assert_eq!(dump(), both);
+    // One whose function another library has got since.
+    ask(&engine, &["FUNCTION", "DELETE", "two"]);
+    load(&engine, &library("thief", &["G"], "return 3"));
+    let before = listed(&engine);
+    let reply = restore(&both, "REPLACE");
+    assert_eq!(error(&reply), "ERR Function g already exists");
+    assert_eq!(listed(&engine), before);
+    assert_eq!(ask(&engine, &["FCALL", "g", "0"]), Reply::Int(3));
+}
+
 fn random_step(random: &mut Random) -> Vec<String> {
     let name = format!("l{}", random.below(4));
     let functions: Vec<String> = (0..1 + random.below(3))

@@ -14,8 +14,11 @@
 //! format's most (88 times) and to `proto-max-bulk-len` in sum, and elements
 //! that come twice are refused. Cost: linear in the bytes, sorted sets and
 //! compact collections with a logarithm more.
+//!
+//! Libraries of functions have payloads of their own: `functions`.
 
 mod crc64;
+mod functions;
 mod hash;
 mod list;
 mod listpack;
@@ -30,6 +33,8 @@ mod zset;
 
 #[cfg(test)]
 mod tests;
+
+pub use functions::{LibrariesError, decode_libraries, encode_libraries};
 
 use crate::config::Settings;
 use crate::value::{Value, parse_integer};
@@ -131,15 +136,7 @@ pub fn seal(mut bytes: Vec<u8>, version: u16) -> Vec<u8> {
 /// The value of a payload, in the encoding that `settings` give it. What stands
 /// between the value and the footer is passed over, as Redis does.
 pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError> {
-    let (body, checksum) = payload.split_last_chunk().ok_or(PayloadError::Footer)?;
-    let (bytes, version) = body.split_last_chunk().ok_or(PayloadError::Footer)?;
-    let version = u16::from_le_bytes(*version);
-    let known = version <= REDIS_7_4 || version == VALKEY;
-    if !known || u64::from_le_bytes(*checksum) != crc64::checksum(body) {
-        return Err(PayloadError::Footer);
-    }
-    debug_assert_eq!(bytes.len() + FOOTER, payload.len());
-    let mut reader = Reader::new(bytes, settings.proto_max_bulk_len);
+    let mut reader = Reader::new(opened(payload)?, settings.proto_max_bulk_len);
     let kind = reader.byte()?;
     Ok(match kind {
         kind::STRING => string(reader.string()?),
@@ -164,6 +161,19 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
         kind::HASH_2 if version == VALKEY => hash::decode_valkey(&mut reader, settings.hash)?,
         _ => return Err(PayloadError::Format),
     })
+}
+
+/// What stands before the footer of a payload, if that is right.
+fn opened(payload: &[u8]) -> Result<&[u8], PayloadError> {
+    let (body, checksum) = payload.split_last_chunk().ok_or(PayloadError::Footer)?;
+    let (bytes, version) = body.split_last_chunk().ok_or(PayloadError::Footer)?;
+    let version = u16::from_le_bytes(*version);
+    let known = version <= REDIS_7_4 || version == VALKEY;
+    if !known || u64::from_le_bytes(*checksum) != crc64::checksum(body) {
+        return Err(PayloadError::Footer);
+    }
+    debug_assert_eq!(bytes.len() + FOOTER, payload.len());
+    Ok(bytes)
 }
 
 fn string(text: Text<'_>) -> Value {

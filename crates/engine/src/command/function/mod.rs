@@ -5,6 +5,7 @@
 //! STATS and KILL take no lock, for they are asked while a function holds it.
 
 mod list;
+mod payload;
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::Running;
 use crate::reply::Reply;
-use crate::script::functions::{Collision, Libraries, Metadata};
+use crate::script::functions::{Libraries, Metadata};
 use crate::script::{Request, Scripts};
 use crate::session::Session;
 
@@ -54,6 +55,7 @@ const fn subcommand(
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     subcommand("delete", 3, delete).flags(Flags::WRITE),
+    subcommand("dump", 2, payload::dump).not_upstash(),
     subcommand("flush", -2, flush).flags(Flags::WRITE),
     CommandSpec::unlocked("help", 2, help)
         .flags(Flags::LOADING.and(Flags::STALE))
@@ -69,6 +71,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     subcommand("load", -3, load)
         .flags(Flags::WRITE.and(Flags::YIELDS))
         .denyoom(),
+    subcommand("restore", -3, payload::restore)
+        .flags(Flags::WRITE)
+        .denyoom()
+        .not_upstash(),
     CommandSpec::unlocked("stats", 2, stats)
         .flags(Flags::NOSCRIPT.and(Flags::ALLOW_BUSY))
         .acl(Acl::SCRIPTING)
@@ -115,10 +121,7 @@ fn load(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let replace = !options.is_empty();
     let metadata = Metadata::parse(text)?;
     if !replace && ctx.db.libraries().has(&metadata.name) {
-        let mut text = b"ERR Library '".to_vec();
-        text.extend_from_slice(&metadata.name);
-        text.extend_from_slice(b"' already exists");
-        return Err(CommandError::Bytes(text));
+        return Err(exists(&metadata.name));
     }
     let mut functions = Scripts::take_functions(ctx.db)?;
     let library = functions.load_library(ctx, text, &metadata);
@@ -126,18 +129,20 @@ fn load(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let library = library?;
     ctx.db
         .libraries()
-        .admit(&library, replace)
-        .map_err(collision)?;
+        .admit(&library)
+        .map_err(|name| collision("Function", name))?;
     ctx.db
         .edit_libraries(|libraries| libraries.insert(Arc::new(library)));
     Ok(Reply::Bulk(metadata.name))
 }
 
-fn collision(collision: Collision) -> CommandError {
-    let (what, name) = match &collision {
-        Collision::Library(name) => ("Library", name),
-        Collision::Function(name) => ("Function", name),
-    };
+fn exists(library: &[u8]) -> CommandError {
+    let name = String::from_utf8_lossy(library);
+    CommandError::Text(format!("ERR Library '{name}' already exists").into())
+}
+
+/// The same as of several libraries at once, or of a function.
+fn collision(what: &str, name: &[u8]) -> CommandError {
     let name = String::from_utf8_lossy(name);
     CommandError::Text(format!("ERR {what} {name} already exists").into())
 }
@@ -225,6 +230,8 @@ fn help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
         &[
             "DELETE <library>",
             "    Remove a library and its functions.",
+            "DUMP",
+            "    All libraries as a payload for RESTORE.",
             "FLUSH [ASYNC|SYNC]",
             "    Remove all libraries.",
             "KILL",
@@ -233,6 +240,8 @@ fn help(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
             "    The libraries, with their functions.",
             "LOAD [REPLACE] <code>",
             "    Make a library of code that begins with #!lua name=<library>.",
+            "RESTORE <payload> [FLUSH|APPEND|REPLACE]",
+            "    Make the libraries of a payload, beside or in place of those there are.",
             "STATS",
             "    The function that runs past its limit, and how many there are.",
         ],

@@ -294,6 +294,11 @@ const DOCS: &[(&str, &str, &str)] = &[
     ),
     ("function|delete", ONE, "Removes a library"),
     (
+        "function|dump",
+        "O(N) where N is the number of functions",
+        "Answers all libraries as a payload",
+    ),
+    (
         "function|flush",
         "O(N) where N is the number of functions",
         "Removes all libraries",
@@ -308,6 +313,11 @@ const DOCS: &[(&str, &str, &str)] = &[
         "function|load",
         "Depends on the library",
         "Makes a library of its code",
+    ),
+    (
+        "function|restore",
+        "O(N) where N is the number of functions",
+        "Makes the libraries of a payload",
     ),
     (
         "function|stats",

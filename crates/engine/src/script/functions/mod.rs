@@ -85,16 +85,6 @@ impl Library {
     }
 }
 
-/// Why a library does not go with those that are there. The texts are those of
-/// Redis, without a code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Collision {
-    /// A library of this name exists.
-    Library(Box<[u8]>),
-    /// Another library has a function of this name.
-    Function(Box<[u8]>),
-}
-
 /// The registry of a keyspace; see the module.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Libraries {
@@ -137,24 +127,18 @@ impl Libraries {
         self.functions.get(&*lower)
     }
 
-    /// Whether the library may be added, in place of one of its name if
-    /// `replace`.
-    pub(crate) fn admit(&self, library: &Library, replace: bool) -> Result<(), Collision> {
+    /// Whether the library may be added, in place of one of its name; the error is
+    /// the name of a function that another library has.
+    pub(crate) fn admit<'a>(&self, library: &'a Library) -> Result<(), &'a [u8]> {
         let old = self.by_name.get(&library.name);
-        if old.is_some() && !replace {
-            return Err(Collision::Library(library.name.clone()));
-        }
-        let goes = |function: &Function| {
-            let of = old.map(|old| &old.functions);
-            of.is_some_and(|of| {
-                of.iter()
-                    .any(|own| std::ptr::eq(&raw const **own, function))
-            })
+        let goes = |function: &Arc<Function>| {
+            let mut of = old.iter().flat_map(|old| &old.functions);
+            of.any(|own| Arc::ptr_eq(own, function))
         };
         for function in &library.functions {
             let there = self.function(&function.name);
             if there.is_some_and(|there| !goes(there)) {
-                return Err(Collision::Function(function.name.clone()));
+                return Err(&function.name);
             }
         }
         Ok(())
