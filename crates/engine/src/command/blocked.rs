@@ -26,6 +26,7 @@ use crate::keyspace::{Key, Waiter};
 use crate::persist::SaveError;
 use crate::reply::Reply;
 use crate::session::{Blocked, Place, Request, Until, Wait};
+use crate::value::float::Extended;
 
 impl Ctx<'_> {
     /// Which of its `keys` a command that may wait has to look at: all when it
@@ -62,7 +63,7 @@ impl Ctx<'_> {
 /// A time-out in seconds, fractions allowed; 0 is none.
 pub(crate) fn seconds(text: &[u8]) -> Result<Option<Duration>, CommandError> {
     let bad = CommandError::text("ERR timeout is not a float or out of range");
-    let seconds = crate::value::float::parse_f64(text).ok_or(bad)?;
+    let seconds = Extended::parse(text).ok_or(bad)?.to_f64();
     millis((seconds * 1000.0).ceil())
 }
 

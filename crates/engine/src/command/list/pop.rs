@@ -63,8 +63,8 @@ pub(super) fn lmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 pub(super) fn blmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let patience = blocked::seconds(argv[1])?;
     let wanted = Wanted::parse(&argv[2..])?;
+    let patience = blocked::seconds(argv[1])?;
     match wanted.pop(ctx, ctx.candidates(wanted.keys))? {
         Some(reply) => Ok(reply),
         None => Ok(ctx.wait(argv, Wait::for_keys(wanted.keys, patience))),

@@ -66,8 +66,8 @@ fn bzpop(ctx: &mut Ctx<'_>, argv: &[&[u8]], end: End) -> Outcome {
 }
 
 pub(super) fn bzmpop(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let patience = blocked::seconds(argv[1])?;
     let (keys, end, count) = which(&argv[2..])?;
+    let patience = blocked::seconds(argv[1])?;
     match mpop(ctx, ctx.candidates(keys), end, count)? {
         Some(reply) => Ok(reply),
         None => Ok(ctx.wait(argv, Wait::for_keys(keys, patience))),

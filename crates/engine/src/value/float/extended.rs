@@ -105,6 +105,20 @@ impl Extended {
         self.magnitude != Magnitude::Infinite
     }
 
+    /// A double near it: infinite where none is as large, the least normal one
+    /// where none is as small.
+    pub fn to_f64(self) -> f64 {
+        let magnitude = match self.magnitude.parts() {
+            None => f64::INFINITY,
+            Some((0, _)) => 0.0,
+            Some((mantissa, exponent)) => {
+                let scale = 2f64.powi(exponent.clamp(-20_000, 20_000) as i32);
+                (mantissa as f64 * scale).max(f64::MIN_POSITIVE)
+            }
+        };
+        if self.negative { -magnitude } else { magnitude }
+    }
+
     /// The sum, unless that is infinite or NaN.
     pub fn checked_add(self, other: Extended) -> Option<Extended> {
         let (a, a_exponent) = self.magnitude.parts()?;

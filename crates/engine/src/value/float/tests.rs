@@ -266,3 +266,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_extended_number_as_a_double() {
+    for (text, expected) in [
+        ("0", 0.0),
+        ("-1.5", -1.5),
+        ("0.1", 0.1),
+        ("9007199254740993", 9_007_199_254_740_992.0),
+        ("1e400", f64::INFINITY),
+        ("-1e4000", f64::NEG_INFINITY),
+        ("inf", f64::INFINITY),
+        ("1e-400", f64::MIN_POSITIVE),
+        ("-1e-4000", -f64::MIN_POSITIVE),
+        ("1e300", 1e300),
+    ] {
+        let number = Extended::parse(text.as_bytes()).unwrap();
+        assert_eq!(number.to_f64(), expected, "{text}");
+    }
+}

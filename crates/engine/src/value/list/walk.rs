@@ -83,8 +83,7 @@ impl<'a> Iterator for Walk<'a> {
         let mut result = init;
         let mut left = self.left;
         if self.towards == End::Head {
-            let mut walk = self;
-            while let Some(element) = walk.next() {
+            for element in self {
                 result = each(result, element);
             }
             return result;
