@@ -276,6 +276,7 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
             "set" => items(&call(&[b"SMEMBERS", &key]), true),
             "zset" => items(&call(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]), false),
             "list" => items(&call(&[b"LRANGE", &key, b"0", b"-1"]).unpacked(), false),
+            "stream" => stream(call(&[b"XINFO", b"STREAM", &key, b"FULL", b"COUNT", b"0"])),
             other => panic!("{other} is no type"),
         };
         let shown = Shown {
@@ -287,6 +288,29 @@ fn dump(engine: &Engine, keyspace: &Arc<Keyspace>) -> Dump {
         dump.insert(String::from_utf8(key).unwrap(), shown);
     }
     dump
+}
+
+/// All of a stream but when its consumers were seen: that alone is no change.
+fn stream(full: Reply) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = vec![(String::new(), full.unpacked())];
+    while let Some((path, reply)) = rest.pop() {
+        match reply {
+            Reply::Array(items) => {
+                let items = items.into_iter().enumerate();
+                rest.extend(items.map(|(at, item)| (format!("{path}.{at}"), item)));
+            }
+            Reply::Map(pairs) => {
+                let pairs = pairs.into_iter();
+                let named = pairs.map(|(name, value)| (format!("{path}.{}", show(&name)), value));
+                rest.extend(named.filter(|(path, _)| !path.ends_with("seen-time")));
+            }
+            Reply::Null => lines.push(format!("{path} none")),
+            one => lines.push(format!("{path} {}", show(&one))),
+        }
+    }
+    lines.sort();
+    lines
 }
 
 fn items(reply: &Reply, sort: bool) -> Vec<String> {

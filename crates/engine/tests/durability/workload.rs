@@ -26,7 +26,7 @@ fn library(name: usize, function: usize, value: usize) -> String {
 pub(crate) fn command(random: &mut Random) -> String {
     let (a, b) = (random.below(KEYS), random.below(KEYS));
     let (i, n) = (random.below(20), random.below(60));
-    match random.below(93) {
+    match random.below(111) {
         0 => format!("SET s{a} v{i} EX {}", n + 1),
         1 => format!("SET s{a} {n} KEEPTTL"),
         2 => format!("SETEX s{a} {} v{i}", n + 1),
@@ -117,6 +117,19 @@ pub(crate) fn command(random: &mut Random) -> String {
             "HPEXPIREAT h{a} {} FIELDS 2 f{i} g{n}",
             1_700_000_000_000 + n * 1000
         ),
+        92..96 => format!("XADD x{a} * f v{n} g {}", "w".repeat(n)),
+        96 => format!("XADD x{a} MAXLEN ~ {n} * f{b} {n}"),
+        97 => format!("XADD x{a} MAXLEN 5 * f {i}"),
+        98 => format!("XTRIM x{a} MAXLEN ~ {i} DELREF"),
+        99 => format!("XDEL x{a} 17000000000{n:02}-0 17000000000{n:02}-1"),
+        100..102 => format!("XGROUP CREATE x{a} g{} 0 MKSTREAM", b % 2),
+        102 => format!("XGROUP DELCONSUMER x{a} g{} c{b}", i % 2),
+        103 if i < 5 => format!("XGROUP DESTROY x{a} g{}", b % 2),
+        104..106 => format!("XREADGROUP GROUP g{} c{b} COUNT {i} STREAMS x{a} >", n % 2),
+        106 => format!("XREADGROUP GROUP g{} c{b} COUNT 3 STREAMS x{a} 0", n % 2),
+        107 => format!("XREADGROUP GROUP g{} c{b} NOACK STREAMS x{a} >", n % 2),
+        108 => format!("XAUTOCLAIM x{a} g{} c{b} {i} - COUNT 3", n % 2),
+        109 => format!("EXPIRE x{a} {n}"),
         _ => format!("SET s{a} {i}"),
     }
 }

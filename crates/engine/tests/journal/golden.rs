@@ -31,6 +31,8 @@ const VERSIONS: [&str; 2] = ["v1", "v1-lists"];
 const HASH_TTL: &str = "hash-ttl";
 /// Libraries of functions.
 const FUNCTIONS: &str = "functions";
+/// Streams and their groups.
+const STREAMS: &str = "streams";
 const STATE: &str = "state.txt";
 const BACKUP: &str = "backup";
 const START_US: u64 = 1_700_000_000_000_000;
@@ -105,7 +107,7 @@ fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
 }
 
 fn folders() -> impl Iterator<Item = &'static str> {
-    VERSIONS.into_iter().chain([HASH_TTL, FUNCTIONS])
+    VERSIONS.into_iter().chain([HASH_TTL, FUNCTIONS, STREAMS])
 }
 
 /// The fields of a hash with their values, and their deadlines if they have any.
@@ -151,12 +153,14 @@ fn state(engine: &Engine) -> String {
                     "set" => &[b"SMEMBERS", key],
                     "hash" => &[b"HGETALL", key],
                     "list" => &[b"LRANGE", key, b"0", b"-1"],
+                    "stream" => &[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"],
                     kind => panic!("{kind}"),
                 };
                 let encoding = call(engine, &keyspace, &[b"OBJECT", b"ENCODING", key]);
                 let deadline = call(engine, &keyspace, &[b"PEXPIRETIME", key]);
                 let value = call(engine, &keyspace, read).unpacked();
                 let mut parts: Vec<String> = match &value {
+                    Reply::Map(_) if kind == Reply::status("stream") => vec![on_one_line(&value)],
                     Reply::Map(_) => fields(engine, &keyspace, key),
                     Reply::Array(parts) | Reply::Set(parts) => parts.iter().map(show).collect(),
                     Reply::Pairs(parts) => pairs(parts),
@@ -353,6 +357,57 @@ fn make_functions() {
     engine.tick();
     engine.close();
     write_folder(FUNCTIONS, &storage);
+}
+
+#[test]
+#[ignore = "makes the files of streams"]
+fn make_streams() {
+    let storage = FaultyStorage::new();
+    let engine = open(&storage);
+    let app = engine.keyspace("default");
+    for n in 1..=150 {
+        line(
+            &engine,
+            &app,
+            &format!("XADD long {n}-{} n {n} text {}", n % 3, "t".repeat(n % 90)),
+        );
+    }
+    for command in [
+        "XDEL long 1-1 2-2 120-0",
+        "XADD short 5-1 f v",
+        "XADD short 5-2 f v2",
+        "XADD short 6-0 other 1",
+        "XGROUP CREATE short g 0 ENTRIESREAD 0",
+        "XGROUP CREATE short h $",
+        "XREADGROUP GROUP g c COUNT 2 STREAMS short >",
+        "XCLAIM short g d 0 5-2 TIME 1600000000000 RETRYCOUNT 7",
+        "XDEL short 5-2",
+        "XGROUP CREATE empty g 7-7 MKSTREAM",
+        "PEXPIREAT empty 4000000000000",
+        "XADD trimmed 9-9 f v",
+        "XTRIM trimmed MAXLEN 0",
+    ] {
+        line(&engine, &app, command);
+    }
+    engine.save().unwrap();
+    for command in [
+        "XADD long MAXLEN ~ 40 * n last text t",
+        "XADD short 6-* f v3",
+        "XREADGROUP GROUP g c STREAMS short >",
+        "XREADGROUP GROUP g d STREAMS short 0",
+        "XAUTOCLAIM short g e 0 - COUNT 1",
+        "XREADGROUP GROUP h x NOACK STREAMS short >",
+        "XACK short g 6-0",
+        "XGROUP CREATECONSUMER empty g c",
+        "XSETID trimmed 10-0 ENTRIESADDED 5",
+        "XADD late 1-1 f v",
+        "XGROUP CREATE late g $",
+        "XGROUP DESTROY late g",
+    ] {
+        line(&engine, &app, command);
+    }
+    engine.close();
+    write_folder(STREAMS, &storage);
 }
 
 fn write_folder(name: &str, storage: &FaultyStorage) {
