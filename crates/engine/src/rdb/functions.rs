@@ -5,7 +5,7 @@
 
 use super::read::Reader;
 use super::write::Writer;
-use super::{PayloadError, opened, seal};
+use super::{PayloadError, REDIS_7_0, opened, seal};
 
 const LIBRARY: u8 = 245;
 
@@ -27,7 +27,7 @@ pub fn encode_libraries<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
         out.raw(&[LIBRARY]);
         out.string(text);
     }
-    seal(out.into_bytes())
+    seal(out.into_bytes(), REDIS_7_0)
 }
 
 /// The texts of the libraries of a payload, one after the other; nothing comes
@@ -36,7 +36,7 @@ pub fn decode_libraries(
     payload: &[u8],
     room: usize,
 ) -> Result<impl Iterator<Item = Result<Vec<u8>, LibrariesError>>, PayloadError> {
-    let mut reader = Some(Reader::new(opened(payload)?, room));
+    let mut reader = Some(Reader::new(opened(payload)?.0, room));
     Ok(std::iter::from_fn(move || {
         let rest = reader.as_mut()?;
         let text = match rest.byte().ok()? {
@@ -83,7 +83,7 @@ mod tests {
         let body = &whole[..whole.len() - 10];
         for end in 0..body.len() {
             // Between two libraries a payload may end.
-            let texts = decoded(&seal(body[..end].to_vec()));
+            let texts = decoded(&seal(body[..end].to_vec(), REDIS_7_0));
             let cut = texts.as_ref().err() == Some(&LibrariesError::Text);
             assert!(cut || texts.is_ok_and(|texts| texts.len() < 2), "{end}");
         }
@@ -93,7 +93,7 @@ mod tests {
             let footer = decode_libraries(&damaged, 1 << 20).map(drop);
             assert_eq!(footer, Err(PayloadError::Footer), "{at}");
         }
-        let with_more = seal([body, b"\0"].concat());
+        let with_more = seal([body, b"\0"].concat(), REDIS_7_0);
         assert_eq!(decoded(&with_more), Err(LibrariesError::Type));
         let bomb = decode_libraries(&whole, 20).unwrap().next();
         assert_eq!(bomb, Some(Err(LibrariesError::Text)));

@@ -136,7 +136,8 @@ pub fn seal(mut bytes: Vec<u8>, version: u16) -> Vec<u8> {
 /// The value of a payload, in the encoding that `settings` give it. What stands
 /// between the value and the footer is passed over, as Redis does.
 pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError> {
-    let mut reader = Reader::new(opened(payload)?, settings.proto_max_bulk_len);
+    let (bytes, version) = opened(payload)?;
+    let mut reader = Reader::new(bytes, settings.proto_max_bulk_len);
     let kind = reader.byte()?;
     Ok(match kind {
         kind::STRING => string(reader.string()?),
@@ -163,8 +164,8 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Value, PayloadError
     })
 }
 
-/// What stands before the footer of a payload, if that is right.
-fn opened(payload: &[u8]) -> Result<&[u8], PayloadError> {
+/// What stands before the footer of a payload, if that is right, and its version.
+fn opened(payload: &[u8]) -> Result<(&[u8], u16), PayloadError> {
     let (body, checksum) = payload.split_last_chunk().ok_or(PayloadError::Footer)?;
     let (bytes, version) = body.split_last_chunk().ok_or(PayloadError::Footer)?;
     let version = u16::from_le_bytes(*version);
@@ -173,7 +174,7 @@ fn opened(payload: &[u8]) -> Result<&[u8], PayloadError> {
         return Err(PayloadError::Footer);
     }
     debug_assert_eq!(bytes.len() + FOOTER, payload.len());
-    Ok(bytes)
+    Ok((bytes, version))
 }
 
 fn string(text: Text<'_>) -> Value {
