@@ -42,6 +42,7 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
+pub use introspect::commands_page;
 #[cfg(test)]
 pub(crate) use dispatch::call;
 use dispatch::{busy, call_queued};

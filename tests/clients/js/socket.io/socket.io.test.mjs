@@ -26,7 +26,8 @@ const ioredis = async () => {
 const nodeRedis = async () => {
   const redis = createClient({ url: resp });
   await redis.connect();
-  ends.push(() => redis.destroy());
+  // What waits for the stream has its answer first.
+  ends.push(() => redis.close());
   return redis;
 };
 

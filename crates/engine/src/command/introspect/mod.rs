@@ -3,7 +3,11 @@
 //! Key specifications are derived from where a command's keys stand and how it
 //! uses them (`command/reference`).
 
+mod differences;
 mod docs;
+mod markdown;
+
+pub use markdown::markdown as commands_page;
 
 use super::args::is;
 use super::object::help;

@@ -1,0 +1,5 @@
+//! Prints docs/commands.md.
+
+fn main() {
+    print!("{}", sangam_engine::command::commands_page());
+}
