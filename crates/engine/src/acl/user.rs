@@ -184,6 +184,14 @@ impl User {
         Err(furthest)
     }
 
+    /// Whether one of its selectors allows the request and reading every key.
+    pub(crate) fn reads_every_key(&self, command: &Command, argv: &[&[u8]]) -> bool {
+        let mut used = KeysUsed::default();
+        self.selectors().any(|selector| {
+            selector.reads_every_key() && selector.check(command, argv, &mut used).is_ok()
+        })
+    }
+
     /// Whether it may listen to the channel, or `literally` to the pattern.
     pub(crate) fn may_listen(&self, channel: &[u8], literally: bool) -> bool {
         self.selectors()
