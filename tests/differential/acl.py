@@ -70,6 +70,36 @@ LMOVE l:1 l:2 LEFT RIGHT
 RPOPLPUSH l:1 l:2
 LMPOP 1 l:1 LEFT
 LLEN l:1
+SORT l:1 ALPHA
+SORT l:1 BY w_* ALPHA
+SORT l:1 BY nosort GET # STORE <key>
+SORT l:1 ALPHA STORE l:2
+SORT_RO l:1 ALPHA GET k:*
+XADD x:1 1-1 f v
+XADD <key> 1-1 f v
+XLEN <key>
+XREAD COUNT 1 STREAMS x:1 <key> 0 0
+XREADGROUP GROUP g c STREAMS x:1 >
+XGROUP CREATE <key> g 0 MKSTREAM
+XINFO STREAM <key>
+XDEL x:1 1-1
+XRANGE <key> - +
+GEOADD g:1 1 1 m
+GEORADIUS g:1 1 1 10 km STORE <key>
+GEORADIUS g:1 1 1 10 km STOREDIST <key> STORE k:2
+GEOSEARCHSTORE <key> g:1 FROMMEMBER m BYRADIUS 1 km
+PFADD <key> a
+PFMERGE p:1 <key>
+PFCOUNT <key>
+LCS <key> k:1
+DUMP <key>
+RESTORE <key> 0 x
+BLPOP <key> l:1 0.01
+BLMOVE l:1 <key> LEFT LEFT 0.01
+BZMPOP 0.01 1 <key> MIN
+FCALL nothing 1 <key>
+FCALL_RO nothing 0
+WAIT 0 0
 BITFIELD b:1 GET u8 0
 BITFIELD b:1 GET u8 0 SET u8 0 1
 BITFIELD b:1 OVERFLOW SAT GET u8 0
@@ -126,7 +156,7 @@ class Rules:
         return self.pick("c:1", "c:2", "d", "e:x")
 
     def pattern(self):
-        return self.pick("k:*", "k:1", "r:*", "w:*", "n:*", "?:1", "[kr]:*", "h:*", "s:*", "z:*", "l:*", "b:*", "", "*:2", "a\\*b")
+        return self.pick("k:*", "k:1", "r:*", "w:*", "n:*", "?:1", "[kr]:*", "h:*", "s:*", "z:*", "l:*", "b:*", "x:*", "g:*", "*", "", "*:2", "a\\*b")
 
     def command(self):
         if self.rng.random() < 0.3:

@@ -9,7 +9,7 @@ use super::catalog::{CATEGORIES, Catalog, catalog};
 use crate::command::spec::Acl;
 
 /// The commands that a selector allows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Commands {
     bits: Vec<u64>,
     /// Whether commands of later versions are allowed too.
@@ -20,6 +20,19 @@ pub(crate) struct Commands {
     first_args: Vec<(usize, Vec<Vec<u8>>)>,
 }
 
+/// Equal where they allow the same, now and in later versions.
+impl PartialEq for Commands {
+    fn eq(&self, other: &Self) -> bool {
+        self.future == other.future
+            && catalog().by_name().all(|(number, _)| {
+                self.has(number) == other.has(number)
+                    && (self.has(number) || self.args_of(number) == other.args_of(number))
+            })
+    }
+}
+
+impl Eq for Commands {}
+
 impl Commands {
     /// Whether command number `number` is allowed with `first`, the argument
     /// behind its name.
@@ -27,12 +40,15 @@ impl Commands {
         if self.all || self.has(number) {
             return true;
         }
-        let Some(first) = first else {
-            return false;
-        };
-        self.first_args.iter().any(|(command, args)| {
-            *command == number && args.iter().any(|arg| arg.eq_ignore_ascii_case(first))
-        })
+        let known = |arg: &Vec<u8>| first.is_some_and(|first| arg.eq_ignore_ascii_case(first));
+        self.args_of(number).iter().any(known)
+    }
+
+    /// The first arguments with which a command is allowed.
+    fn args_of(&self, number: usize) -> &[Vec<u8>] {
+        let args = self.first_args.iter();
+        let mut args = args.filter(|(command, _)| *command == number);
+        args.next().map_or(&[], |(_, args)| args)
     }
 
     /// Bytes and count of first arguments.
@@ -135,13 +151,9 @@ impl Commands {
                 rules.push([sign, &item.name].concat().into_bytes());
                 said.change(number, allowed);
             }
-            let args = self
-                .first_args
-                .iter()
-                .find(|(command, _)| *command == number);
-            if let (false, Some((_, args))) = (allowed, args) {
+            if !allowed {
                 let rule = |arg: &Vec<u8>| [b"+", item.name.as_bytes(), b"|", arg].concat();
-                rules.extend(args.iter().map(rule));
+                rules.extend(self.args_of(number).iter().map(rule));
             }
         }
         rules

@@ -251,6 +251,12 @@ impl Selector {
         self.channels.iter().map(Vec::as_slice)
     }
 
+    /// Whether it allows reading every key, by a pattern that says so.
+    pub(crate) fn reads_every_key(&self) -> bool {
+        let every = |known: &KeyPattern| known.allows & READ != 0 && known.pattern == b"*";
+        self.all_keys || self.keys.iter().any(every)
+    }
+
     /// Its key patterns as rules.
     pub(crate) fn describe_keys(&self) -> Vec<u8> {
         if self.all_keys {

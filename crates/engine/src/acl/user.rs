@@ -184,6 +184,14 @@ impl User {
         Err(furthest)
     }
 
+    /// Whether one of its selectors allows the request and reading every key.
+    pub(crate) fn reads_every_key(&self, command: &Command, argv: &[&[u8]]) -> bool {
+        let mut used = KeysUsed::default();
+        self.selectors().any(|selector| {
+            selector.reads_every_key() && selector.check(command, argv, &mut used).is_ok()
+        })
+    }
+
     /// Whether it may listen to the channel, or `literally` to the pattern.
     pub(crate) fn may_listen(&self, channel: &[u8], literally: bool) -> bool {
         self.selectors()
@@ -296,5 +304,7 @@ fn parse_hash(text: &[u8]) -> Result<Hash, RuleError> {
 }
 
 fn hexadecimal(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
 }

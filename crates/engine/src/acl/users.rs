@@ -156,7 +156,7 @@ impl Users {
     }
 
     /// Makes `user` the one of this name, and answers what was there before.
-    pub(crate) fn put(&self, name: &[u8], user: User) -> Result<Before, RuleError> {
+    pub(crate) fn put(&self, name: &[u8], user: Arc<User>) -> Result<Before, RuleError> {
         let mut accounts = self.accounts.write();
         let known = accounts.get(name).cloned();
         let size = |user: &User| ACCOUNT + name.len() + user.heap_bytes();
@@ -166,14 +166,12 @@ impl Users {
             return Err(RuleError::TooMany);
         }
         self.bytes.store(bytes, Ordering::Relaxed);
-        let user = Arc::new(user);
         let before = known.as_ref().map(|known| (known.clone(), known.user()));
-        match known {
-            Some(known) => known.change(user, false),
-            None => {
-                let account = Account::new(name, user);
-                accounts.insert(account.name.clone(), account);
-            }
+        if let Some(known) = known {
+            known.change(user, false);
+        } else {
+            let account = Account::new(name, user);
+            accounts.insert(account.name.clone(), account);
         }
         Ok(Before(before))
     }

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use super::client;
-use super::spec::{Acl, Command};
+use super::spec::{Acl, Command, find};
 use crate::acl::{Context, Denial, Denied, Reason};
 use crate::engine::Engine;
 use crate::reply::Reply;
@@ -101,6 +101,16 @@ pub(super) fn refuse_in_script(
 /// Whether the session may run the request.
 pub(super) fn allows(session: &Session, command: &Command, argv: &[&[u8]]) -> bool {
     has_every_right(session) || check(session, command, argv).is_ok()
+}
+
+/// Whether the session may run the request whichever keys it reads: those that
+/// patterns such as SORT's BY and GET name stand in no argument.
+pub(super) fn reads_every_key(session: &Session, argv: &[&[u8]]) -> bool {
+    let Some(Role::User(account)) = session.role() else {
+        return true;
+    };
+    let command = argv.first().and_then(|name| find(name));
+    command.is_some_and(|command| account.user().reads_every_key(command, argv))
 }
 
 #[inline]

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::partial_sort::sort_within;
 use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
-use super::{Ctx, args};
+use super::{Ctx, args, authorize};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
 use crate::reply::{Reply, Room};
@@ -59,7 +59,13 @@ fn c_text(text: &[u8]) -> &[u8] {
 }
 
 impl<'a> Request<'a> {
-    fn parse(options: &[&'a [u8]], may_store: bool) -> Result<Request<'a>, CommandError> {
+    /// `reads_all` says whether the caller may read every key, which patterns
+    /// can name.
+    fn parse(
+        options: &[&'a [u8]],
+        may_store: bool,
+        reads_all: bool,
+    ) -> Result<Request<'a>, CommandError> {
         let mut request = Request {
             descending: false,
             alpha: false,
@@ -97,8 +103,19 @@ impl<'a> Request<'a> {
                 }
                 [pattern, rest @ ..] if named("BY") => {
                     request.by = Some(pattern);
-                    request.unsorted |= !c_text(pattern).contains(&b'*');
+                    let names_keys = c_text(pattern).contains(&b'*');
+                    if names_keys && !reads_all {
+                        return Err(CommandError::text(
+                            "ERR BY option of SORT denied due to insufficient ACL permissions.",
+                        ));
+                    }
+                    request.unsorted |= !names_keys;
                     rest
+                }
+                [_, ..] if named("GET") && !reads_all => {
+                    return Err(CommandError::text(
+                        "ERR GET option of SORT denied due to insufficient ACL permissions.",
+                    ));
                 }
                 [pattern, rest @ ..] if named("GET") => {
                     request.get.push(pattern);
@@ -340,7 +357,8 @@ fn ordered(
 }
 
 fn run(ctx: &mut Ctx<'_>, argv: &[&[u8]], may_store: bool) -> Outcome {
-    let request = Request::parse(&argv[2..], may_store)?;
+    let reads_all = authorize::reads_every_key(ctx.session, argv);
+    let request = Request::parse(&argv[2..], may_store, reads_all)?;
     let patterns: Vec<_> = request.get.iter().map(|text| Pattern::new(text)).collect();
     let store = request.store;
     let elements = ordered(ctx, argv[1], request)?;

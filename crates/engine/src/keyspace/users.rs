@@ -10,6 +10,7 @@ use crate::acl::{Account, RuleError, User};
 impl Db {
     /// Makes `user` the one of this name.
     pub(crate) fn put_user(&mut self, name: &[u8], user: User) -> Result<(), RuleError> {
+        let user = Arc::new(user);
         let before = self.users.put(name, user.clone())?;
         self.user_changed(name, before);
         self.explicit_effects = true;

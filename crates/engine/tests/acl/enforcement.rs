@@ -311,3 +311,43 @@ fn a_change_holds_for_open_connections() {
         "off ~a ~b resetchannels -@all +get"
     );
 }
+
+#[test]
+fn patterns_in_values_name_any_key() {
+    let (engine, _) = engine();
+    let mut admin = engine.session();
+    say(&engine, &mut admin, "ACL SETUSER u on >p +@all ~k");
+    let mut user = log_in(&engine, "u", "p");
+    say(&engine, &mut user, "RPUSH k 1 2");
+    let denied = |option: &str| {
+        format!("-ERR {option} option of SORT denied due to insufficient ACL permissions.")
+    };
+    for (line, reply) in [
+        ("SORT k", "[1, 2]"),
+        ("SORT k BY nosort", "[1, 2]"),
+        ("SORT k BY w_*", &denied("BY")),
+        ("SORT k GET #", &denied("GET")),
+        ("SORT_RO k GET k*", &denied("GET")),
+        ("SORT k STORE x", KEY),
+        ("SORT x", KEY),
+    ] {
+        assert_eq!(say(&engine, &mut user, line), reply, "{line}");
+    }
+    let script = "return redis.pcall('SORT','k','GET','w_*')";
+    assert_eq!(
+        ask(&engine, &mut user, &["EVAL", script, "0"]),
+        denied("GET")
+    );
+    for (rules, allowed) in [
+        ("%W~*", false),
+        ("(~* +get)", false),
+        ("%R~**", false),
+        ("(~* +sort)", true),
+        ("clearselectors %R~*", true),
+        ("allkeys", true),
+    ] {
+        say(&engine, &mut admin, &format!("ACL SETUSER u {rules}"));
+        let reply = say(&engine, &mut user, "SORT k BY w_*");
+        assert_eq!(reply == "[1, 2]", allowed, "{rules}: {reply}");
+    }
+}

@@ -1,6 +1,8 @@
 //! Access control at the engine's edge: users, what they may do, what follows
 //! from a refusal, and what is left of it after a restart.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod enforcement;
 mod listeners;
 mod logins;

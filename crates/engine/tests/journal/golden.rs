@@ -9,6 +9,7 @@
 //! cargo test -p sangam-engine --test journal -- --ignored make_golden
 //! cargo test -p sangam-engine --test journal -- --ignored make_hash_ttl
 //! cargo test -p sangam-engine --test journal -- --ignored make_functions
+//! cargo test -p sangam-engine --test journal -- --ignored make_users
 //! ```
 
 use std::fmt::Write as _;
@@ -31,6 +32,8 @@ const VERSIONS: [&str; 2] = ["v1", "v1-lists"];
 const HASH_TTL: &str = "hash-ttl";
 /// Libraries of functions.
 const FUNCTIONS: &str = "functions";
+/// Users and their rules.
+const USERS: &str = "users";
 /// Streams and their groups.
 const STREAMS: &str = "streams";
 const STATE: &str = "state.txt";
@@ -107,7 +110,9 @@ fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
 }
 
 fn folders() -> impl Iterator<Item = &'static str> {
-    VERSIONS.into_iter().chain([HASH_TTL, FUNCTIONS, STREAMS])
+    VERSIONS
+        .into_iter()
+        .chain([HASH_TTL, FUNCTIONS, STREAMS, USERS])
 }
 
 /// The fields of a hash with their values, and their deadlines if they have any.
@@ -177,6 +182,10 @@ fn state(engine: &Engine) -> String {
         let libraries = call(engine, &keyspace, &[b"FUNCTION", b"LIST", b"WITHCODE"]);
         if libraries != Reply::Array(Vec::new()) {
             lines.push(format!("libraries {}", on_one_line(&libraries)));
+        }
+        let users = call(engine, &keyspace, &[b"ACL", b"LIST"]);
+        if users != Reply::Array(vec![Reply::bulk("user default on nopass ~* &* +@all")]) {
+            lines.push(format!("users {}", on_one_line(&users)));
         }
         lines.sort();
         for line in lines {
@@ -315,6 +324,43 @@ fn make_hash_ttl() {
     }
     engine.close();
     write_folder(HASH_TTL, &storage);
+}
+
+#[test]
+#[ignore = "makes the files of users"]
+fn make_users() {
+    let storage = FaultyStorage::new();
+    let engine = open(&storage);
+    let app = engine.keyspace("default");
+    let latest = Class {
+        durability: Durability::Latest,
+        evictable: false,
+    };
+    let limits = engine.keyspace_of("limits", latest);
+    for command in [
+        "ACL SETUSER app on >secret ~app:* %R~shared:* &app:* +@all -@dangerous",
+        "ACL SETUSER many on nopass +get (+set ~w &c) (~\"a\\\"b\" +get|x)",
+        "ACL SETUSER gone on",
+        "ACL SETUSER first +select|0",
+    ] {
+        line(&engine, &app, command);
+    }
+    line(&engine, &limits, "ACL SETUSER limiter on >secret ~* +eval");
+    engine.save().unwrap();
+    for command in [
+        "ACL SETUSER app off >other -get",
+        "ACL DELUSER gone",
+        "ACL SETUSER default >secret -flushall",
+        "ACL SETUSER late reset skip-sanitize-payload",
+        "SET key value",
+    ] {
+        line(&engine, &app, command);
+    }
+    line(&engine, &limits, "ACL SETUSER limiter +evalsha");
+    line(&engine, &limits, "ACL SETUSER second on");
+    engine.tick();
+    engine.close();
+    write_folder(USERS, &storage);
 }
 
 #[test]
