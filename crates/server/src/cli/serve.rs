@@ -13,6 +13,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(STACK)
         .build()
         .map_err(CliError::Runtime)?;
     let outcome = runtime.block_on(async {
