@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, ServeArgs, banner};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{STACK, Server};
 
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(args)?;
