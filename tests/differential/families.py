@@ -438,6 +438,10 @@ def sequence(family, seed, index):
         import scripts
 
         return scripts.sequence(seeded(seed, family, index))
+    if family == "lua":
+        import lua_libraries
+
+        return lua_libraries.sequence(seeded(seed, family, index))
     if family == "function":
         import function
 
@@ -467,4 +471,4 @@ def sequence(family, seed, index):
 
 
 def names():
-    return [*FAMILIES, "script", "dump", "hash_ttl", "acl", "function"]
+    return [*FAMILIES, "script", "dump", "hash_ttl", "acl", "function", "lua"]

@@ -5,6 +5,7 @@
     reason = "a panic is how a test fails"
 )]
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -68,8 +69,10 @@ fn error(reply: &Reply) -> String {
 fn library(name: &str, functions: &[&str], body: &str) -> String {
     let mut text = format!("#!lua name={name}\n");
     for function in functions {
-        text +=
-            &format!("redis.register_function('{function}', function(keys, args) {body} end)\n");
+        let _ = writeln!(
+            text,
+            "redis.register_function('{function}', function(keys, args) {body} end)"
+        );
     }
     text
 }
@@ -472,7 +475,7 @@ fn a_dump_restores_by_its_policy() {
 
 fn random_step(random: &mut Random) -> Vec<String> {
     let name = format!("l{}", random.below(4));
-    let functions: Vec<String> = (0..1 + random.below(3))
+    let functions: Vec<String> = (0..=random.below(3))
         .map(|_| format!("{}{}", ["f", "F"][random.below(2)], random.below(8)))
         .collect();
     let names: Vec<&str> = functions.iter().map(String::as_str).collect();

@@ -325,11 +325,15 @@ fn tell(opened: &Opened) {
     }
 }
 
+/// Bytes of a thread's stack: codecs of scripts nest a thousand levels deep.
+pub(crate) const STACK: usize = 8 << 20;
+
 fn resp_threads() -> Result<Runtime, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Builder::new_multi_thread()
         .worker_threads((cores / 2).max(1))
         .thread_name("resp")
+        .thread_stack_size(STACK)
         .enable_all()
         .build()
         .map_err(StartError::Threads)

@@ -104,6 +104,18 @@ impl<'a> Format<'a> {
     }
 }
 
+/// C's conversion of a double to an unsigned 64-bit integer on x86-64: negative
+/// ones wrap, what is too large becomes 0, and NaN the highest bit.
+fn unsigned(value: f64) -> u64 {
+    if value >= 18_446_744_073_709_551_616.0 {
+        0
+    } else if value >= 0.0 {
+        value as u64
+    } else {
+        convert::truncate(value) as u64
+    }
+}
+
 fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
     // What is missing counts as nil, except the format.
     let arguments = Arguments::new(lua, values).ending_in_nil();
@@ -116,13 +128,7 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Value> {
         out.resize(out.len() + format.padding(out.len(), option, size), 0);
         match option {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
-                let value = arguments.number(number)?;
-                // What no 64-bit integer holds comes out as 0.
-                let value = match value {
-                    value if value < 0.0 => convert::truncate(value) as u64,
-                    value if value < 18_446_744_073_709_551_616.0 => value as u64,
-                    _ => 0,
-                };
+                let value = unsigned(arguments.number(number)?);
                 let mut bytes = [0; MAX_INTEGER];
                 let (low, _) = bytes.split_at_mut(8);
                 low.copy_from_slice(&value.to_le_bytes());
@@ -198,12 +204,13 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
     let data = data.as_bytes();
     let start = arguments.integer_or(3, 1)?;
     arguments.require(start != 0, 3, "offset must be 1 or greater")?;
-    let mut position = usize::try_from(start - 1).unwrap_or(usize::MAX / 2);
+    // Counted in C's `size_t`: before the start is far behind the end.
+    let mut position = start.wrapping_sub(1) as usize;
     let mut format = Format::new(lua, &text);
     let mut results: Vec<Value> = Vec::new();
     let short = || raise::bad_argument(lua, 2, "data string too short");
     while let Some((option, mut size)) = format.next()? {
-        position += format.padding(position, option, size);
+        position = position.wrapping_add(format.padding(position, option, size));
         let rest = data
             .get(position..)
             .filter(|rest| rest.len() >= size)
@@ -239,11 +246,7 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
                         return Err(raise::error(lua, "format 'c0' needs a previous size"));
                     };
                     results.pop();
-                    size = if previous < 0.0 {
-                        usize::MAX
-                    } else {
-                        previous as usize
-                    };
+                    size = unsigned(previous) as usize;
                 }
                 let item = rest.get(..size).ok_or_else(short)?;
                 results.push(Value::String(lua.create_string(item)?));
@@ -261,7 +264,7 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<MultiValue> {
         }
         position += size;
     }
-    results.push(Value::Integer(position as i64 + 1));
+    results.push(Value::Integer(position.wrapping_add(1) as i64));
     Ok(MultiValue::from_vec(results))
 }
 

@@ -7,12 +7,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, ServeArgs, banner};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{STACK, Server};
 
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(STACK)
         .build()
         .map_err(CliError::Runtime)?;
     let outcome = runtime.block_on(async {
