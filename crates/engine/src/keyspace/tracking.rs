@@ -422,11 +422,11 @@ impl Tracking {
                 let Some(tracker) = self.trackers.get(number) else {
                     continue;
                 };
-                let keys = if !tracker.manner.no_loop {
-                    all.clone()
-                } else {
+                let keys = if tracker.manner.no_loop {
                     let others = changed.iter().filter(|(_, by)| *by != number);
                     others.map(|(key, _)| key.clone()).collect()
+                } else {
+                    all.clone()
                 };
                 if !keys.is_empty() || overflowed {
                     tracker.tell((!overflowed).then_some(keys), &self.runs);
@@ -509,7 +509,7 @@ mod tests {
         let mut known = std::collections::BTreeSet::new();
         for _ in 0..20_000 {
             let key = (random.next() % 300).to_string().into_bytes();
-            if random.next() % 2 == 0 {
+            if random.next().is_multiple_of(2) {
                 tracking.remember(mark.number, &key, 0);
                 known.insert(key);
             } else {
