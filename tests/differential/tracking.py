@@ -10,7 +10,7 @@ import pair
 from grammar import Random, compile_template, seeded
 from raw.resp import Connection, encode
 
-COUNT = 120
+COUNT = 40
 LENGTH = 50
 
 TEMPLATES = """
@@ -97,9 +97,14 @@ class Side:
         """Sends it; what each connection has heard then."""
         argv = [self.ids[bytes(arg[3:]).decode()] if arg[:3] == b"id:" else arg for arg in argv]
         self.connections[who].send_raw(encode(argv))
-        return [self.heard(name, it) for name, it in [(who, self.connections[who]), *self.connections.items()]]
+        first = self.heard(self.connections[who])
+        if argv[0].upper() == b"CLIENT":
+            first = [self.named(reply) for reply in first]
+        heard = {name: self.heard(it) for name, it in self.connections.items()}
+        # What follows a reply may come with it or by itself.
+        return {**heard, who: first + heard[who]}
 
-    def heard(self, who, connection):
+    def heard(self, connection):
         self.turn += 1
         mark = b"turn %d" % self.turn
         connection.send("ECHO" if self.protocol == 3 else "PING", mark)
@@ -107,11 +112,11 @@ class Side:
         while True:
             reply = connection.read()
             if reply == ("$", mark) or isinstance(reply[1], list) and ("$", mark) in reply[1]:
-                return who, heard
+                return heard
             if reply == ("+", b"QUEUED"):
                 # In MULTI the mark is queued too: what comes next is no reply to it.
-                return who, [*heard, reply, *self.drain(connection)]
-            heard.append(self.named(reply))
+                return [*heard, reply, *self.drain(connection)]
+            heard.append(reply)
 
     def drain(self, connection):
         """What a connection in MULTI hears within a moment."""
@@ -119,7 +124,7 @@ class Side:
         connection.socket.settimeout(0.03)
         try:
             while True:
-                heard.append(self.named(connection.read()))
+                heard.append(connection.read())
         except TimeoutError:
             connection.socket.settimeout(10)
             return heard
@@ -130,7 +135,7 @@ class Side:
         if isinstance(data, list):
             return kind, [self.named(item) for item in data]
         names = [name for name, number in self.ids.items() if number == data]
-        return (kind, f"id of {names[0]}".encode()) if kind == ":" and names and len(data) > 1 else reply
+        return (kind, f"id of {names[0]}".encode()) if kind == ":" and names else reply
 
 
 def compare(steps, sides):

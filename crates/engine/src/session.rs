@@ -15,7 +15,7 @@ use crate::acl::{self, Account};
 use crate::command::Tracks;
 use crate::command::spec::Command;
 use crate::effect::Seq;
-use crate::keyspace::{Key, Keyspace, Visible, Waiter, WatchFlag};
+use crate::keyspace::{Key, Keyspace, Mark, Visible, Waiter, WatchFlag};
 use crate::mailbox::Mailbox;
 use crate::persist::Ticket;
 use crate::pubsub::Topic;
@@ -349,6 +349,8 @@ pub struct Session {
     pub(crate) monitoring: bool,
     /// How it caches what it reads, if it does.
     pub(crate) tracking: Option<Tracks>,
+    /// Its place in the keyspace's table, if it ever did.
+    pub(crate) mark: Option<Arc<Mark>>,
     /// Set by QUIT: the connection closes after this reply.
     pub(crate) closing: bool,
     pub(crate) muted: Muted,
@@ -375,6 +377,7 @@ impl Session {
             patterns: AHashSet::new(),
             monitoring: false,
             tracking: None,
+            mark: None,
             closing: false,
             muted: Muted::No,
             scripted: false,
@@ -452,6 +455,11 @@ impl Session {
         self.tracking.is_some()
     }
 
+    /// Whether invalidations may wait for it, of its own cache or of another's.
+    pub fn hears_of_changes(&self) -> bool {
+        self.is_tracking() || self.client.tracking.is_target()
+    }
+
     /// Number of channels and patterns subscribed to.
     pub fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
@@ -511,6 +519,7 @@ impl Session {
         self.unsubscribe_all();
         self.stop_monitoring();
         self.tracking = None;
+        self.mark = None;
     }
 
     fn names(&mut self, topic: Topic) -> &mut AHashSet<Arc<[u8]>> {

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 
 use sangam_engine::clock::ManualClock;
+use sangam_engine::journal::JournalOptions;
+use sangam_engine::journal::storage::FaultyStorage;
 use sangam_engine::session::{Protocol, Role, Session};
 use sangam_engine::{Engine, Options, Reply};
 
@@ -427,6 +429,45 @@ fn a_reload_brings_everything_back() {
         assert_eq!(words(&bench.run(&mut session, line)), expected, "{line}");
     }
     assert!(matches!(bench.run(&mut session, "TTL n"), Reply::Int(1..)));
+}
+
+#[test]
+fn a_reload_reads_what_the_disk_has() {
+    let storage = FaultyStorage::new();
+    let options = Options {
+        settings: sangam_engine::config::Settings {
+            debug_command: true,
+            ..Default::default()
+        },
+        ..Options::default()
+    };
+    let opened = Engine::open(
+        options,
+        Arc::new(storage),
+        JournalOptions::default(),
+        &mut |_, _| (),
+    );
+    let bench = Bench {
+        engine: opened.unwrap().0,
+        clock: Arc::new(ManualClock::new(0)),
+    };
+    let mut session = bench.connect();
+    bench.all(
+        &mut session,
+        &["SET s hello", "SAVE", "APPEND s !", "SADD i 1 2 3"],
+    );
+    bench.all(
+        &mut session,
+        &["SET t v PX 1", "DEBUG SLEEP 0.01", "DEBUG RELOAD", "INCR n"],
+    );
+    for (line, expected) in [
+        ("GET s", "hello!"),
+        ("SCARD i", "3"),
+        ("GET n", "1"),
+        ("DBSIZE", "3"),
+    ] {
+        assert_eq!(words(&bench.run(&mut session, line)), expected, "{line}");
+    }
 }
 
 #[test]

@@ -372,7 +372,7 @@ impl<'a> Batch<'a> {
     /// deadline.
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
         if let Some(tracking) = self.db.tracking_mut() {
-            tracking.set_author(0);
+            tracking.set_no_author();
         }
         if !self.db.expires_unasked || self.keyspace.pause.is_on() {
             return None;
@@ -412,7 +412,8 @@ impl<'a> Batch<'a> {
     /// Says to the table of those who cache whose command runs.
     fn set_author(&mut self, session: &Session) {
         if let Some(tracking) = self.db.tracking_mut() {
-            tracking.set_author(session.tracking.as_ref().map_or(0, Tracks::number));
+            let number = session.tracking.as_ref().map_or(0, Tracks::number);
+            tracking.set_author(number, &session.client);
         }
     }
 

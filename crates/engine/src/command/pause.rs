@@ -34,8 +34,14 @@ pub(super) fn pause(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> O
     let bad = "ERR timeout is not an integer or out of range";
     let millis = u64::try_from(int_or(at(argv, 2)?, bad)?)
         .map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    let now_ms = engine.now_micros() / 1000;
+    if now_ms
+        .checked_add(millis)
+        .is_none_or(|end| end > i64::MAX as u64)
+    {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
     if let Some(keyspace) = session.keyspace() {
-        let now_ms = engine.now_micros() / 1000;
         keyspace.pause.begin(what, now_ms, millis);
     }
     Ok(Reply::OK)

@@ -190,7 +190,7 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
         if let Some(tracks) = ctx.session.tracking.take()
             && let Some(tracking) = ctx.db.tracking_mut()
         {
-            tracking.disable(tracks.number());
+            tracking.disable(&tracks.mark);
         }
         return Ok(Reply::OK);
     }
@@ -199,11 +199,12 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     }
     options.check(ctx)?;
     let old = ctx.session.tracking.take();
-    let caching = old.as_ref().is_some_and(|tracks| tracks.caching);
-    let mark = old.map(|tracks| tracks.mark);
+    let caching = old.is_some_and(|tracks| tracks.caching);
+    let client = &ctx.session.client;
+    let mark = ctx.session.mark.get_or_insert_with(|| Mark::new(client));
+    let mark = mark.clone();
     let table = ctx.db.tracking_or_new();
-    let mark = table.enable(mark, &ctx.session.client, manner, &options.prefixes);
-    table.set_author(mark.number);
+    table.enable(&mark, manner, &options.prefixes);
     ctx.session.tracking = Some(Tracks {
         mark,
         broadcast: options.broadcast,

@@ -590,9 +590,9 @@ impl Db {
         if self.live(hash, from).is_none() {
             return false;
         }
+        self.watch.touch(from);
         self.remove(to);
         self.dirty += 1;
-        self.watch.touch(from);
         self.watch.touch(to);
         self.move_record(from, to);
         if let Some(undo) = self.undo.open() {

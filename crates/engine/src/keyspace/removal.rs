@@ -45,6 +45,7 @@ impl Db {
         };
         self.stats.evicted += 1;
         self.drop_record(self.hash(&key), &key);
+        self.notify(Event::Evicted, "evicted", &key);
         true
     }
 
@@ -136,13 +137,13 @@ impl Db {
 
     /// Puts `records` in the place of all that is there, as they came back from a
     /// disk.
-    pub(crate) fn reload(&mut self, records: Vec<Box<Record>>) {
+    pub(crate) fn reload(&mut self, records: Vec<Record>) {
         let keys: Vec<Key> = self.table.iter().map(|record| record.key.clone()).collect();
         for key in keys {
             self.forget(&key);
         }
         for record in records {
-            self.restore_record(record);
+            self.restore_record(Box::new(record));
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Visible {
 const ON: u8 = 1;
 const BROADCAST: u8 = 2;
 const BROKEN: u8 = 4;
+/// It is told in another client's place, or was.
+const TARGET: u8 = 8;
 
 impl Visible {
     fn has(&self, flag: u8) -> bool {
@@ -70,17 +72,35 @@ impl Visible {
         self.redirect.load(Ordering::Relaxed)
     }
 
+    /// Whether it may hear of what another client's cache lost.
+    pub(crate) fn is_target(&self) -> bool {
+        self.has(TARGET)
+    }
+
     fn set(&self, flags: u8, redirect: u64) {
-        self.flags.store(flags, Ordering::Relaxed);
+        let target = self.flags.load(Ordering::Relaxed) & TARGET;
+        self.flags.store(flags | target, Ordering::Relaxed);
         self.redirect.store(redirect, Ordering::Relaxed);
     }
 }
 
-/// A client's place in the table: while the session holds it, the client tracks.
+/// A client's place in the table, for as long as its session is there: who stops
+/// tracking and begins again still hears of what it read before, as in Redis.
 #[derive(Debug)]
 pub(crate) struct Mark {
     pub(crate) number: u64,
     client: Arc<Client>,
+}
+
+impl Mark {
+    pub(crate) fn new(client: &Arc<Client>) -> Arc<Self> {
+        /// Tables come and go, and no number is given twice.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Mark {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            client: client.clone(),
+        })
+    }
 }
 
 impl Drop for Mark {
@@ -102,6 +122,8 @@ pub(crate) struct Manner {
 #[derive(Debug)]
 struct Tracker {
     mark: Weak<Mark>,
+    /// Not between CLIENT TRACKING OFF and ON.
+    active: bool,
     manner: Manner,
 }
 
@@ -134,32 +156,37 @@ pub(crate) struct Tracking {
     items: usize,
     hasher: RandomState,
     prefixes: BTreeMap<Box<[u8]>, Prefix>,
-    next_number: u64,
     /// The tracker whose command runs; 0 for none.
     author: u64,
+    /// The client whose command runs.
+    runs: Weak<Client>,
     /// What the author is to be told after its reply.
     own: Vec<Option<Key>>,
     /// Whether the running unit has something to tell at its end.
     pending: bool,
-    /// While a script of a tracking client runs, its number and declared keys.
+    /// While a script runs whose reads count, its caller's number and its keys.
     script: Option<(u64, Vec<Key>)>,
+    /// What scripts change is nobody's doing to who hears of prefixes, as in Redis.
+    scripted: bool,
     /// The next one to go when the table is full.
     hand: usize,
     pruned_ms: u64,
 }
 
 impl Tracker {
-    /// Tells it that `keys` changed, or all.
-    fn tell(&self, keys: Option<Arc<[Key]>>, own: bool) {
-        let Some(mark) = self.mark.upgrade() else {
+    /// Tells it that `keys` changed, or all; behind the reply to the client that
+    /// is `behind`, if it is that one which is told.
+    fn tell(&self, keys: Option<Arc<[Key]>>, behind: &Weak<Client>) {
+        let Some(mark) = self.mark.upgrade().filter(|_| self.active) else {
             return;
         };
         let client = &mark.client;
+        let follows = |told: &Arc<Client>| std::ptr::eq(behind.as_ptr(), Arc::as_ptr(told));
         let Some((id, target)) = &self.manner.redirect else {
             client.mailbox.deliver(Post::Invalidation(Invalidation {
                 keys,
                 redirected: false,
-                own,
+                own: follows(client),
             }));
             return;
         };
@@ -167,11 +194,10 @@ impl Tracker {
         let target = target.upgrade();
         let target = target.filter(|target| keyspace(target) == keyspace(client));
         if let Some(target) = target {
-            let own = own && Arc::ptr_eq(&target, client);
             target.mailbox.deliver(Post::Invalidation(Invalidation {
                 keys,
                 redirected: true,
-                own,
+                own: follows(&target),
             }));
         } else {
             client.tracking.flags.fetch_or(BROKEN, Ordering::Relaxed);
@@ -185,21 +211,8 @@ fn one(key: &[u8]) -> Option<Arc<[Key]>> {
 }
 
 impl Tracking {
-    /// A new tracker for `client`, or another manner for the one that it has.
-    pub(crate) fn enable(
-        &mut self,
-        mark: Option<Arc<Mark>>,
-        client: &Arc<Client>,
-        manner: Manner,
-        prefixes: &[&[u8]],
-    ) -> Arc<Mark> {
-        let mark = mark.unwrap_or_else(|| {
-            self.next_number += 1;
-            Arc::new(Mark {
-                number: self.next_number,
-                client: client.clone(),
-            })
-        });
+    /// From now on the client is told, in this manner.
+    pub(crate) fn enable(&mut self, mark: &Arc<Mark>, manner: Manner, prefixes: &[&[u8]]) {
         if manner.broadcast {
             let everything: &[&[u8]] = &[b""];
             let prefixes = if prefixes.is_empty() {
@@ -216,19 +229,26 @@ impl Tracking {
         }
         let flags = if manner.broadcast { ON | BROADCAST } else { ON };
         let redirect = manner.redirect.as_ref().map_or(0, |(id, _)| *id);
-        client.tracking.set(flags, redirect);
+        mark.client.tracking.set(flags, redirect);
+        let target = manner.redirect.as_ref();
+        if let Some(target) = target.and_then(|(_, target)| target.upgrade()) {
+            target.tracking.flags.fetch_or(TARGET, Ordering::Relaxed);
+        }
         let tracker = Tracker {
-            mark: Arc::downgrade(&mark),
+            mark: Arc::downgrade(mark),
+            active: true,
             manner,
         };
         self.trackers.insert(mark.number, tracker);
-        mark
     }
 
     /// Ends what [`Tracking::enable`] began.
-    pub(crate) fn disable(&mut self, number: u64) {
-        self.trackers.remove(&number);
-        self.leave_prefixes(|other| other != number);
+    pub(crate) fn disable(&mut self, mark: &Mark) {
+        mark.client.tracking.set(0, 0);
+        if let Some(tracker) = self.trackers.get_mut(&mark.number) {
+            tracker.active = false;
+        }
+        self.leave_prefixes(|other| other != mark.number);
     }
 
     fn leave_prefixes(&mut self, stays: impl Fn(u64) -> bool) {
@@ -251,9 +271,16 @@ impl Tracking {
         (self.keys.len(), self.items, self.prefixes.len())
     }
 
-    /// Says whose command runs next; 0 for nobody's.
-    pub(crate) fn set_author(&mut self, number: u64) {
+    /// Says whose command runs next: which client's, and its number; 0 for none.
+    pub(crate) fn set_author(&mut self, number: u64, client: &Arc<Client>) {
         self.author = number;
+        self.runs = Arc::downgrade(client);
+    }
+
+    /// Says that what changes next is nobody's doing.
+    pub(crate) fn set_no_author(&mut self) {
+        self.author = 0;
+        self.runs = Weak::new();
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
@@ -325,7 +352,7 @@ impl Tracking {
                 continue;
             }
             if number != self.author {
-                tracker.tell(one(&key), false);
+                tracker.tell(one(&key), &Weak::new());
             } else if !tracker.manner.no_loop {
                 self.pending = true;
                 if self.own.len() < TOLD_MAX {
@@ -339,7 +366,11 @@ impl Tracking {
 
     /// A key changed, by the running command or (`unasked`) by the engine.
     pub(super) fn invalidate(&mut self, key: &[u8], unasked: bool) {
-        let by = if unasked { 0 } else { self.author };
+        let by = if unasked || self.scripted {
+            0
+        } else {
+            self.author
+        };
         for (name, prefix) in &mut self.prefixes {
             if !key.starts_with(name) {
                 continue;
@@ -370,7 +401,7 @@ impl Tracking {
                 self.own.push(None);
                 self.pending = true;
             } else {
-                tracker.tell(None, false);
+                tracker.tell(None, &Weak::new());
             }
         }
     }
@@ -391,29 +422,31 @@ impl Tracking {
                 let Some(tracker) = self.trackers.get(number) else {
                     continue;
                 };
-                let keys = if !tracker.manner.no_loop {
-                    all.clone()
-                } else {
+                let keys = if tracker.manner.no_loop {
                     let others = changed.iter().filter(|(_, by)| *by != number);
                     others.map(|(key, _)| key.clone()).collect()
+                } else {
+                    all.clone()
                 };
                 if !keys.is_empty() || overflowed {
-                    tracker.tell((!overflowed).then_some(keys), *number == self.author);
+                    tracker.tell((!overflowed).then_some(keys), &self.runs);
                 }
             }
         }
         let own = std::mem::take(&mut self.own);
         if let Some(tracker) = self.trackers.get(&self.author) {
             for key in own {
-                tracker.tell(key.map(|key| Arc::from([key])), true);
+                tracker.tell(key.map(|key| Arc::from([key])), &self.runs);
             }
         }
     }
 
-    /// A script of a tracking client begins: what it reads counts as reads of
-    /// the keys that it declared, as in Redis 7.0.
-    pub(crate) fn begin_script(&mut self, number: u64, keys: &[&[u8]]) {
-        self.script = Some((number, keys.iter().map(|key| Key::from(*key)).collect()));
+    /// A script begins. What it reads counts as reads of the keys that it
+    /// declared, by the client `reader`, as in Redis 7.0.
+    pub(crate) fn begin_script(&mut self, reader: Option<u64>, keys: &[&[u8]]) {
+        self.scripted = true;
+        let keys = || keys.iter().map(|key| Key::from(*key)).collect();
+        self.script = reader.map(|number| (number, keys()));
     }
 
     /// The script has read something.
@@ -428,6 +461,7 @@ impl Tracking {
 
     pub(crate) fn end_script(&mut self) {
         self.script = None;
+        self.scripted = false;
     }
 
     /// Forgets clients that are gone, now and then; answers whether anybody is
@@ -451,7 +485,9 @@ mod tests {
 
     fn tracker(tracking: &mut Tracking, manner: Manner, prefixes: &[&[u8]]) -> Arc<Mark> {
         let client = Arc::new(Client::new(1, String::new(), String::new(), 0));
-        tracking.enable(None, &client, manner, prefixes)
+        let mark = Mark::new(&client);
+        tracking.enable(&mark, manner, prefixes);
+        mark
     }
 
     fn told(mark: &Mark) -> Vec<Option<Vec<Vec<u8>>>> {
@@ -473,7 +509,7 @@ mod tests {
         let mut known = std::collections::BTreeSet::new();
         for _ in 0..20_000 {
             let key = (random.next() % 300).to_string().into_bytes();
-            if random.next() % 2 == 0 {
+            if random.next().is_multiple_of(2) {
                 tracking.remember(mark.number, &key, 0);
                 known.insert(key);
             } else {

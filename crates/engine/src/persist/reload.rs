@@ -12,14 +12,14 @@ use crate::keyspace::{Db, Record};
 use super::restore::Restorer;
 
 /// Every live record, encoded as in a snapshot and decoded.
-pub(crate) fn through_codec(db: &Db) -> Result<Vec<Box<Record>>, String> {
+pub(crate) fn through_codec(db: &Db) -> Result<Vec<Record>, String> {
     let mut bytes = Vec::new();
     let mut records = Vec::with_capacity(db.len());
     for kept in db.iter() {
         bytes.clear();
         record::encode(kept, &mut bytes);
         let decoded = record::decode(&mut bytes.as_slice());
-        records.push(decoded.map_err(|error| error.to_string())?);
+        records.push(*decoded.map_err(|error| error.to_string())?);
     }
     Ok(records)
 }
@@ -30,7 +30,7 @@ pub(crate) fn through_journal(
     journal: &Journal,
     name: &str,
     now_ms: u64,
-) -> Result<Vec<Box<Record>>, String> {
+) -> Result<Vec<Record>, String> {
     let last = journal.last();
     journal
         .sync_blocking(last)

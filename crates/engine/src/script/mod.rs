@@ -37,7 +37,7 @@ use ahash::RandomState;
 use hashbrown::HashSet;
 
 use crate::command::spec::{self, Keys};
-use crate::command::{Ctx, call_scripted, may_call};
+use crate::command::{Ctx, Tracks, call_scripted, may_call};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Running};
@@ -266,11 +266,10 @@ impl Scripts {
             name: entry.name,
             argv: request.argv,
         };
-        if let Some(tracks) = &ctx.session.tracking
-            && tracks.remembers()
-            && let Some(tracking) = run.ctx.db.tracking_mut()
-        {
-            tracking.begin_script(tracks.number(), request.keys);
+        let tracks = ctx.session.tracking.as_ref();
+        let reader = tracks.filter(|tracks| tracks.remembers());
+        if let Some(tracking) = run.ctx.db.tracking_mut() {
+            tracking.begin_script(reader.map(Tracks::number), request.keys);
         }
         ctx.keyspace.script.start(match kind {
             Kind::Scripts => Running::Script,

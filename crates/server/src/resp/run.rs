@@ -287,7 +287,7 @@ impl Listening {
 /// read one write of ours has so read all that its cache lost. To be called under
 /// the lock.
 fn deliver_waiting(session: &Session, out: &mut Vec<u8>) {
-    if session.is_tracking() {
+    if session.hears_of_changes() {
         let listening = Listening::of(session);
         while let Some(post) = session.client().mailbox.try_next() {
             listening.push(&post, out);
@@ -302,7 +302,7 @@ fn deliver_waiting(session: &Session, out: &mut Vec<u8>) {
 /// channels may be among them. The same goes for a monitor that is none any more.
 fn deliver_before(session: &Session, before: &Listening, out: &mut Vec<u8>) {
     let listens = before.subscriptions > 0 && session.subscriptions() <= before.subscriptions;
-    if listens || before.monitoring && !session.is_monitoring() {
+    if listens || session.hears_of_changes() || before.monitoring && !session.is_monitoring() {
         while let Some(post) = session.client().mailbox.try_next_before_reply() {
             before.push(&post, out);
         }

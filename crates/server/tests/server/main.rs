@@ -11,4 +11,5 @@ mod long;
 mod resp;
 mod rest;
 mod start;
+mod told;
 mod users;

@@ -58,13 +58,24 @@ impl Resp {
     }
 
     async fn number(&mut self, sigil: u8) -> i64 {
+        let line = self.line().await;
+        let digits = line.strip_prefix(char::from(sigil));
+        digits.unwrap_or_else(|| panic!("{line}")).parse().unwrap()
+    }
+
+    /// The next line, without its end.
+    pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             line.push(self.0.read_u8().await.unwrap());
         }
-        assert_eq!(line[0], sigil, "{}", line.escape_ascii());
-        let digits = std::str::from_utf8(&line[1..line.len() - 2]).unwrap();
-        digits.parse().unwrap()
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Reads past the next line that is this.
+    pub(crate) async fn skip_past(&mut self, line: &str) {
+        while self.line().await != line {}
     }
 
     /// Whether nothing more comes and the connection is closed.
