@@ -11,11 +11,13 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::generic::delete;
 use super::partial_sort::sort_within;
 use super::spec::{Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome};
 use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire};
+use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::{Collection, End, List, Member, Value, float};
 
@@ -386,7 +388,7 @@ fn put(db: &mut Db, key: &[u8], elements: &[Vec<u8>]) -> usize {
         db.effect(&[b"DEL", key]);
     }
     if elements.is_empty() {
-        db.remove(key);
+        delete(db, key);
         return 0;
     }
     let texts = elements.iter().map(Vec::as_slice);
@@ -401,6 +403,7 @@ fn put(db: &mut Db, key: &[u8], elements: &[Vec<u8>]) -> usize {
         list.push(End::Tail, element, limits);
     }
     db.put(key, list.into_value(), Expire::Clear);
+    db.notify(Event::List, "sortstore", key);
     elements.len()
 }
 

@@ -178,7 +178,8 @@ pub fn add(text: &mut TextEdit<'_>, element: &[u8], max_bytes: usize) -> Result<
     // A bit beyond the hash ends the zeros.
     let rest = hash >> INDEX_BITS | 1 << (64 - INDEX_BITS);
     let value = rest.trailing_zeros() as u8 + 1;
-    raise(text, &mut Cursor::START, index, value, max_bytes)
+    let mut cursor = Cursor::START;
+    raise(text, &mut cursor, index, value, max_bytes)
 }
 
 fn raise(

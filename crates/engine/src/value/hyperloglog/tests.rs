@@ -31,7 +31,8 @@ fn raise_at(
     max_bytes: usize,
 ) -> Result<bool, Corrupted> {
     let mut edit = TextEdit::new(text, false);
-    raise(&mut edit, &mut Cursor::START, index, value, max_bytes)
+    let mut cursor = Cursor::START;
+    raise(&mut edit, &mut cursor, index, value, max_bytes)
 }
 
 fn registers(text: &[u8]) -> Vec<u8> {
