@@ -21,7 +21,7 @@ const CELLS_AN_ELEMENT: u64 = 2048;
 /// `a[..=i]` and `b[..=j]` is longer than that of `a[..=i]` and `b[..j]`.
 struct Rows {
     words: usize,
-    rows: Vec<u64>,
+    bits: Vec<u64>,
     /// Length of the common subsequence of both strings.
     length: usize,
 }
@@ -32,7 +32,7 @@ impl Rows {
         let words = b.len().div_ceil(64);
         // For each byte of `a`, where it stands in `b`.
         let mut places: Vec<Option<Box<[u64]>>> = vec![None; 256];
-        let mut rows = Vec::with_capacity(if keep { words * a.len() } else { 0 });
+        let mut bits = Vec::with_capacity(if keep { words * a.len() } else { 0 });
         let mut row = vec![u64::MAX; words];
         for byte in a {
             let Some(slot) = places.get_mut(usize::from(*byte)) else {
@@ -56,7 +56,7 @@ impl Rows {
                 *word = sum | (*word & !places);
             }
             if keep {
-                rows.extend_from_slice(&row);
+                bits.extend_from_slice(&row);
             }
         }
         let grows = |(at, word): (usize, &u64)| {
@@ -67,14 +67,14 @@ impl Rows {
         let length = row.iter().enumerate().map(grows).sum();
         Rows {
             words,
-            rows,
+            bits,
             length,
         }
     }
 
     /// Whether the row `i` grows at `j`.
     fn grows(&self, i: usize, j: usize) -> bool {
-        let word = self.rows.get(i * self.words + j / 64);
+        let word = self.bits.get(i * self.words + j / 64);
         word.is_some_and(|word| word >> (j % 64) & 1 == 0)
     }
 }

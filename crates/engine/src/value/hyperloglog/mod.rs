@@ -19,6 +19,7 @@ mod sparse;
 mod tests;
 
 use super::TextEdit;
+use sparse::Cursor;
 
 /// Bits of a hash that choose the register.
 const INDEX_BITS: u32 = 14;
@@ -149,9 +150,10 @@ impl Union {
     /// Raises the registers of `text`, which is a HyperLogLog that is not
     /// corrupted.
     pub fn write(&self, text: &mut TextEdit<'_>, max_bytes: usize) -> Result<(), Corrupted> {
+        let mut cursor = Cursor::START;
         for (index, value) in self.0.iter().enumerate() {
             if *value > 0 {
-                raise(text, index, *value, max_bytes)?;
+                raise(text, &mut cursor, index, *value, max_bytes)?;
             }
         }
         invalidate(text);
@@ -175,11 +177,14 @@ pub fn add(text: &mut TextEdit<'_>, element: &[u8], max_bytes: usize) -> Result<
     let index = hash as usize & (REGISTERS - 1);
     // A bit beyond the hash ends the zeros.
     let rest = hash >> INDEX_BITS | 1 << (64 - INDEX_BITS);
-    raise(text, index, rest.trailing_zeros() as u8 + 1, max_bytes)
+    let value = rest.trailing_zeros() as u8 + 1;
+    let mut cursor = Cursor::START;
+    raise(text, &mut cursor, index, value, max_bytes)
 }
 
 fn raise(
     text: &mut TextEdit<'_>,
+    cursor: &mut Cursor,
     index: usize,
     value: u8,
     max_bytes: usize,
@@ -187,7 +192,7 @@ fn raise(
     if text.bytes().get(ENCODING_AT) == Some(&DENSE) {
         return Ok(dense::raise(text, index, value));
     }
-    sparse::raise(text, index, value, max_bytes)
+    sparse::raise(text, cursor, index, value, max_bytes)
 }
 
 /// Says that the cached count is out of date.

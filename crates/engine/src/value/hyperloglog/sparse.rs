@@ -123,40 +123,60 @@ pub(super) fn histogram(runs_text: &[u8]) -> Result<Histogram, Corrupted> {
     }
 }
 
-/// The run in which a register lies, and around it.
-struct Found {
-    run: Run,
-    /// Where it begins in the string.
+/// Where a run begins: in the string, and its first register.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor {
     at: usize,
-    /// Where the run before it begins, or it itself.
-    before: usize,
-    /// Its first register.
     first: usize,
 }
 
-fn find(text: &[u8], index: usize) -> Option<Found> {
-    let (mut at, mut before, mut first) = (HEADER, HEADER, 0);
+impl Cursor {
+    /// Before all registers.
+    pub(super) const START: Cursor = Cursor {
+        at: HEADER,
+        first: 0,
+    };
+}
+
+/// The run in which a register lies, and what is around it.
+struct Found {
+    run: Run,
+    place: Cursor,
+    /// Where the run before it begins, or it itself.
+    before: usize,
+    /// Where to look for later registers, whatever joins the run before.
+    resume: Cursor,
+}
+
+fn find(text: &[u8], from: Cursor, index: usize) -> Option<Found> {
+    let mut place = from;
+    let mut passed = [from; 3];
     loop {
-        let run = Run::read(text, at)?;
-        if index < first + run.len {
+        let run = Run::read(text, place.at)?;
+        if index < place.first + run.len {
+            let [resume, _, before] = passed;
             return Some(Found {
                 run,
-                at,
-                before,
-                first,
+                place,
+                before: before.at,
+                resume,
             });
         }
-        before = at;
-        at += run.bytes;
-        first += run.len;
+        passed = [passed[1], passed[2], place];
+        place = Cursor {
+            at: place.at + run.bytes,
+            first: place.first + run.len,
+        };
     }
 }
 
 /// Raises a register of a whole string; whether it was lower. Where the runs
 /// would take more than `max_bytes` with the header, or cannot hold the value,
-/// the string becomes dense.
+/// the string becomes dense. Who raises registers in their order passes the same
+/// `cursor` again.
 pub(super) fn raise(
     text: &mut TextEdit<'_>,
+    cursor: &mut Cursor,
     index: usize,
     value: u8,
     max_bytes: usize,
@@ -166,10 +186,11 @@ pub(super) fn raise(
     }
     let Found {
         run,
-        at,
+        place: Cursor { at, first },
         before,
-        first,
-    } = find(text.bytes(), index).ok_or(Corrupted)?;
+        resume,
+    } = find(text.bytes(), *cursor, index).ok_or(Corrupted)?;
+    *cursor = resume;
     if run.value >= value {
         return Ok(false);
     }

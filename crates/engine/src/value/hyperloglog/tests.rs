@@ -24,6 +24,17 @@ fn added(count: u32, max_bytes: usize) -> Vec<u8> {
     text
 }
 
+fn raise_at(
+    text: &mut Vec<u8>,
+    index: usize,
+    value: u8,
+    max_bytes: usize,
+) -> Result<bool, Corrupted> {
+    let mut edit = TextEdit::new(text, false);
+    let mut cursor = Cursor::START;
+    raise(&mut edit, &mut cursor, index, value, max_bytes)
+}
+
 fn registers(text: &[u8]) -> Vec<u8> {
     let mut union = Union::default();
     union.add(HyperLogLog::of(text).unwrap()).unwrap();
@@ -72,13 +83,8 @@ fn both_encodings_hold_the_same_registers() {
             random.below(40)
         };
         let value = 1 + random.below(30) as u8;
-        let one = raise(
-            &mut TextEdit::new(&mut sparse, false),
-            index,
-            value,
-            usize::MAX,
-        );
-        let other = raise(&mut TextEdit::new(&mut dense, false), index, value, 0);
+        let one = raise_at(&mut sparse, index, value, usize::MAX);
+        let other = raise_at(&mut dense, index, value, 0);
         assert_eq!(one, other);
         if round % 500 == 0 {
             assert_eq!(registers(&sparse), registers(&dense));
@@ -93,6 +99,31 @@ fn both_encodings_hold_the_same_registers() {
 }
 
 #[test]
+fn a_cursor_that_goes_on_changes_nothing() {
+    let mut random = Random::new(6);
+    for _ in 0..60 {
+        let mut texts = [empty(), empty()];
+        for _ in 0..40 {
+            let (index, value) = (random.below(300), 1 + random.below(3) as u8);
+            for text in &mut texts {
+                raise_at(text, index, value, usize::MAX).unwrap();
+            }
+        }
+        let [one, other] = &mut texts;
+        let mut cursor = Cursor::START;
+        for index in 0..310 {
+            if random.below(3) > 0 {
+                let value = 1 + random.below(3) as u8;
+                let mut edit = TextEdit::new(one, false);
+                raise(&mut edit, &mut cursor, index, value, usize::MAX).unwrap();
+                raise_at(other, index, value, usize::MAX).unwrap();
+                assert!(one == other, "at {index}");
+            }
+        }
+    }
+}
+
+#[test]
 fn it_grows_dense_past_its_limit_or_with_a_high_value() {
     let few = added(700, MAX_BYTES);
     assert!(!HyperLogLog::of(&few).unwrap().is_dense());
@@ -101,7 +132,7 @@ fn it_grows_dense_past_its_limit_or_with_a_high_value() {
     assert!(HyperLogLog::of(&many).unwrap().is_dense());
     assert_eq!(registers(&many), registers(&added(3000, usize::MAX)));
     let mut high = empty();
-    raise(&mut TextEdit::new(&mut high, false), 9, 33, MAX_BYTES).unwrap();
+    raise_at(&mut high, 9, 33, MAX_BYTES).unwrap();
     assert!(HyperLogLog::of(&high).unwrap().is_dense());
     assert_eq!(registers(&high)[9], 33);
 }
@@ -147,7 +178,7 @@ fn no_flipped_byte_leads_astray() {
         .map(|at| (&sparse, at))
         .chain(header_of_dense.map(|at| (&dense, at)));
     for (text, at) in places {
-        for flip in [1, 2, 0x40, 0x80, 0xc0, 0xff] {
+        for flip in [1, 0x40, 0x80, 0xff] {
             let mut text = text.clone();
             text[at] ^= flip;
             let Some(one) = HyperLogLog::of(&text) else {
@@ -158,7 +189,7 @@ fn no_flipped_byte_leads_astray() {
             let merged = union.add(one);
             assert_eq!(merged.is_ok(), one.count().is_ok());
             let mut edit = TextEdit::new(&mut text, false);
-            for element in 0..200_u32 {
+            for element in 0..60_u32 {
                 let _ = add(&mut edit, &element.to_le_bytes(), MAX_BYTES);
             }
             let _ = union.write(&mut edit, MAX_BYTES);
