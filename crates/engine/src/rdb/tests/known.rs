@@ -413,6 +413,7 @@ fn what_contradicts_itself_is_refused() {
     for bytes in [
         payload(&[&[kind::HASH_METADATA], &earliest, &[0]]),
         payload(&[&[kind::HASH_METADATA], &latest, &[1, 2], b"\x01f\x01v"]),
+        payload(&[&[kind::HASH_METADATA], &[0; 8], &[1, 1], b"\x01f\x01v"]),
         payload(&[&[kind::HASH_METADATA], &[0xff; 8], &[1, 2], b"\x01f\x01v"]),
         payload(&[
             &[kind::HASH_METADATA],
