@@ -42,11 +42,11 @@ mod transaction;
 mod zset;
 
 pub use dispatch::Batch;
-pub use introspect::commands_page;
 #[cfg(test)]
 pub(crate) use dispatch::call;
 use dispatch::{busy, call_queued};
 pub(crate) use dispatch::{call_scripted, may_call};
+pub use introspect::commands_page;
 pub(crate) use redact::redacted;
 pub(crate) use tracking::Tracks;
 

@@ -72,12 +72,12 @@ fn encode_timed(hash: &Hash, out: &mut Writer) -> bool {
 /// A field with its value, and its deadline if it has one.
 type Field<'a> = (Text<'a>, Text<'a>, Option<u64>);
 
-/// The deadline that `at` is, if there may be such a one.
+/// The deadline that `at` is, if there may be such a one: 0 stands for none.
 fn deadline(at: u64) -> Result<Option<u64>, Malformed> {
-    if at > LATEST_FIELD_DEADLINE {
-        return Err(Malformed);
+    if (1..=LATEST_FIELD_DEADLINE).contains(&at) {
+        return Ok(Some(at));
     }
-    Ok(Some(at))
+    Err(Malformed)
 }
 
 fn lasting<'a>((field, value): (Text<'a>, Text<'a>)) -> Result<Field<'a>, Malformed> {

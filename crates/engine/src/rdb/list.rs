@@ -19,7 +19,7 @@ const OVERHEAD: usize = 8;
 pub(super) fn encode(list: &List, out: &mut Writer) {
     let mut nodes = Vec::new();
     let mut node = listpack::Builder::new();
-    for element in list.iter() {
+    for element in list {
         let text = Member::from(element);
         if node.len() > 0 && node.size() + text.len() + OVERHEAD > NODE {
             nodes.push(std::mem::replace(&mut node, listpack::Builder::new()).finish());

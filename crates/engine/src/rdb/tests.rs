@@ -7,12 +7,13 @@ use crate::expiry::NEVER;
 use crate::keyspace::tests::describe;
 use crate::keyspace::{Key, Record};
 use crate::value::{
-    Collection, End, Group, Hash, HashLimits, Header, List, ListLimits, Pending, Set, SetLimits,
-    Stream, StreamId, StreamLimits, Value, ZSet, ZSetLimits,
+    Collection, Element, End, Group, Hash, HashLimits, Header, List, ListLimits, Pending, Set,
+    SetLimits, Stream, StreamId, StreamLimits, Value, ZSet, ZSetLimits,
 };
 
 mod hostile;
 mod known;
+mod streams;
 
 fn shown(value: &Value) -> String {
     describe(&Record {
@@ -87,11 +88,12 @@ fn stream(
     stream.into_value()
 }
 
-/// A group of these consumers, each with when it was seen and what it has.
-fn group(
-    read: (StreamId, Option<u64>),
-    consumers: &[(&str, u64, &[(StreamId, u64, u64)])],
-) -> Group {
+/// A consumer: its name, when it was seen, and what it has, each with when and how
+/// often it was delivered.
+type Holder<'a> = (&'a str, u64, &'a [(StreamId, u64, u64)]);
+
+/// A group of these consumers.
+fn group(read: (StreamId, Option<u64>), consumers: &[Holder<'_>]) -> Group {
     let mut group = Group::new(read.0, read.1);
     for (name, seen_ms, ids) in consumers {
         let (consumer, _) = group.find_or_add(name.as_bytes(), *seen_ms);

@@ -27,10 +27,7 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("auth", "also takes the tokens of the server"),
     ("bgrewriteaof", SAVED),
     ("bgsave", SAVED),
-    (
-        "bitop",
-        "DIFF, DIFF1, ANDOR and ONE are those of Redis 8.2",
-    ),
+    ("bitop", "DIFF, DIFF1, ANDOR and ONE are those of Redis 8.2"),
     (
         "client|kill",
         "sees and ends connections of its own keyspace only",
@@ -106,18 +103,9 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "as in Redis 7.2; there are no replicas to wait for",
     ),
     ("xackdel", "as in Redis 8.2"),
-    (
-        "xadd",
-        "KEEPREF, DELREF and ACKED are those of Redis 8.2",
-    ),
+    ("xadd", "KEEPREF, DELREF and ACKED are those of Redis 8.2"),
     ("xdelex", "as in Redis 8.2"),
-    (
-        "xread",
-        "BLOCK answers at once over REST",
-    ),
-    (
-        "xreadgroup",
-        "BLOCK answers at once over REST",
-    ),
+    ("xread", "BLOCK answers at once over REST"),
+    ("xreadgroup", "BLOCK answers at once over REST"),
     ("zrandmember", PICKS),
 ];

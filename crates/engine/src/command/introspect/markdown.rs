@@ -54,7 +54,8 @@ pub fn markdown() -> String {
 fn row(command: &Command, page: &mut String) {
     let spec = &command.spec;
     let yes = |holds: bool| if holds { "yes" } else { "no" };
-    let summary = docs::of(&command.full_name).map_or("Describes its subcommands", |(text, _)| text);
+    let summary =
+        docs::of(&command.full_name).map_or("Describes its subcommands", |(text, _)| text);
     let _ = writeln!(
         page,
         "| {} | {summary} | {} | {} | {} | {} | {} |",
@@ -77,7 +78,10 @@ mod tests {
         let page = std::fs::read_to_string(path).unwrap_or_default();
         // One line at a time: a difference is found sooner than in two pages.
         for (kept, made) in page.lines().zip(markdown().lines()) {
-            assert_eq!(kept, made, "docs/commands.md is old; its head says how it is made");
+            assert_eq!(
+                kept, made,
+                "docs/commands.md is old; its head says how it is made"
+            );
         }
         assert_eq!(page.lines().count(), markdown().lines().count());
     }

@@ -35,7 +35,7 @@ fn samples() -> Vec<Vec<u8>> {
             (b"g".to_vec(), b"w".to_vec(), 1 << 45),
             (b"h".to_vec(), Vec::new(), 7),
         ]),
-        known::small_stream(),
+        streams::small_stream(),
         stream([], &[], []),
         list([b"a".to_vec(), b"-5".to_vec(), text(b'l', 70), Vec::new()]),
         list((0..3).map(|at| (0..3000).map(|byte| (byte * byte % 5 + at) as u8).collect())),
@@ -93,7 +93,7 @@ fn exercise(value: &mut Value) {
             assert_eq!(Collection::len(&**hash), 1);
         }
         Value::List(list) => {
-            let elements: Vec<Vec<u8>> = list.iter().map(|element| element.to_vec()).collect();
+            let elements: Vec<Vec<u8>> = list.iter().map(Element::to_vec).collect();
             assert_eq!(elements.len(), Collection::len(&**list));
             list.push(End::Head, b"an element of nobody's", ListLimits::default());
             for element in elements.iter().rev() {
