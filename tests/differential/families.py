@@ -392,6 +392,8 @@ def steps_of(line, values, node):
         for _ in range(values.rng.choice((20, 140, 520))):
             extra += [values.literal(part) for part in pair]
         return [{"argv": argv + extra, "who": who}]
+    if mode == "PLAIN":
+        return [{"argv": values.expand(node, []), "who": who}]
     if mode == "LOG":
         return stream.log(values, values.expand(node, []), who)
     argv = values.command(node)

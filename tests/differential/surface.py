@@ -21,10 +21,10 @@ NOT_HERE = {"shutdown", "debug", "monitor", "sync", "psync", "replicaof", "slave
 PATIENT = {b"0", b"1", b"2", b"1.5", b"0x1"}
 # Redis would really answer as many random members as asked for.
 COUNTED = {"hrandfield", "srandmember", "zrandmember"}
-KEYS = [b"a:str", b"a:int", b"a:hash", b"a:set", b"a:zset", b"a:list", b"missing"]
+KEYS = [b"a:str", b"a:int", b"a:hash", b"a:set", b"a:zset", b"a:list", b"a:stream", b"missing"]
 WORDS = [b"1", b"0", b"-1", b"2", b"1.5", b"x", b"", b"nan", b"inf", b"-inf", b"1e400", b"9223372036854775807",
          b"9223372036854775808", b"-9223372036854775809", b"\0", b"\xff\r\n", b"NX", b"GT", b"COUNT", b"LIMIT", b"LEFT", b"RIGHT", b"RANK",
-         b"WITHSCORES", b"BYSCORE", b"EX", b"[a", b"(1", b"+", b"-", b"0x1", b" 1", b"u8", b"#1", b"GET", b"99999999999999999999"]
+         b"WITHSCORES", b"BYSCORE", b"EX", b"[a", b"(1", b"+", b"-", b"0x1", b" 1", b"u8", b"#1", b"GET", b"99999999999999999999", b"STREAMS", b"GROUP", b">", b"$", b"1-*"]
 PREAMBLE = [
     [b"SET", b"a:str", b"hello"],
     [b"SET", b"a:int", b"10"],
@@ -32,6 +32,9 @@ PREAMBLE = [
     [b"SADD", b"a:set", b"1", b"2", b"3"],
     [b"ZADD", b"a:zset", b"1", b"x", b"2.5", b"y"],
     [b"RPUSH", b"a:list", b"x", b"2", b"y", b"x"],
+    [b"XADD", b"a:stream", b"1-1", b"x", b"1"],
+    [b"XADD", b"a:stream", b"2-1", b"x", b"2", b"y", b"3"],
+    [b"XGROUP", b"CREATE", b"a:stream", b"1", b"0"],
 ]
 
 

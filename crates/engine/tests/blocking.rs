@@ -224,6 +224,166 @@ fn each_served_client_is_a_unit_of_its_own() {
     assert_eq!(seq, Seq(3));
 }
 
+/// What XREAD answers in RESP2: one stream with entries of one field.
+fn read(key: &str, entries: &[(&str, &str)]) -> Reply {
+    let entries = entries.iter().map(|(id, value)| {
+        let texts = vec![Reply::bulk("f"), Reply::bulk(value)];
+        Reply::Array(vec![Reply::bulk(id), Reply::Array(texts)])
+    });
+    let stream = vec![Reply::bulk(key), Reply::Array(entries.collect())];
+    Reply::Array(vec![Reply::Array(stream)])
+}
+
+fn answer(engine: &Engine, blocked: &Blocked) -> Reply {
+    engine.blocked_reply(blocked).0.unpacked()
+}
+
+#[test]
+fn readers_of_a_stream_wait_for_what_is_new() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    call(&engine, &mut session, &["XADD", "s", "5", "f", "old"]);
+    let both = [
+        block(
+            &engine,
+            &["XREAD", "BLOCK", "0", "STREAMS", "s", "t", "$", "$"],
+        ),
+        block(
+            &engine,
+            &["XREAD", "BLOCK", "0", "STREAMS", "t", "s", "$", "6"],
+        ),
+    ];
+    call(&engine, &mut session, &["XADD", "s", "6", "f", "new"]);
+    assert_eq!(answer(&engine, &both[0]), read("s", &[("6-0", "new")]));
+    assert!(waits(&engine, &both[1]));
+    call(&engine, &mut session, &["MULTI"]);
+    call(&engine, &mut session, &["XADD", "s", "7", "f", "a"]);
+    call(&engine, &mut session, &["XADD", "t", "1", "f", "x"]);
+    call(&engine, &mut session, &["XADD", "s", "8", "f", "b"]);
+    call(&engine, &mut session, &["EXEC"]);
+    assert_eq!(
+        answer(&engine, &both[1]),
+        read("s", &[("7-0", "a"), ("8-0", "b")])
+    );
+}
+
+#[test]
+fn a_stream_that_goes_or_changes_its_type_is_waited_for() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    let blocked = block(&engine, &["XREAD", "BLOCK", "0", "STREAMS", "s", "0"]);
+    for line in [
+        &["SET", "s", "v"][..],
+        &["DEL", "s"],
+        &["XGROUP", "CREATE", "s", "g", "0", "MKSTREAM"],
+    ] {
+        call(&engine, &mut session, line);
+        assert!(waits(&engine, &blocked), "{line:?}");
+    }
+    call(&engine, &mut session, &["XADD", "from", "3", "f", "v"]);
+    call(&engine, &mut session, &["RENAME", "from", "s"]);
+    assert_eq!(answer(&engine, &blocked), read("s", &[("3-0", "v")]));
+}
+
+#[test]
+fn who_waits_long_gets_a_thousand_at_most() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    let blocked = block(&engine, &["XREAD", "BLOCK", "0", "STREAMS", "s", "0"]);
+    let script = "for i = 1, 1500 do redis.call('XADD', 's', i, 'f', 'v') end";
+    call(&engine, &mut session, &["EVAL", script, "0"]);
+    let Reply::Array(streams) = answer(&engine, &blocked) else {
+        panic!("streams")
+    };
+    let [Reply::Array(stream)] = &streams[..] else {
+        panic!("a stream")
+    };
+    assert!(matches!(&stream[1], Reply::Array(entries) if entries.len() == 1000));
+}
+
+#[test]
+fn a_group_hands_out_in_the_order_of_arrival() {
+    let engine = Engine::default();
+    let mut session = engine.session();
+    call(
+        &engine,
+        &mut session,
+        &["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"],
+    );
+    let wait = |consumer: &str, count: &str| {
+        let argv = [
+            "XREADGROUP",
+            "GROUP",
+            "g",
+            consumer,
+            "COUNT",
+            count,
+            "BLOCK",
+            "0",
+        ];
+        block(&engine, &[&argv[..], &["STREAMS", "s", ">"]].concat())
+    };
+    let blocked = [wait("a", "1"), wait("b", "1"), wait("c", "9")];
+    call(&engine, &mut session, &["MULTI"]);
+    for id in ["1", "2"] {
+        call(&engine, &mut session, &["XADD", "s", id, "f", id]);
+    }
+    call(&engine, &mut session, &["EXEC"]);
+    assert_eq!(answer(&engine, &blocked[0]), read("s", &[("1-0", "1")]));
+    assert_eq!(answer(&engine, &blocked[1]), read("s", &[("2-0", "2")]));
+    assert!(waits(&engine, &blocked[2]));
+    let pending = call(&engine, &mut session, &["XPENDING", "s", "g"]);
+    let each = |name| Reply::Array(vec![Reply::bulk(name), Reply::bulk("1")]);
+    let expected = vec![
+        Reply::Int(2),
+        Reply::bulk("1-0"),
+        Reply::bulk("2-0"),
+        Reply::Array(vec![each("a"), each("b")]),
+    ];
+    assert_eq!(pending, Reply::Array(expected));
+}
+
+#[test]
+fn readers_of_a_group_are_told_when_it_goes() {
+    let gone = Reply::error("UNBLOCKED the stream key no longer exists");
+    let no_group =
+        Reply::error("NOGROUP the consumer group this client was blocked on no longer exists");
+    for (lines, expected) in [
+        (&["DEL s"][..], &gone),
+        (&["SET s v"], &gone),
+        (&["RENAME s t"], &gone),
+        (&["FLUSHALL"], &gone),
+        (&["XGROUP DESTROY s g"], &no_group),
+        (&["XADD t 1 f v", "RENAME t s"], &no_group),
+    ] {
+        let engine = Engine::default();
+        let mut session = engine.session();
+        call(
+            &engine,
+            &mut session,
+            &["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"],
+        );
+        let argv = [
+            "XREADGROUP",
+            "GROUP",
+            "g",
+            "c",
+            "BLOCK",
+            "0",
+            "STREAMS",
+            "s",
+            ">",
+        ];
+        let blocked = block(&engine, &argv);
+        for line in lines {
+            assert!(waits(&engine, &blocked), "{lines:?}");
+            let argv: Vec<&str> = line.split(' ').collect();
+            call(&engine, &mut session, &argv);
+        }
+        assert_eq!(&answer(&engine, &blocked), expected, "{lines:?}");
+    }
+}
+
 #[test]
 fn a_hundred_thousand_wait_and_go() {
     let engine = Engine::default();
