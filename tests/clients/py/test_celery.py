@@ -47,9 +47,11 @@ class Workers:
 def prefix():
     value = f"celery-{secrets.token_hex(4)}"
     os.environ["QUEUE_PREFIX"] = value
-    sys.modules.pop("queue_app", None)
+    known = sys.modules.pop("queue_app", None)
     yield value
     del os.environ["QUEUE_PREFIX"]
+    if known:
+        sys.modules["queue_app"] = known
 
 
 @pytest.fixture(scope="module")

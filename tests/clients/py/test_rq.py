@@ -12,6 +12,8 @@ from rq.job import Job, JobStatus
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import queue_app  # noqa: E402
+
 
 @pytest.fixture
 def connection(url):
@@ -55,7 +57,7 @@ def test_order_and_dependencies(queue, connection):
     queue.enqueue("queue_app.rq_note", trace, "after", depends_on=first)
     queue.enqueue("queue_app.rq_note", trace, "at front", at_front=True)
     work(queue)
-    assert connection.lrange(f"queue-tests:{trace}", 0, -1) == [b"at front", b"first", b"after"]
+    assert connection.lrange(f"{queue_app.PREFIX}:{trace}", 0, -1) == [b"at front", b"first", b"after"]
 
 
 def test_a_scheduled_job(queue):
