@@ -52,9 +52,9 @@ pub(super) fn raise(text: &mut TextEdit<'_>, index: usize, value: u8) -> bool {
     true
 }
 
-/// All registers in order.
-pub(super) fn iter(registers: &[u8]) -> impl Iterator<Item = u8> {
-    registers.as_chunks::<3>().0.iter().flat_map(|bytes| {
+/// All registers in order, four at a time.
+pub(super) fn fours(registers: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+    registers.as_chunks::<3>().0.iter().map(|bytes| {
         let four = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
         [0, 6, 12, 18].map(|bit| (four >> bit & 63) as u8)
     })
@@ -62,9 +62,9 @@ pub(super) fn iter(registers: &[u8]) -> impl Iterator<Item = u8> {
 
 pub(super) fn histogram(registers: &[u8]) -> Histogram {
     let mut histogram = [0; 64];
-    for register in iter(registers) {
-        if let Some(count) = histogram.get_mut(usize::from(register)) {
-            *count += 1;
+    for four in fours(registers) {
+        for register in four {
+            histogram[usize::from(register & 63)] += 1;
         }
     }
     histogram
