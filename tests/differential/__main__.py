@@ -27,7 +27,7 @@ import tracking  # noqa: E402
 from compare import name_of  # noqa: E402
 
 SEED = 7
-COUNT = {"transaction": 400, "generic": 150, "connection": 300, "pubsub": 150, "dump": 300}
+COUNT = {"list_waiting": 20, "transaction": 400, "generic": 150, "connection": 300, "pubsub": 150, "dump": 300}
 DEFAULT_COUNT = 500
 # What is compared in ways of its own.
 RUNS = {"surface": surface.run, "notify": notify.run, "tracking": tracking.run}

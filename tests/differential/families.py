@@ -358,6 +358,7 @@ FAMILIES = {
     "generic": GENERIC,
     "hash": HASH,
     "list": lists.TEMPLATES,
+    "list_waiting": lists.WAITING,
     "set": SET,
     "zset": ZSET,
     "stream": stream.TEMPLATES,
@@ -457,7 +458,7 @@ def sequence(family, seed, index):
     if family == "acl":
         return acl.sequence(seeded(seed, family, index))
     rng = seeded(seed, family, index)
-    values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family != "pubsub")
+    values = VALUES.get(family, Random)(rng, prefix=family[0], damaging=family not in ("pubsub", "list_waiting"))
     steps = [{"argv": argv, "who": "a"} for argv in PREAMBLE]
     if family == "stream":
         steps += [{"argv": argv, "who": "a"} for argv in stream.PREAMBLE]

@@ -1,5 +1,9 @@
-"""The list family. What waits does so for a moment only: who else is served meanwhile is
-a matter of tests with several clients."""
+"""The list family, and the commands that wait for lists.
+
+These wait for a moment only, which takes redis-server a tenth of a second, and
+none is damaged, lest it wait for ever: who is served meanwhile is a matter of
+tests with several clients.
+"""
 
 TEMPLATES = """
 RPUSH <k> (<v>)+
@@ -32,15 +36,21 @@ LMOVE <k> <k> (LEFT | RIGHT) (LEFT | RIGHT)
 RPOPLPUSH <k> <k>
 LMPOP <numkeys> (<k>)+ (LEFT | RIGHT) [COUNT <i>]
 LMPOP 2 <k> <k> (LEFT | RIGHT) [COUNT <n>]
+OBJECT ENCODING <k>
+TYPE <k>
+COPY <k> <k> REPLACE
+RENAME <k> <k>
+DEL <k>
+"""
+
+WAITING = """
+RPUSH <k> (<m>)+
+LPUSH <k> (<m>)+
+RPUSH <k> (<m>)+
 BLPOP (<k>)+ 0.001
 BRPOP <k> 0.001
 BLMPOP 0.001 <numkeys> <k> <k> (LEFT | RIGHT) [COUNT <n>]
 BLMOVE <k> <k> (LEFT | RIGHT) (LEFT | RIGHT) 0.001
 BRPOPLPUSH <k> <k> 0.001
-OBJECT ENCODING <k>
-TYPE <k>
-COPY <k> <k> REPLACE
-RENAME <k> <k>
-CONFIG SET list-max-listpack-size (-2 | -1 | 1 | 4 | 128)
-DEL <k>
+LRANGE <k> 0 -1
 """
