@@ -99,7 +99,7 @@ HSET <k> <m> <v>
 SADD <k> <m>
 ZADD <k> <score> <m>
 GET <k>
-!SCANLOOP SCAN [MATCH <glob>] [COUNT <n>] [TYPE (string | hash | set | zset | list | nothing)]
+!SCANLOOP SCAN [MATCH <glob>] [COUNT <n>] [TYPE (string | hash | set | zset | list | stream | nothing)]
 SCAN <junk>
 SCAN 0 <junk> <junk>
 !EXPIRED ( SET <k> <v> PX 8 | PSETEX <k> 5 <v> | PEXPIRE <k> 5 )

@@ -107,5 +107,6 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("xdelex", "as in Redis 8.2"),
     ("xread", "BLOCK answers at once over REST"),
     ("xreadgroup", "BLOCK answers at once over REST"),
+    ("xtrim", "KEEPREF, DELREF and ACKED are those of Redis 8.2"),
     ("zrandmember", PICKS),
 ];

@@ -22,9 +22,8 @@ fn filter<'a>(words: &[&'a [u8]]) -> Result<Option<Filter<'a>>, CommandError> {
         [word, idle, rest @ ..] if args::is(word, "IDLE") => (args::int(idle)?, rest),
         rest => (0, rest),
     };
-    let (start, end, count, rest) = match rest {
-        [start, end, count, rest @ ..] => (start, end, count, rest),
-        _ => return Err(CommandError::Syntax),
+    let [start, end, count, rest @ ..] = rest else {
+        return Err(CommandError::Syntax);
     };
     let count = args::int(count)?.max(0) as usize;
     Ok(Some(Filter {

@@ -23,12 +23,19 @@ const WAITED_COUNT: usize = 1000;
 /// What is asked for.
 struct Request<'a> {
     count: usize,
-    /// For how long to wait, where it does: without a time for ever.
-    block: Option<Option<Duration>>,
+    block: Patience,
     group: Option<(&'a [u8], &'a [u8])>,
     forget: bool,
     keys: &'a [&'a [u8]],
     ids: &'a [&'a [u8]],
+}
+
+/// Whether a command waits where there is nothing to read.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    None,
+    For(Duration),
+    Endless,
 }
 
 /// Where to read on in a stream.
@@ -42,13 +49,16 @@ enum From {
 
 impl<'a> Request<'a> {
     fn parse(argv: &'a [&'a [u8]], grouped: bool) -> Result<Self, CommandError> {
-        let (mut count, mut block, mut group, mut forget) = (0, None, None, false);
+        let (mut count, mut block, mut group, mut forget) = (0, Patience::None, None, false);
         let mut at = 1;
         while let Some(word) = argv.get(at) {
             let following = argv.get(at + 1..).unwrap_or_default();
             match following {
                 [timeout, ..] if args::is(word, "BLOCK") => {
-                    block = Some(blocked::milliseconds(timeout)?);
+                    block = match blocked::milliseconds(timeout)? {
+                        Some(time) => Patience::For(time),
+                        None => Patience::Endless,
+                    };
                     at += 1;
                 }
                 [number, ..] if args::is(word, "COUNT") => {
@@ -197,8 +207,10 @@ impl Request<'_> {
     }
 
     fn wait(&self, ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Reply {
-        let Some(patience) = self.block.filter(|_| !ctx.is_upstash()) else {
-            return Reply::NullArray;
+        let patience = match self.block {
+            Patience::For(time) if !ctx.is_upstash() => Some(time),
+            Patience::Endless if !ctx.is_upstash() => None,
+            _ => return Reply::NullArray,
         };
         let wait = Wait {
             minds_removal: self.group.is_some(),

@@ -13,8 +13,11 @@
 
 mod block;
 mod build;
+mod extent;
 mod group;
+mod groups;
 mod id;
+mod leb128;
 mod listpack;
 mod range;
 #[cfg(test)]
@@ -22,7 +25,6 @@ mod tests;
 mod trim;
 mod undo;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Collection, Kind, Value};
@@ -31,9 +33,10 @@ use undo::{Inverse, Undo};
 pub(crate) use block::Block;
 pub use block::Entry;
 pub(crate) use build::{Builder, Layout};
+pub use extent::Extent;
+pub(crate) use extent::one_more;
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{IdText, StreamId};
-use range::Entries;
 pub use trim::{Keep, References, Trim};
 
 /// Where a block ends.
@@ -249,221 +252,6 @@ impl Stream {
         self.front()
             .and_then(|block| block.placed(block.front()))
             .map_or(StreamId::MIN, |placed| placed.entry.id)
-    }
-
-    // ---- groups ----
-
-    /// The groups in the order of their names.
-    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
-        self.groups.iter().map(|(name, group)| (&**name, &**group))
-    }
-
-    /// The group of this name.
-    pub fn group(&self, name: &[u8]) -> Option<&Group> {
-        self.groups.get(name).map(|group| &**group)
-    }
-
-    /// Makes a group; `false` where there is one of this name.
-    pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
-        if self.groups.contains_key(name) {
-            return false;
-        }
-        self.grouped += GROUP + name.len() + group.heap_bytes();
-        self.groups.insert(name.into(), Box::new(group));
-        self.edits += 1;
-        if let Some(undo) = &mut self.undo {
-            undo.push(Inverse::GroupAdded(name.into()));
-        }
-        true
-    }
-
-    /// Removes a group with all that is pending in it; whether there was one.
-    pub fn remove_group(&mut self, name: &[u8]) -> bool {
-        let Some((name, group)) = self.groups.remove_entry(name) else {
-            return false;
-        };
-        self.grouped -= GROUP + name.len() + group.heap_bytes();
-        self.edits += 1;
-        if let Some(undo) = &mut self.undo {
-            undo.push(Inverse::GroupRemoved(name, group));
-        }
-        true
-    }
-
-    /// Changes a group; `None` where there is none of this name.
-    pub fn edit_group<R>(
-        &mut self,
-        name: &[u8],
-        change: impl FnOnce(&mut Group) -> R,
-    ) -> Option<R> {
-        let group = self.groups.get_mut(name)?;
-        let books = Books::open(group, name, &mut self.undo);
-        let result = change(group);
-        books.close(group, &mut self.grouped, &mut self.edits);
-        Some(result)
-    }
-
-    /// Hands out up to `count` entries behind the group's last id to a consumer,
-    /// to whom they are pending afterwards unless `forget`. `None` where there
-    /// is no such group.
-    pub fn deliver(
-        &mut self,
-        name: &[u8],
-        consumer: ConsumerId,
-        (count, forget): (usize, bool),
-        now_ms: u64,
-        mut visit: impl FnMut(Entry<'_>),
-    ) -> Option<()> {
-        let extent = self.extent();
-        let group = self.groups.get_mut(name)?;
-        let books = Books::open(group, name, &mut self.undo);
-        let blocks = (&self.sealed, self.tail.as_ref());
-        let (mut last_id, mut entries_read) = (group.last_id(), group.entries_read());
-        let entries = last_id
-            .next()
-            .map(|start| Entries::over(blocks, start, StreamId::MAX, false));
-        let mut moved = false;
-        for entry in entries.into_iter().flatten().take(count) {
-            let id = entry.id;
-            entries_read = match entries_read {
-                Some(read) if !extent.has_gaps_from(id) => Some(one_more(read)),
-                _ => extent.added_up_to(id),
-            };
-            (last_id, moved) = (id, true);
-            if !forget {
-                group.set(
-                    id,
-                    Some(Pending {
-                        consumer,
-                        delivered_ms: now_ms,
-                        deliveries: 1,
-                    }),
-                );
-            }
-            visit(entry);
-        }
-        if moved {
-            group.set_last(last_id, entries_read);
-        }
-        books.close(group, &mut self.grouped, &mut self.edits);
-        Some(())
-    }
-
-    /// Whether a group still waits for an entry: it was not handed out there
-    /// yet, or is pending.
-    pub fn is_referenced(&self, id: StreamId) -> bool {
-        self.groups
-            .values()
-            .any(|group| id > group.last_id() || group.pending().contains_key(&id))
-    }
-
-    /// Makes an end of an entry in whatever groups it is pending.
-    pub fn forget_references(&mut self, id: StreamId) {
-        let holders: Vec<Box<[u8]>> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| group.pending().contains_key(&id))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in holders {
-            self.edit_group(&name, |group| group.set(id, None));
-        }
-    }
-
-    /// What its counters can tell.
-    pub fn extent(&self) -> Extent {
-        Extent {
-            header: self.header,
-            length: self.length as u64,
-            first_id: self.first_id(),
-        }
-    }
-}
-
-/// Counters stay within what a command can say.
-pub(crate) fn one_more(count: u64) -> u64 {
-    (count + 1).min(i64::MAX as u64)
-}
-
-/// What is kept for a group while it changes.
-struct Books {
-    bytes: usize,
-    edits: u64,
-}
-
-impl Books {
-    fn open(group: &mut Group, name: &[u8], undo: &mut Option<Box<Undo>>) -> Self {
-        if let Some(undo) = undo
-            && !group.is_recording()
-        {
-            group.begin_undo();
-            undo.push(Inverse::GroupEdited(name.into()));
-        }
-        Books {
-            bytes: group.heap_bytes(),
-            edits: group.edits(),
-        }
-    }
-
-    fn close(self, group: &Group, grouped: &mut usize, edits: &mut u64) {
-        *grouped = *grouped - self.bytes + group.heap_bytes();
-        *edits += group.edits() - self.edits;
-    }
-}
-
-/// A stream's counters, which tell how far a group has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Extent {
-    header: Header,
-    length: u64,
-    first_id: StreamId,
-}
-
-impl Extent {
-    /// How many entries were ever added up to `id`, where that can be known
-    /// without counting.
-    pub fn added_up_to(&self, id: StreamId) -> Option<u64> {
-        let Header {
-            last_id,
-            max_deleted,
-            added,
-        } = self.header;
-        if added == 0 {
-            return Some(0);
-        }
-        if id == last_id || (self.length == 0 && id < last_id) {
-            return Some(added);
-        }
-        let first_id = self.first_id;
-        if id > last_id || (max_deleted != StreamId::MIN && max_deleted >= first_id) {
-            return None;
-        }
-        let before = added.wrapping_sub(self.length);
-        match id.cmp(&first_id) {
-            Ordering::Less => Some(before),
-            Ordering::Equal => Some(before.wrapping_add(1)),
-            Ordering::Greater => None,
-        }
-    }
-
-    /// Whether an entry at or behind `id` may have been deleted.
-    pub fn has_gaps_from(&self, id: StreamId) -> bool {
-        let max_deleted = self.header.max_deleted;
-        self.length > 0
-            && max_deleted != StreamId::MIN
-            && max_deleted >= self.first_id
-            && id <= max_deleted
-    }
-
-    /// How many entries a group has still before it, where that can be known.
-    pub fn lag(&self, group: &Group) -> Option<u64> {
-        let added = self.header.added;
-        let read = match group.entries_read() {
-            _ if added == 0 => return Some(0),
-            Some(read) if !self.has_gaps_from(group.last_id()) => read,
-            _ => self.added_up_to(group.last_id())?,
-        };
-        Some(added.wrapping_sub(read))
     }
 }
 

@@ -116,7 +116,7 @@ fn stream(size: usize, seed: &[(Vec<u8>, Vec<u8>)], numbers: &[u64]) -> Stream {
     for at in 0..size {
         let (field, value) = &seed[at / 7 % seed.len()];
         let pairs = [[&field[..], &value[..]], [b"n", &seed[at % seed.len()].1]];
-        let pairs = &pairs[..1 + at / 11 % 2];
+        let pairs = &pairs[..=at / 11 % 2];
         stream
             .append(id(at), pairs, StreamLimits::default())
             .unwrap();
