@@ -234,3 +234,39 @@ async fn a_deleted_users_connections_end() {
     admin_too.check(b"PING\r\n", b"+PONG\r\n").await;
     server.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_monitor_sees_nothing() {
+    let server = start().await;
+    let mut http = Http::connect(server.http()).await;
+    let setuser = r#"["ACL","SETUSER","app","on",">pass","+@all","-@dangerous"]"#;
+    admin(&mut http, setuser).await;
+    let token = result(&admin(&mut http, r#"["ACL","RESTTOKEN","app","pass"]"#).await);
+    let bearer = format!("authorization: Bearer {token}");
+    let mut events = Http::connect(server.http()).await;
+    let refused = events.ask("POST", "/monitor", &[&bearer], b"").await;
+    assert_eq!(
+        (refused.status, refused.text()),
+        (
+            400,
+            r#"{"error":"NOPERM this user has no permissions to run the 'monitor' command"}"#
+        )
+    );
+    admin(&mut http, r#"["ACL","SETUSER","app","+monitor"]"#).await;
+    events.send("POST", "/monitor", &[&bearer], b"").await;
+    assert_eq!(events.head().await.status, 200);
+    admin(&mut http, r#"["ACL","RESTTOKEN","app","pass"]"#).await;
+    loop {
+        let line = events.line().await;
+        if line.contains("RESTTOKEN") {
+            assert!(
+                line.ends_with(r#""ACL" "RESTTOKEN" "app" "(redacted)""#),
+                "{line}"
+            );
+            break;
+        }
+    }
+    admin(&mut http, r#"["ACL","DELUSER","app"]"#).await;
+    ended(&mut events).await;
+    server.shutdown().await;
+}
