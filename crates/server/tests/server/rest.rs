@@ -84,8 +84,8 @@ async fn refusals_have_upstashs_texts() {
             r#"{"error":"expected JSON array"}"#,
         ),
         (
-            "/monitor",
-            "",
+            "/",
+            r#"["MONITOR"]"#,
             r#"{"error":"ERR Command \"MONITOR\" is not allowed in REST or it has a special context path"}"#,
         ),
         (

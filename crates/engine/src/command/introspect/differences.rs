@@ -36,7 +36,11 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("client|no-evict", "accepted: connections are never evicted"),
     (
         "client|pause",
-        "pauses the caller's keyspace, not the process",
+        "pauses the caller's keyspace, not the process; scripts count as writes, but for _RO",
+    ),
+    (
+        "client|tracking",
+        "broadcasts are told once a unit; the table is the keyspace's own",
     ),
     ("command|docs", ROOM),
     ("command|info", ROOM),
