@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Side by side with peers, in one run: RESP against redis-server, REST against a
 bare hyper server and an npm peer, durable writes against redis-server on the same
-disk, memory of a million keys, calls in process.
+disk, the other families of commands, wake-ups of clients that wait, memory of a
+million keys and of a list and a stream of a million elements, calls in process.
 
 Both sides run on this machine, the order alternates, the median of the rounds
 counts, and CPU time an operation is taken from /proc. Prints Markdown.
 
-    benches/compare.py [--rounds 3] [--only resp,journal,rest,memory,process] [--quick]
+    benches/compare.py [--rounds 3] [--only resp,families,wake,journal,rest,memory,process] [--quick]
 """
 
 import argparse
@@ -110,6 +111,10 @@ def side_by_side(servers, rounds, pipeline, requests, command):
     for turn in range(rounds):
         for server in servers if turn % 2 == 0 else servers[::-1]:
             samples[server.name].append(benchmark(server, pipeline, requests, command))
+    return row_of(samples, servers)
+
+
+def row_of(samples, servers):
     ours, theirs = (
         [statistics.median(column) for column in zip(*samples[server.name])]
         for server in servers
@@ -165,6 +170,96 @@ def resp(rounds, scale):
     finally:
         for server in servers:
             server.stop()
+    print()
+
+
+def fill(server, count, command):
+    """Runs one command (bytes of its arguments) `count` times, as fast as it goes."""
+    one = b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(arg), arg) for arg in command)
+    argv = ["redis-cli", "-p", str(server.port), "-a", "bench", "--pipe"]
+    subprocess.run(argv, input=one * count, check=True, capture_output=True)
+
+
+def families(rounds, scale):
+    """Lists, streams, geo sets and HyperLogLogs. XREADGROUP reads entries one by one
+    that were added before; a run begins with what it needs and nothing else."""
+    print("### Other families: redis-benchmark -P 16, 50 connections, no persistence\n")
+    print(f"| test | {COLUMNS}")
+    print("|--|--|--|--|--|--|--|--|--|")
+    requests = int(1_000_000 * scale)
+    place = ["geoadd", "geo", "13.__rand_int__", "38.1", "place:__rand_int__"]
+    runs = {
+        "LPUSH": (None, requests, ["-t", "lpush"]),
+        "RPOP": ([b"RPUSH", b"mylist", b"xxx"], requests, ["-t", "rpop"]),
+        "LRANGE_100": ([b"RPUSH", b"mylist", b"xxx"], requests // 10, ["lrange", "mylist", "0", "99"]),
+        "XADD": (None, requests, ["xadd", "stream", "*", "field", "value"]),
+        "XREADGROUP": ([b"XADD", b"stream", b"*", b"field", b"value"], requests // 2,
+                       ["xreadgroup", "group", "g", "c", "count", "1", "streams", "stream", ">"]),
+        "GEOADD": (None, requests, ["-r", "100000", *place]),
+        "PFADD": (None, requests, ["-r", "100000", "pfadd", "hll", "element:__rand_int__"]),
+    }
+    servers = [sangam(), redis()]
+    try:
+        for test, (before, count, command) in runs.items():
+            samples = {server.name: [] for server in servers}
+            for turn in range(rounds):
+                for server in servers if turn % 2 == 0 else servers[::-1]:
+                    cli(server, "flushall")
+                    if before:
+                        fill(server, 1000 if test == "LRANGE_100" else count, before)
+                    if test == "XREADGROUP":
+                        cli(server, "xgroup", "create", "stream", "g", "0")
+                    samples[server.name].append(benchmark(server, 16, count, command))
+            print(f"| {test} | {row_of(samples, servers)}", flush=True)
+    finally:
+        for server in servers:
+            server.stop()
+    print()
+
+
+def wake(scale):
+    """From an LPUSH's sending to the reply of the client that waits for the list, with
+    49 others that wait for lists of their own."""
+    print("### Waking: a client in BLPOP, 49 others waiting for other lists\n")
+    print("| server | median us | p99 us |")
+    print("|--|--|--|")
+    count = int(20_000 * scale)
+    servers = [sangam(), redis()]
+    latencies = {server.name: [] for server in servers}
+    try:
+        sockets = {}
+        for server in servers:
+            def connect():
+                client = socket.create_connection(("127.0.0.1", server.port))
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                client.sendall(b"AUTH bench\r\n")
+                assert client.recv(100) == b"+OK\r\n"
+                return client
+            others = [connect() for _ in range(49)]
+            for number, client in enumerate(others):
+                client.sendall(b"BLPOP other:%d 0\r\n" % number)
+            sockets[server.name] = connect(), connect(), others
+        block = 500
+        for turn in range(count // block):
+            for server in servers if turn % 2 == 0 else servers[::-1]:
+                waiter, pusher, _ = sockets[server.name]
+                for _ in range(block):
+                    waiter.sendall(b"BLPOP list 0\r\n")
+                    # It has to be waiting; a round trip of another client says so.
+                    pusher.sendall(b"PING\r\n")
+                    assert pusher.recv(100) == b"+PONG\r\n"
+                    time.sleep(0.0001)
+                    began = time.perf_counter_ns()
+                    pusher.sendall(b"LPUSH list x\r\n")
+                    assert waiter.recv(100).endswith(b"x\r\n")
+                    latencies[server.name].append((time.perf_counter_ns() - began) / 1000)
+                    assert pusher.recv(100) == b":1\r\n"
+    finally:
+        for server in servers:
+            server.stop()
+    for name, values in latencies.items():
+        values.sort()
+        print(f"| {name} | {statistics.median(values):.0f} | {values[int(len(values) * 0.99)]:.0f} |")
     print()
 
 
@@ -261,6 +356,26 @@ def memory(keys=1_000_000):
         finally:
             server.stop()
     print(f"\nsangam holds {sizes['sangam'] / sizes['redis']:.2f} of redis-server's memory.\n")
+    print("### Memory: a million elements in one key\n")
+    print("| key | sangam | redis | ratio |")
+    print("|--|--|--|--|")
+    commands = {
+        "list, elements of 10 B": [b"RPUSH", b"key", b"element-10"],
+        "stream, one field of 10 B": [b"XADD", b"key", b"*", b"field", b"element-10"],
+    }
+    for what, command in commands.items():
+        grown = {}
+        for make in (sangam, redis):
+            server = make()
+            try:
+                before = server.rss()
+                fill(server, keys, command)
+                grown[server.name] = server.rss() - before
+            finally:
+                server.stop()
+        ours, theirs = grown["sangam"], grown["redis"]
+        print(f"| {what} | {ours / 1e6:.1f} MB | {theirs / 1e6:.1f} MB | {ours / theirs:.2f} |")
+    print()
 
 
 def process():
@@ -274,7 +389,7 @@ def process():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="resp,journal,rest,memory,process")
+    parser.add_argument("--only", default="resp,families,wake,journal,rest,memory,process")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     options = parser.parse_args()
     scale = 0.1 if options.quick else 1.0
@@ -287,6 +402,10 @@ def main():
     chosen = options.only.split(",")
     if "resp" in chosen:
         resp(options.rounds, scale)
+    if "families" in chosen:
+        families(options.rounds, scale)
+    if "wake" in chosen:
+        wake(scale)
     if "journal" in chosen:
         journal(options.rounds, scale)
     if "rest" in chosen:

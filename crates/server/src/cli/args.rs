@@ -23,7 +23,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Serve (the default).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Read all data files, say what is wrong with them, repair if asked.
     Check(CheckArgs),
     /// Copy the data to one file, while a server runs or not.
