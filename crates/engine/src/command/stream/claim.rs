@@ -77,7 +77,6 @@ impl<'a> Hand<'a> {
                 self.group,
                 self.consumer,
             ]);
-            db.notify(Event::Stream, "xgroup-createconsumer", self.key);
         }
         for (time, count, ids) in &self.runs {
             let (mut times, mut counts) = (itoa::Buffer::new(), itoa::Buffer::new());

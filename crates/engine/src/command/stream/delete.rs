@@ -111,9 +111,6 @@ fn fates(
         ctx.db.notify(Event::Stream, "xdel", key);
     }
     let fates = fates.unwrap_or_else(|| vec![Fate::Missing; ids.len()]);
-    if fates.iter().any(|fate| matches!(fate, Fate::Deleted)) {
-        ctx.db.notify(Event::Stream, "xdel", key);
-    }
     Ok(Reply::Array(
         fates
             .into_iter()
