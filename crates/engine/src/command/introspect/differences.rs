@@ -10,6 +10,8 @@ pub(super) fn of(full_name: &str) -> Option<&'static str> {
     DIFFERENCES.get(at).map(|(_, text)| *text)
 }
 
+const COMPACT: &str =
+    "a sorted set in its compact encoding stays so; a reply above 1 GiB is refused";
 const PICKS: &str = "at most ten million elements with repetition";
 const ROOM: &str = "a reply above 1 GiB is refused";
 const SAVED: &str = "makes a snapshot of ours (docs/journal.md), no RDB file";
@@ -84,6 +86,7 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "object|encoding",
         "hashes with deadlines are `listpack` or `hashtable` too",
     ),
+    ("pfselftest", "a shorter test of the same"),
     ("psubscribe", "over REST it is the path `/psubscribe`"),
     (
         "restore",
@@ -99,6 +102,8 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "ends a script that has written, too: its writes are undone",
     ),
     ("select", "there is one database, 0"),
+    ("sort", COMPACT),
+    ("sort_ro", COMPACT),
     ("srandmember", PICKS),
     ("subscribe", "over REST it is the path `/subscribe`"),
     ("wait", "there are no replicas to wait for"),
