@@ -13,8 +13,10 @@ use crate::error::CommandError;
 use crate::reply::Reply;
 use crate::session::{Muted, Protocol, Session};
 
-/// The Redis version whose behaviour Sangam has, as clients are told it.
-pub(crate) const REDIS_VERSION: &str = "7.0.15";
+/// The Redis version that clients are told: they choose what they use by it, and
+/// what 7.4 brought is here (redis-py caches for nothing older). Scripts are told
+/// 7.0.15, whose API they have.
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
 
 /// Commands that open a connection: before authentication and under a busy
 /// script too.
