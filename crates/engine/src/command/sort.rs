@@ -294,7 +294,10 @@ fn weighed(
     // All are looked up before any of them is refused, as Redis does.
     let mut refused = false;
     let mut number = |text: Option<&[u8]>| {
-        let number = text.map_or(Some(0.0), float::parse_weight_f64);
+        let number = text.map_or(Some(0.0), |text| match args::parse_i64(text) {
+            Some(integer) => Some(integer as f64),
+            None => float::parse_weight_f64(text),
+        });
         refused |= number.is_none();
         Weight::Number(number.unwrap_or(0.0))
     };

@@ -56,15 +56,21 @@ pub(super) fn raise(text: &mut TextEdit<'_>, index: usize, value: u8) -> bool {
 pub(super) fn fours(registers: &[u8]) -> impl Iterator<Item = [u8; 4]> {
     registers.as_chunks::<3>().0.iter().map(|bytes| {
         let four = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-        [0, 6, 12, 18].map(|bit| (four >> bit & 63) as u8)
+        let register = |bit: u32| (four >> bit & 63) as u8;
+        [register(0), register(6), register(12), register(18)]
     })
 }
 
 pub(super) fn histogram(registers: &[u8]) -> Histogram {
     let mut histogram = [0; 64];
-    for four in fours(registers) {
-        for register in four {
-            histogram[usize::from(register & 63)] += 1;
+    // Sixteen registers in two words, of which the middle four bytes are in both.
+    for bytes in registers.as_chunks::<12>().0 {
+        let [low @ .., _, _, _, _] = *bytes;
+        let [_, _, _, _, high @ ..] = *bytes;
+        for word in [u64::from_le_bytes(low), u64::from_le_bytes(high) >> 16] {
+            for at in 0..8 {
+                histogram[(word >> (6 * at) & 63) as usize] += 1;
+            }
         }
     }
     histogram
