@@ -1,16 +1,11 @@
 """What clients are told unasked, as redis-py reads it: invalidations of its own
-client-side cache, MONITOR, keyspace events.
-
-redis-py turns its cache on only for what says it is Redis 7.4 or later. All that it
-asks for is in 7.0, which Sangam says it is: the check is told so here.
-"""
+client-side cache, MONITOR, keyspace events."""
 
 import time
 
 import pytest
 import redis
 from redis.cache import CacheConfig
-from redis.connection import CacheProxyConnection
 
 
 def until(condition):
@@ -22,8 +17,7 @@ def until(condition):
 
 
 @pytest.fixture
-def cached(url, monkeypatch):
-    monkeypatch.setattr(CacheProxyConnection, "MIN_ALLOWED_VERSION", "7.0.0")
+def cached(url):
     with redis.Redis.from_url(url, protocol=3, decode_responses=True, cache_config=CacheConfig()) as client:
         yield client
 

@@ -19,7 +19,11 @@ counts it; and where it differs from redis-server 7.0.
 /// The page.
 pub fn markdown() -> String {
     let mut rows: Vec<&Command> = Vec::new();
-    for command in commands() {
+    // Tests have a command of their own.
+    let public = commands()
+        .iter()
+        .filter(|command| !command.spec.name.starts_with("test."));
+    for command in public {
         if !matches!(command.spec.run, Run::Container) {
             rows.push(command);
         }
