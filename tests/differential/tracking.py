@@ -98,7 +98,7 @@ class Side:
         argv = [self.ids[bytes(arg[3:]).decode()] if arg[:3] == b"id:" else arg for arg in argv]
         self.connections[who].send_raw(encode(argv))
         first = self.heard(self.connections[who])
-        if argv[0].upper() == b"CLIENT":
+        if argv[0].upper() in (b"CLIENT", b"EXEC"):
             first = [self.named(reply) for reply in first]
         heard = {name: self.heard(it) for name, it in self.connections.items()}
         # What follows a reply may come with it or by itself.

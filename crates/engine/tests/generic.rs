@@ -413,7 +413,7 @@ fn who_connects() {
         let reply = text(&call(engine, &mut session, line));
         if line.starts_with("HELLO 3 AUTH default_ro") {
             assert!(
-                reply.contains("\"proto\": (3)") && reply.contains("\"7.0.15\""),
+                reply.contains("\"proto\": (3)") && reply.contains("\"7.4.0\""),
                 "{reply}"
             );
         } else {
@@ -568,7 +568,7 @@ fn figures() {
     bench.run("NONSENSE");
     let info = text(&bench.run("INFO EVERYTHING"));
     for line in [
-        "# Server\r\nredis_version:7.0.15\r\nsangam_version:",
+        "# Server\r\nredis_version:7.4.0\r\nsangam_version:",
         "cmdstat_ping:calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0\r\n",
         "cmdstat_hset:calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=1\r\n",
         "errorstat_ERR:count=1\r\n",

@@ -308,7 +308,13 @@ impl Selector {
         }
         for key in &self.keys {
             let mut rule = Vec::new();
-            key.describe(&mut rule);
+            // `%R~*` and `%W~*` together: as `~*`, which Redis shows, it would be
+            // `allkeys`, and refuse the patterns behind it.
+            if key.allows == READ | WRITE && key.pattern == b"*" {
+                rule.extend_from_slice(b"%RW~*");
+            } else {
+                key.describe(&mut rule);
+            }
             rules.push(rule);
         }
         if self.all_channels {

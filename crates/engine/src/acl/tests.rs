@@ -35,6 +35,13 @@ fn the_catalog_has_every_command_and_category() {
     assert_eq!(names[config + 1], "config|get");
 }
 
+/// What Redis shows as `~*` is not always what `~*` makes.
+#[test]
+fn a_pattern_behind_one_for_all_keys_is_kept() {
+    let user = user_of(&["%R~*", "%W~*", "%R~a"].map(|rule| rule.as_bytes().to_vec()));
+    assert_eq!(with(&User::default(), &user.to_rules()), user);
+}
+
 #[test]
 fn selectors_come_in_pieces() {
     let merged = |rules: &[&str]| {

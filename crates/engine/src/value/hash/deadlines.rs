@@ -182,10 +182,12 @@ impl Hash {
         }
     }
 
-    /// Whether any field is not due at `now_ms`.
+    /// Whether it is more than fields that are due at `now_ms`; an empty hash is.
     pub(crate) fn has_live_fields(&self, now_ms: u64) -> bool {
         self.deadlines.as_ref().is_none_or(|deadlines| {
-            deadlines.index.len() < self.stored_len() || deadlines.last() > now_ms
+            deadlines.index.is_empty()
+                || deadlines.index.len() < self.stored_len()
+                || deadlines.last() > now_ms
         })
     }
 
