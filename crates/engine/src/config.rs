@@ -239,11 +239,7 @@ macro_rules! memory {
             name: $name,
             get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
-                // Nothing at all is 0, as in Redis.
-                let bytes = parse_memory(if text.is_empty() { "0" } else { text })
-                    .and_then(|bytes| i64::try_from(bytes).ok())
-                    .ok_or("argument must be a memory value".to_owned())?;
-                settings.$($field).+ = within(bytes, &$range)? as _;
+                settings.$($field).+ = memory_within(text, &$range)? as _;
                 Ok(())
             },
         }
@@ -266,11 +262,28 @@ fn within(number: i64, range: &RangeInclusive<i64>) -> Result<i64, String> {
     if range.contains(&number) {
         return Ok(number);
     }
-    Err(format!(
+    Err(beyond(range))
+}
+
+fn beyond(range: &RangeInclusive<i64>) -> String {
+    format!(
         "argument must be between {} and {} inclusive",
         range.start(),
         range.end()
-    ))
+    )
+}
+
+fn memory_within(text: &str, range: &RangeInclusive<i64>) -> Result<i64, String> {
+    // Nothing at all is 0, as in Redis.
+    let bytes = parse_memory(if text.is_empty() { "0" } else { text });
+    match bytes.and_then(|bytes| i64::try_from(bytes).ok()) {
+        Some(bytes) => within(bytes, range),
+        // A number with a unit that is too large, or no such thing.
+        None if parse_memory(text.trim_start_matches(|c: char| c.is_ascii_digit())).is_some() => {
+            Err(beyond(range))
+        }
+        None => Err("argument must be a memory value".to_owned()),
+    }
 }
 
 /// Every setting, in the order of their names.
