@@ -49,6 +49,9 @@ pub struct Room<'a> {
     pub fits: &'a (dyn Fn(&Reply) -> bool + Send + Sync),
 }
 
+/// Whether a stream may go on.
+pub(super) type Warrant = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Runs commands for sessions. The [`Seq`] beside a reply is the last write
 /// that the reply may depend on; it is as durable as the store promises.
 pub trait Commands: Send + Sync + 'static {
@@ -61,6 +64,10 @@ pub trait Commands: Send + Sync + 'static {
     /// The refusal of a request that the gateway serves itself, if the session may
     /// not make it.
     fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply>;
+
+    /// Asks again, whenever it is called, whether `token` opens the door and may
+    /// request this: for streams, which outlive the request that opened them.
+    fn warrant(&self, token: &[u8], request: &[&[u8]]) -> Warrant;
 
     /// One command. A reply that does not fit comes back all the same, and what
     /// the command wrote is undone.
@@ -112,6 +119,21 @@ impl Commands for Engine {
 
     fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
         Engine::refuse(self, session, argv)
+    }
+
+    fn warrant(&self, token: &[u8], request: &[&[u8]]) -> Warrant {
+        let engine = self.clone();
+        let token = token.to_vec();
+        let request: Vec<Vec<u8>> = request.iter().map(|arg| arg.to_vec()).collect();
+        Box::new(move || {
+            let Some(principal) = engine.authenticate(&token) else {
+                return false;
+            };
+            let mut session = Commands::session(&engine, String::new());
+            session.set_principal(Some(principal));
+            let argv: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+            engine.refuse(&session, &argv).is_none()
+        })
     }
 
     fn call<'a>(

@@ -20,12 +20,17 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::commands::Warrant;
+
 /// Bytes of events that go out as one chunk.
 const CHUNK: usize = 64 * 1024;
 
 /// The stream of one request; dropping it ends its subscriptions.
 pub struct Events {
     session: Session,
+    /// Asked again when the user's rules have changed since.
+    warrant: Warrant,
+    revision: u64,
     ready: Vec<u8>,
     silence: Duration,
     keep_alive: Pin<Box<Sleep>>,
@@ -37,6 +42,7 @@ impl Events {
     /// Subscribes `session` to `names`.
     pub(super) fn new(
         mut session: Session,
+        warrant: Warrant,
         topic: Topic,
         names: &[&[u8]],
         silence: Duration,
@@ -51,24 +57,33 @@ impl Events {
             let count = session.subscribe(topic, name);
             frame(&[word, name], count.to_string().as_bytes(), &mut ready);
         }
-        Events::with(session, ready, silence, stop)
+        Events::with(session, warrant, ready, silence, stop)
     }
 
     /// Watches all commands of the session's keyspace; the error is for the
     /// caller who may not.
     pub(super) fn monitor(
         mut session: Session,
+        warrant: Warrant,
         silence: Duration,
         stop: CancellationToken,
     ) -> Result<Self, CommandError> {
         session.monitor()?;
         let ready = b"data: \"OK\"\n\n".to_vec();
-        Ok(Events::with(session, ready, silence, stop))
+        Ok(Events::with(session, warrant, ready, silence, stop))
     }
 
-    fn with(session: Session, ready: Vec<u8>, silence: Duration, stop: CancellationToken) -> Self {
+    fn with(
+        session: Session,
+        warrant: Warrant,
+        ready: Vec<u8>,
+        silence: Duration,
+        stop: CancellationToken,
+    ) -> Self {
         Events {
+            revision: revision(&session),
             session,
+            warrant,
             ready,
             silence,
             keep_alive: Box::pin(sleep(silence)),
@@ -81,6 +96,14 @@ impl Events {
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         if self.ended || self.stop.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
+        }
+        let revision = revision(&self.session);
+        if revision != self.revision {
+            self.revision = revision;
+            if !(self.warrant)() {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
         }
         let mut chunk = std::mem::take(&mut self.ready);
         let mailbox = &self.session.client().mailbox;
@@ -108,6 +131,12 @@ impl Events {
             .reset(Instant::now() + self.silence);
         Poll::Ready((!chunk.is_empty()).then_some(chunk))
     }
+}
+
+/// How often the user behind the session has changed.
+fn revision(session: &Session) -> u64 {
+    let principal = session.principal();
+    principal.map_or(0, |principal| principal.role.revision())
 }
 
 fn write_line(line: &str, out: &mut Vec<u8>) {

@@ -477,8 +477,9 @@ impl<C: Commands> Gateway<C> {
     fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
         let session = self.listener(caller);
         self.permit(&session, &[b"monitor"])?;
+        let warrant = self.commands.warrant(&caller.token, &[b"monitor"]);
         let silence = self.timing.event_keep_alive;
-        Events::monitor(session, silence, caller.stop.clone())
+        Events::monitor(session, warrant, silence, caller.stop.clone())
             .map_err(|refusal| self.error(StatusCode::BAD_REQUEST, &refusal.to_string()))
     }
 
@@ -501,9 +502,11 @@ impl<C: Commands> Gateway<C> {
             .chain(names.iter().copied())
             .collect();
         self.permit(&session, &request)?;
+        let warrant = self.commands.warrant(&caller.token, &request);
         let silence = self.timing.event_keep_alive;
         Ok(Events::new(
             session,
+            warrant,
             topic,
             names,
             silence,

@@ -211,6 +211,34 @@ async fn streams_end_with_their_channels_and_their_user() {
     server.shutdown().await;
 }
 
+/// A change that takes the stream's right away ends it before its next event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_end_with_their_token_and_their_command() {
+    let server = start().await;
+    let mut http = Http::connect(server.http()).await;
+    for change in ["off", "<pass", "-subscribe"] {
+        admin(&mut http, r#"["ACL","DELUSER","app"]"#).await;
+        let setuser = r#"["ACL","SETUSER","app","on",">pass","&*","+@all"]"#;
+        admin(&mut http, setuser).await;
+        let token = result(&admin(&mut http, r#"["ACL","RESTTOKEN","app","pass"]"#).await);
+        let bearer = format!("authorization: Bearer {token}");
+        let mut events = Http::connect(server.http()).await;
+        events.send("GET", "/subscribe/a", &[&bearer], b"").await;
+        assert_eq!(events.head().await.status, 200);
+        admin(&mut http, r#"["ACL","SETUSER","app","~other"]"#).await;
+        http.post("/publish/a/one", "").await;
+        let mut line = String::new();
+        while !line.contains("message") {
+            line = events.line().await;
+        }
+        assert!(line.ends_with("one"), "{line}");
+        admin(&mut http, &format!(r#"["ACL","SETUSER","app","{change}"]"#)).await;
+        http.post("/publish/a/two", "").await;
+        ended(&mut events).await;
+    }
+    server.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_users_connections_end() {
     let server = start().await;
