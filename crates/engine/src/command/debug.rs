@@ -9,6 +9,7 @@ use super::args::{at, int, is};
 use super::object::{encoding_of, help};
 use super::spec::{CommandSpec, Flags, Outcome};
 use crate::config::parse_memory;
+use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::glob;
 use crate::journal::snapshot::record;
@@ -28,14 +29,20 @@ pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::new("debug", -2, debu
 /// Longest text that STRINGMATCH-LEN builds.
 const TEXT_MAX: usize = 1 << 20;
 
-fn debug(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    if !ctx.db.settings.debug_command {
-        return Err(CommandError::text(
-            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
-             \"local\", you can run it from a local connection, otherwise you need to set this \
-             option in the configuration file, and then restart the server.",
-        ));
+/// Refuses the command where it is not enabled; in MULTI before it is queued.
+pub(super) fn admit(engine: &Engine) -> Result<(), CommandError> {
+    if engine.settings().debug_command {
+        return Ok(());
     }
+    Err(CommandError::text(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
+         \"local\", you can run it from a local connection, otherwise you need to set this \
+         option in the configuration file, and then restart the server.",
+    ))
+}
+
+fn debug(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    admit(ctx.engine)?;
     let word = at(argv, 1)?;
     match argv.get(2..).unwrap_or_default() {
         [] if is(word, "HELP") => Ok(help("DEBUG", HELP)),

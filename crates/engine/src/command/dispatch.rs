@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use super::redact::redacted;
 use super::spec::{Acl, Command, Flags, Run, find};
 use super::transaction::why_undone;
-use super::{Ctx, Tracks, authorize};
+use super::{Ctx, Tracks, authorize, debug};
 use crate::effect::{self, Seq};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -881,6 +881,9 @@ fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static 
     }
     if let Some(refusal) = authorize::refuse(engine, session, command, argv) {
         return Err(refusal);
+    }
+    if session.in_transaction() && command.spec.name == "debug" {
+        debug::admit(engine)?;
     }
     if session.is_monitoring() && touches_keys(command) {
         return Err(Reply::error("ERR Replica can't interact with the keyspace"));

@@ -48,12 +48,17 @@ enum From {
 }
 
 impl<'a> Request<'a> {
-    fn parse(argv: &'a [&'a [u8]], grouped: bool) -> Result<Self, CommandError> {
+    fn parse(argv: &'a [&'a [u8]], grouped: bool, scripted: bool) -> Result<Self, CommandError> {
         let (mut count, mut block, mut group, mut forget) = (0, Patience::None, None, false);
         let mut at = 1;
         while let Some(word) = argv.get(at) {
             let following = argv.get(at + 1..).unwrap_or_default();
             match following {
+                [..] if scripted && !following.is_empty() && args::is(word, "BLOCK") => {
+                    let name = argv.first().copied().unwrap_or_default();
+                    let why: &[u8] = b" command is not allowed with BLOCK option from scripts";
+                    return Err(CommandError::Bytes([b"ERR ", name, why].concat()));
+                }
                 [timeout, ..] if args::is(word, "BLOCK") => {
                     block = match blocked::milliseconds(timeout)? {
                         Some(time) => Patience::For(time),
@@ -252,7 +257,7 @@ fn last_of(ctx: &Ctx<'_>, key: &[u8]) -> StreamId {
 }
 
 pub(super) fn xread(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let request = Request::parse(argv, false)?;
+    let request = Request::parse(argv, false, ctx.session.scripted)?;
     let count = request.count(ctx);
     let mut room = Room::new();
     let mut found = Vec::new();
@@ -297,7 +302,7 @@ fn read_behind(
 }
 
 pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let request = Request::parse(argv, true)?;
+    let request = Request::parse(argv, true, ctx.session.scripted)?;
     let starts = request.starts(ctx)?;
     request.fits(ctx, &starts)?;
     let mut found = Vec::new();
