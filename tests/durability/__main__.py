@@ -19,11 +19,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import commands  # noqa: E402
 import damage  # noqa: E402
+import every_type  # noqa: E402
 import full_disk  # noqa: E402
 import kill  # noqa: E402
 import sdk  # noqa: E402
 
-MODULES = [kill, damage, commands, sdk, full_disk]
+MODULES = [kill, damage, every_type, commands, sdk, full_disk]
 
 
 def main():
