@@ -445,6 +445,11 @@ impl Session {
         self.blocked.take()
     }
 
+    /// Whether its last command waits, and its reply comes later.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
     /// Whether MULTI is open.
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()

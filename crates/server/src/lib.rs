@@ -18,7 +18,7 @@
 mod advice;
 pub mod cli;
 pub mod config;
-pub mod data;
+pub use sangam_store::data;
 pub mod gateway;
 mod handoff;
 mod listener;

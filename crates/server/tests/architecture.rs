@@ -13,7 +13,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The floors from the ground up: a crate may depend on those before it only.
-const FLOORS: &[&str] = &["sangam-engine", "sangam-wire", "sangam-server"];
+const FLOORS: &[&str] = &[
+    "sangam-engine",
+    "sangam-wire",
+    "sangam-store",
+    "sangam-server",
+];
 
 /// Dependencies that come in two versions, each with the reason.
 const TWO_VERSIONS: &[(&str, &str)] = &[

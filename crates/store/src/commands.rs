@@ -1,0 +1,107 @@
+//! Several commands on their way together, in one flat buffer.
+
+use smallvec::SmallVec;
+
+/// The arguments of one command, its name first.
+pub type Argv<'a> = SmallVec<[&'a [u8]; 8]>;
+
+/// Commands in order, for [`Store::pipeline`](crate::Store::pipeline) and
+/// [`Store::transaction`](crate::Store::transaction). Adding one copies its
+/// bytes and allocates nothing else once the buffers have grown.
+#[derive(Debug, Clone, Default)]
+pub struct Commands {
+    bytes: Vec<u8>,
+    /// Where each argument ends in `bytes`.
+    ends: Vec<usize>,
+    /// Where each command ends in `ends`.
+    commands: Vec<usize>,
+}
+
+impl Commands {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a command: its name, then its arguments.
+    pub fn push(&mut self, argv: &[&[u8]]) -> &mut Self {
+        for arg in argv {
+            self.bytes.extend_from_slice(arg);
+            self.ends.push(self.bytes.len());
+        }
+        self.commands.push(self.ends.len());
+        self
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Bytes of all arguments.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The command at `index`.
+    pub fn get(&self, index: usize) -> Option<Argv<'_>> {
+        let last = *self.commands.get(index)?;
+        let first = match index {
+            0 => 0,
+            _ => *self.commands.get(index - 1)?,
+        };
+        let mut start = match first {
+            0 => 0,
+            _ => *self.ends.get(first - 1)?,
+        };
+        let ends = self.ends.get(first..last)?;
+        ends.iter()
+            .map(|end| {
+                let arg = self.bytes.get(start..*end);
+                start = *end;
+                arg
+            })
+            .collect()
+    }
+
+    /// Each command's arguments, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Argv<'_>> {
+        (0..self.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+}
+
+impl<'a, A: AsRef<[&'a [u8]]>> FromIterator<A> for Commands {
+    fn from_iter<I: IntoIterator<Item = A>>(all: I) -> Self {
+        let mut commands = Commands::new();
+        for argv in all {
+            commands.push(argv.as_ref());
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_pushed_comes_back() {
+        let mut commands = Commands::new();
+        commands
+            .push(&[b"SET", b"k", b""])
+            .push(&[])
+            .push(&[b"GET", b"k"]);
+        let all: Vec<Vec<&[u8]>> = commands.iter().map(SmallVec::into_vec).collect();
+        assert_eq!(
+            all,
+            [vec![&b"SET"[..], b"k", b""], vec![], vec![b"GET", b"k"]]
+        );
+        assert_eq!(commands.get(3), None);
+        assert_eq!(commands.bytes(), 8);
+    }
+}
