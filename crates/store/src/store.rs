@@ -219,6 +219,10 @@ impl Store {
     /// Listens to channels, or to all channels that match patterns; returns when
     /// the store has confirmed it.
     pub async fn subscribe(&self, topic: Topic, names: &[&[u8]]) -> Result<Subscription, Error> {
+        if names.is_empty() {
+            let text = "name at least one channel to subscribe to".to_owned();
+            return Err(Error::Unsupported(text));
+        }
         match &self.0.backend {
             Backend::Embedded(embedded) => {
                 Ok(Subscription::of_engine(embedded.session(), topic, names))

@@ -18,3 +18,6 @@ pub(crate) use backoff::Backoff;
 pub(crate) use clock::ServerClock;
 pub(crate) use guarded::Guarded;
 pub use state::{Metrics, State, Status};
+
+#[cfg(test)]
+mod tests;

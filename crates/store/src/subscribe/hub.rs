@@ -80,32 +80,27 @@ impl Hub {
         let limit = store.options.connect_timeout + store.options.command_timeout;
         let deadline = Instant::now() + limit;
         let late = || Error::Unavailable(Why::Timeout(limit));
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (queue, events) = mpsc::channel(store.options.subscriber_queue.max(2));
-        let (joined, outcome) = oneshot::channel();
-        let topics = names.iter().map(|name| (topic, Arc::from(*name))).collect();
-        let mut join = Request::Join {
-            place: Place {
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let (queue, events) = mpsc::channel(store.options.subscriber_queue.max(2));
+            let (joined, outcome) = oneshot::channel();
+            let topics = names.iter().map(|name| (topic, Arc::from(*name))).collect();
+            let place = Place {
                 number,
                 topics,
                 queue,
                 missed: 0,
-            },
-            joined,
-        };
-        let requests = loop {
+            };
             let requests = self.task(store);
-            match timeout_at(deadline, requests.send(join)).await {
-                Ok(Ok(())) => break requests,
-                // That task has just ended.
-                Ok(Err(mpsc::error::SendError(back))) => join = back,
-                Err(_) => return Err(late()),
+            let join = requests.send(Request::Join { place, joined });
+            let sent = timeout_at(deadline, join).await.map_err(|_| late())?;
+            let subscription = Subscription::of_hub(events, Places { number, requests });
+            if sent.is_ok()
+                && let Ok(outcome) = timeout_at(deadline, outcome).await.map_err(|_| late())?
+            {
+                return outcome.map(|()| subscription);
             }
-        };
-        let subscription = Subscription::of_hub(events, Places { number, requests });
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(outcome)) => outcome.map(|()| subscription),
-            Ok(Err(_)) | Err(_) => Err(late()),
+            // That task ended just then, with its last subscriber.
         }
     }
 
@@ -125,6 +120,8 @@ struct Task {
     store: std::sync::Weak<Guarded>,
     places: HashMap<u64, Place>,
     topics: HashMap<Key, Vec<u64>>,
+    /// Subscribers that were found gone.
+    gone: Vec<u64>,
 }
 
 /// Why a connection is left.
@@ -140,6 +137,7 @@ impl Task {
             store: Arc::downgrade(store),
             places: HashMap::new(),
             topics: HashMap::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -177,7 +175,9 @@ impl Task {
                     () = &mut pause => break,
                     request = requests.recv() => match request {
                         None => return,
-                        Some(Request::Leave { number }) => self.leave(number),
+                        Some(Request::Leave { number }) => {
+                            self.take_out(number);
+                        }
                         Some(Request::Join { joined, .. }) => {
                             let _ = joined.send(Err(unavailable(&failure)));
                         }
@@ -219,18 +219,20 @@ impl Task {
         }
         let mut idle = false;
         loop {
+            while let Some(number) = self.gone.pop() {
+                if let Err(failure) = self.end(listener, number).await {
+                    return End::Broken(failure);
+                }
+                idle = self.places.is_empty();
+            }
+            if idle && requests.is_empty() {
+                return End::Idle;
+            }
             tokio::select! {
                 biased;
                 request = requests.recv() => match request {
                     None => return End::Idle,
-                    Some(Request::Leave { number }) => {
-                        for (topic, name) in self.take_out(number) {
-                            if let Err(failure) = self.within(listener.unsubscribe(topic, &name)).await {
-                                return End::Broken(failure);
-                            }
-                        }
-                        idle = self.places.is_empty();
-                    }
+                    Some(Request::Leave { number }) => self.gone.push(number),
                     Some(Request::Join { place, joined }) => {
                         if let Err(failure) = self.join(listener, place, joined).await {
                             return End::Broken(failure);
@@ -243,10 +245,15 @@ impl Task {
                     Err(failure) => return End::Broken(failure),
                 },
             }
-            if idle && requests.is_empty() {
-                return End::Idle;
-            }
         }
+    }
+
+    /// Takes a subscriber out, and gives up the topics that nobody else has.
+    async fn end(&mut self, listener: &mut dyn Listener, number: u64) -> Result<(), Failure> {
+        for (topic, name) in self.take_out(number) {
+            self.within(listener.unsubscribe(topic, &name)).await?;
+        }
+        Ok(())
     }
 
     async fn join(
@@ -305,16 +312,14 @@ impl Task {
                     place.missed += 1;
                     return;
                 }
-                Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Closed(_)) => return self.gone.push(number),
             }
         }
-        if let Err(TrySendError::Full(_)) = place.queue.try_send(event) {
-            place.missed += 1;
+        match place.queue.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => place.missed += 1,
+            Err(TrySendError::Closed(_)) => self.gone.push(number),
         }
-    }
-
-    fn leave(&mut self, number: u64) {
-        self.take_out(number);
     }
 
     /// Takes a subscriber out; answers the topics that nobody has any more.
