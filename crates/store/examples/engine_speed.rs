@@ -48,19 +48,18 @@ fn main() {
         .unwrap();
     println!("{:<6} {:>10} {:>10} {:>10}", "", "engine", "store", "added");
     for name in ["GET", "SET"] {
-        let argv = |key| -> Vec<&[u8]> {
-            match name {
-                "GET" => vec![b"GET", key],
-                _ => vec![b"SET", key, &value],
-            }
-        };
+        let reads = name == "GET";
         let (mut bare, mut stored) = (f64::MAX, f64::MAX);
         for round in 0..ROUNDS {
             let mut random = Random::new(round as u64);
             let start = Instant::now();
             for _ in 0..calls {
                 let key = key(random.below(KEYS));
-                engine.call(&mut session, &argv(&key));
+                if reads {
+                    engine.call(&mut session, &[b"GET", &key]);
+                } else {
+                    engine.call(&mut session, &[b"SET", &key, &value]);
+                }
             }
             bare = bare.min(nanos(start, calls));
             let mut random = Random::new(round as u64);
@@ -68,7 +67,11 @@ fn main() {
             runtime.block_on(async {
                 for _ in 0..calls {
                     let key = key(random.below(KEYS));
-                    store.call(&argv(&key)).await.unwrap();
+                    if reads {
+                        store.call(&[b"GET", &key]).await.unwrap();
+                    } else {
+                        store.call(&[b"SET", &key, &value]).await.unwrap();
+                    }
                 }
             });
             stored = stored.min(nanos(start, calls));
