@@ -1,5 +1,5 @@
-//! A request's whole life: find the command, check it, queue it or run it
-//! under the keyspace lock, log its effects as one unit.
+//! A request's life once it may run ([`super::admission`]): take the keyspace
+//! lock, run the command, log its effects as one unit.
 //!
 //! Three ways lead in. [`Engine::call`] blocks its thread for the lock;
 //! [`Engine::call_unlocked`] serves what needs none; [`Batch`] holds the lock
@@ -8,22 +8,29 @@
 //! Cost around a command: a table lookup, a clock reading, two counters; no
 //! allocation but the reply.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::redact::redacted;
-use super::spec::{Acl, Command, Flags, Run, find};
+use super::admission::{Prepared, busy, no_auth, prepare};
+use super::redact::{abridge, redacted};
+use super::spec::{Command, Flags, Run};
 use super::transaction::why_undone;
-use super::{Ctx, Tracks, authorize, debug};
-use crate::effect::{self, Seq};
+use super::{Ctx, Tracks};
+use crate::effect::Seq;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::journal::frame::Frame;
-use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, Running, SlowEntry};
+use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
-use crate::session::{Blocked, Dialect, Protocol, Session};
+use crate::session::{Blocked, Dialect, Session};
+
+mod call;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use call::{call, call_scripted};
+pub(super) use call::{call_queued, is_script};
 
 /// Elements above which a `LONG` command is announced to the host.
 pub(super) const LONG_ELEMENTS: usize = 20_000;
@@ -31,13 +38,6 @@ pub(super) const LONG_ELEMENTS: usize = 20_000;
 /// Bytes that a number or a status takes in any protocol, with what stands
 /// around it.
 const BRIEF: usize = 64;
-
-/// A request after its checks.
-enum Prepared {
-    Done(Reply),
-    Unlocked(&'static Command),
-    Locked(&'static Command),
-}
 
 impl Engine {
     /// Runs one command and answers with the position of the last write that
@@ -129,46 +129,13 @@ impl Engine {
             .await
             .map(|db| Batch::new(self, keyspace, db))
     }
-
-    /// The refusal of a request that a front door answers itself, such as
-    /// `/subscribe`; `None` where the session may.
-    pub fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
-        let command = argv.first().and_then(|name| find(name))?;
-        if session.principal.is_none() || session.is_orphaned() {
-            return Some(no_auth());
-        }
-        authorize::refuse(self, session, command, argv)
-    }
-
-    /// The reply for a caller that met [`Busy`] at this keyspace.
-    pub fn busy_reply(keyspace: &Keyspace) -> Reply {
-        busy(keyspace)
-    }
-
-    /// The same for a session that may be in MULTI: its EXEC gives that up.
-    pub fn refuse_busy(session: &mut Session, argv: &[&[u8]]) -> Reply {
-        let refusal = session
-            .keyspace()
-            .map_or_else(no_auth, |keyspace| busy(keyspace));
-        refused_whole(session, argv, refusal)
-    }
-
-    /// The reply for a caller whose write was not durable when the journal
-    /// failed.
-    pub fn lost_reply(&self) -> Reply {
-        let refusal = self.admit().err().unwrap_or_default();
-        Reply::error(format!(
-            "{refusal}. The outcome of this command is unknown: it is applied in memory and may \
-             not survive a restart"
-        ))
-    }
 }
 
 /// The keyspace lock, held for one command or a pipeline of them.
 pub struct Batch<'a> {
-    engine: &'a Engine,
-    keyspace: &'a Arc<Keyspace>,
-    db: Guard<'a, Db>,
+    pub(super) engine: &'a Engine,
+    pub(super) keyspace: &'a Arc<Keyspace>,
+    pub(super) db: Guard<'a, Db>,
     clock_us: u64,
     /// Position of the last write before this.
     began: Seq,
@@ -303,71 +270,6 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Runs the commands of a frame again, at the frame's time, and logs nothing.
-    pub(crate) fn replay(
-        &mut self,
-        session: &mut Session,
-        frame: &Frame<'_>,
-    ) -> Result<(), String> {
-        self.db.now_ms = frame.now_ms;
-        self.db.now_us = frame.now_ms * 1000;
-        self.repeat_all(session, frame.payload)?;
-        self.db.effects.clear();
-        self.db.outbox.clear();
-        self.db.seq = frame.seq;
-        self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
-        Ok(())
-    }
-
-    /// Runs the commands of a snapshot that make users, and nothing else.
-    pub(crate) fn repeat_users(
-        &mut self,
-        session: &mut Session,
-        commands: &[u8],
-    ) -> Result<(), String> {
-        let mut all = effect::decode(commands).ok_or("the payload is not commands")?;
-        if !all.all(|argv| matches!(argv.as_slice(), [b"ACL", b"SETUSER", ..])) {
-            return Err("a snapshot's users are made by other commands".to_owned());
-        }
-        self.repeat_all(session, commands)?;
-        self.db.effects.clear();
-        Ok(())
-    }
-
-    /// Loads a library that a snapshot holds, and logs nothing.
-    pub(crate) fn restore_library(
-        &mut self,
-        session: &mut Session,
-        code: &[u8],
-    ) -> Result<(), String> {
-        self.repeat(session, &[b"FUNCTION", b"LOAD", code])?;
-        self.db.effects.clear();
-        Ok(())
-    }
-
-    /// Runs the commands of a unit again.
-    fn repeat_all(&mut self, session: &mut Session, unit: &[u8]) -> Result<(), String> {
-        let mut commands = effect::decode(unit).ok_or("the payload is not commands")?;
-        commands.try_for_each(|argv| self.repeat(session, &argv))
-    }
-
-    fn repeat(&mut self, session: &mut Session, argv: &[&[u8]]) -> Result<(), String> {
-        let command = argv
-            .first()
-            .and_then(|name| find(name))
-            .and_then(|command| resolve(command, argv).ok())
-            .filter(|command| command.spec.accepts(argv.len()))
-            .ok_or_else(|| format!("no such command: {}", Abridged(argv)))?;
-        match self.with_ctx(session, |ctx| call(ctx, command, argv)) {
-            Reply::Error(text) => {
-                let text = String::from_utf8_lossy(&text);
-                let shown = redacted(command, argv);
-                Err(format!("{} answered {text}", Abridged(&shown)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Removes keys that are due; answers the milliseconds to the next
     /// deadline.
     pub(crate) fn expire(&mut self, limit: usize) -> Option<u64> {
@@ -428,28 +330,6 @@ impl<'a> Batch<'a> {
             db: &mut self.db,
             session,
         })
-    }
-
-    /// Makes room, or says why a write cannot run now.
-    fn admit(&mut self, command: &Command) -> Option<Reply> {
-        let flags = command.spec.flags;
-        let refusal = if flags.has(Flags::WRITE) {
-            self.engine.admit().err()
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
-            self.db.commands.of(command.id).rejected += 1;
-            return Some(Reply::error(text));
-        }
-        let has_room = crate::evict::make_room(&mut self.db, self.keyspace.class);
-        if !has_room && flags.has(Flags::DENYOOM) {
-            // What went nevertheless is a unit of its own.
-            self.log();
-            self.db.commands.of(command.id).rejected += 1;
-            return Some(CommandError::OutOfMemory.into());
-        }
-        None
     }
 
     fn run_locked(
@@ -598,99 +478,6 @@ fn may_lose(command: &Command, argv: &[&[u8]], room: usize) -> bool {
     flags.has(Flags::WRITE) && room < BRIEF
 }
 
-/// A request for an error's text.
-struct Abridged<'a>(&'a [&'a [u8]]);
-
-impl fmt::Display for Abridged<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = abridge(self.0);
-        let words: Vec<_> = words
-            .iter()
-            .map(|word| String::from_utf8_lossy(word))
-            .collect();
-        f.write_str(&words.join(" "))
-    }
-}
-
-/// What SLOWLOG keeps of a request: 32 arguments of 128 bytes.
-fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
-    let (arguments, bytes) = (32, 128);
-    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(argv.len().min(arguments));
-    for (at, arg) in argv.iter().enumerate() {
-        if at + 1 == arguments && argv.len() > arguments {
-            let more = argv.len() - arguments + 1;
-            kept.push(format!("... ({more} more arguments)").into_bytes());
-            break;
-        }
-        let (head, tail) = arg.split_at(arg.len().min(bytes));
-        let mut text = head.to_vec();
-        if !tail.is_empty() {
-            text.extend_from_slice(format!("... ({} more bytes)", tail.len()).as_bytes());
-        }
-        kept.push(text);
-    }
-    kept
-}
-
-/// Runs one command inside a unit: alone, in EXEC, or from a script.
-pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]]) -> Reply {
-    let dirty = ctx.db.dirty;
-    ctx.db.explicit_effects = false;
-    let is_watched = ctx.keyspace.monitors.is_watched();
-    if is_watched && is_script(command) {
-        let monitors = &ctx.keyspace.monitors;
-        monitors.show(command, ctx.session, ctx.db.now_us, argv);
-    }
-    let outcome = match command.spec.run {
-        Run::Locked(handler) => handler(ctx, argv),
-        Run::Unlocked(handler) => handler(ctx.engine, ctx.session, argv),
-        Run::Container => Err(CommandError::Syntax),
-    };
-    let db = &mut *ctx.db;
-    db.stats.commands += 1;
-    db.stats.billed += u64::from(command.spec.billed);
-    if db.dirty != dirty && !db.explicit_effects && command.spec.flags.has(Flags::WRITE) {
-        db.effects.push(argv);
-    }
-    if db.outbox.is_full() {
-        db.publish_events(&ctx.keyspace.hub);
-    }
-    let stat = db.commands.of(command.id);
-    stat.calls += 1;
-    let reply = outcome.unwrap_or_else(Reply::from);
-    if reply.is_error() {
-        stat.failed += 1;
-        db.commands.count_error(&reply);
-    }
-    if is_watched {
-        let monitors = &ctx.keyspace.monitors;
-        monitors.tell(command, ctx.session, ctx.db.now_us, argv);
-    }
-    if let Some(tracks) = &ctx.session.tracking
-        && tracks.remembers()
-    {
-        remember_reads(ctx.db, tracks.number(), command, argv);
-    }
-    reply
-}
-
-/// Whether it runs a script, which reads and writes by its own commands.
-pub(super) fn is_script(command: &Command) -> bool {
-    command.spec.acl.has(Acl::SCRIPTING) && command.spec.flags.has(Flags::SKIP_MONITOR)
-}
-
-/// Remembers that a client that caches has read the command's keys.
-#[cold]
-fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
-    if command.spec.flags.has(Flags::READONLY) && !is_script(command) {
-        for at in command.spec.keys.positions(argv) {
-            if let Some(key) = argv.get(at) {
-                db.remember_read(number, key);
-            }
-        }
-    }
-}
-
 /// CLIENT CACHING holds for the next command that is not CLIENT itself, or for
 /// the whole of the next transaction.
 #[cold]
@@ -702,64 +489,6 @@ fn end_caching(session: &mut Session, argv: &[&[u8]]) {
     {
         tracks.end_caching();
     }
-}
-
-/// The same in EXEC and its like, where rules may have changed since the command
-/// was accepted.
-pub(super) fn call_queued(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]]) -> Reply {
-    match authorize::refuse_in_exec(ctx.engine, ctx.session, command, argv) {
-        Some(refusal) => refusal,
-        None => call(ctx, command, argv),
-    }
-}
-
-/// Whether `session` may run the command; `None` when there is no such command.
-pub(crate) fn may_call(session: &Session, argv: &[&[u8]]) -> Option<bool> {
-    let command = resolve(find(argv.first()?)?, argv).ok()?;
-    Some(authorize::allows(session, command, argv))
-}
-
-/// Runs a command that a script asked for: `read_only` for the `_RO` forms and
-/// scripts flagged `no-writes`.
-pub(crate) fn call_scripted(
-    ctx: &mut Ctx<'_>,
-    argv: &[&[u8]],
-    read_only: bool,
-    allow_oom: bool,
-) -> Reply {
-    let Some(command) = argv.first().and_then(|name| find(name)) else {
-        return Reply::error("ERR Unknown Redis command called from script");
-    };
-    let Ok(command) = resolve(command, argv) else {
-        return Reply::error("ERR Unknown Redis command called from script");
-    };
-    let spec = &command.spec;
-    if !spec.accepts(argv.len()) {
-        return Reply::error("ERR Wrong number of args calling Redis command from script");
-    }
-    if spec.flags.has(Flags::NOSCRIPT) {
-        return Reply::error("ERR This Redis command is not allowed from script");
-    }
-    if let Some(refusal) = authorize::refuse_in_script(ctx.engine, ctx.session, command, argv) {
-        return refusal;
-    }
-    let changes = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::MAY_REPLICATE);
-    if read_only && changes {
-        return Reply::error("ERR Write commands are not allowed from read-only scripts.");
-    }
-    if spec.flags.has(Flags::WRITE) {
-        if let Err(text) = ctx.engine.admit() {
-            return Reply::error(text);
-        }
-        if spec.flags.has(Flags::DENYOOM) && !allow_oom && crate::evict::is_full(ctx.db) {
-            return CommandError::OutOfMemory.into();
-        }
-    }
-    let reply = call(ctx, command, argv);
-    if spec.flags.has(Flags::READONLY) {
-        ctx.db.script_read();
-    }
-    reply
 }
 
 fn run_unlocked(
@@ -792,211 +521,3 @@ fn run_unlocked(
     }
     reply
 }
-
-/// Checks everything that can be checked without the lock; inside MULTI,
-/// queues.
-fn prepare(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Prepared {
-    let checked = match check(engine, session, argv) {
-        Ok(command) => command,
-        Err(refusal) => {
-            // Whose user was deleted, goes.
-            session.closing |= session.is_orphaned();
-            if let Some(transaction) = &mut session.transaction {
-                transaction.aborted = true;
-            }
-            let refusal = refused_whole(session, argv, refusal);
-            if let Some(keyspace) = session.keyspace() {
-                keyspace.unlocked.lock().count_error(&refusal);
-            }
-            return Prepared::Done(refusal);
-        }
-    };
-    if let Some(transaction) = &mut session.transaction
-        && !matches!(
-            checked.spec.name,
-            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-        )
-    {
-        if checked.spec.flags.has(Flags::NO_MULTI) {
-            transaction.aborted = true;
-            return Prepared::Done(Reply::error("ERR Command not allowed inside a transaction"));
-        }
-        let fits = transaction.push(checked, argv);
-        session
-            .client
-            .queued
-            .store(transaction.queue.len(), Ordering::Relaxed);
-        return Prepared::Done(if fits {
-            Reply::status("QUEUED")
-        } else {
-            Reply::error("ERR the commands of this transaction are too large together")
-        });
-    }
-    match checked.spec.run {
-        Run::Unlocked(_) => Prepared::Unlocked(checked),
-        Run::Locked(_) | Run::Container => Prepared::Locked(checked),
-    }
-}
-
-/// What a refusal does besides: a refused EXEC gives its transaction up, and
-/// the first words of an HTTP request end the connection, so that no web page
-/// can make a browser speak to this port.
-fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply {
-    let name = argv.first().copied().unwrap_or_default();
-    if session.dialect == Dialect::Upstash {
-        return refusal;
-    }
-    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
-        session.closing = true;
-        return Reply::Many(Vec::new());
-    }
-    if !name.eq_ignore_ascii_case(b"exec") {
-        return refusal;
-    }
-    session.discard();
-    let Reply::Error(text) = refusal else {
-        return refusal;
-    };
-    let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
-    Reply::error([b"EXECABORT Transaction discarded because of: ", reason].concat())
-}
-
-fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
-    let Some(name) = argv.first() else {
-        return Err(Reply::error("ERR empty command"));
-    };
-    let Some(command) = find(name) else {
-        return Err(unknown(session, argv));
-    };
-    let command = resolve(command, argv)?;
-    if session.dialect == Dialect::Upstash {
-        refuse_rest(command, name)?;
-    }
-    if !command.spec.accepts_in(session.dialect, argv.len()) {
-        return Err(CommandError::wrong_arity(&command.full_name).into());
-    }
-    let is_known = session.principal.is_some() && !session.is_orphaned();
-    if !is_known && !command.spec.flags.has(Flags::NO_AUTH) {
-        return Err(no_auth());
-    }
-    if let Some(refusal) = authorize::refuse(engine, session, command, argv) {
-        return Err(refusal);
-    }
-    if session.in_transaction() && command.spec.name == "debug" {
-        debug::admit(engine)?;
-    }
-    if session.is_monitoring() && touches_keys(command) {
-        return Err(Reply::error("ERR Replica can't interact with the keyspace"));
-    }
-    if session.protocol == Protocol::Resp2
-        && session.subscriptions() > 0
-        && !matches!(
-            command.spec.name,
-            "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ping" | "quit" | "reset"
-        )
-    {
-        return Err(Reply::error(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
-             are allowed in this context",
-            command.full_name
-        )));
-    }
-    Ok(command)
-}
-
-/// Whether it reads or writes the keyspace, or publishes in it.
-fn touches_keys(command: &Command) -> bool {
-    let flags = command.spec.flags;
-    let publishes = matches!(command.spec.name, "publish" | "spublish");
-    flags.has(Flags::READONLY) || flags.has(Flags::WRITE) || publishes || is_script(command)
-}
-
-/// The subcommand, where the command is a container.
-fn resolve(command: &'static Command, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
-    if command.subcommands.is_empty() {
-        return Ok(command);
-    }
-    let Some(name) = argv.get(1) else {
-        if matches!(command.spec.run, Run::Container) {
-            return Err(CommandError::wrong_arity(command.spec.name).into());
-        }
-        return Ok(command);
-    };
-    command.subcommand(name).ok_or_else(|| {
-        let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(quoted(name, 128));
-        text.extend_from_slice(b"'. Try ");
-        text.extend_from_slice(command.spec.name.to_ascii_uppercase().as_bytes());
-        text.extend_from_slice(b" HELP.");
-        Reply::error(text)
-    })
-}
-
-fn refuse_rest(command: &Command, name: &[u8]) -> Result<(), Reply> {
-    if !command.spec.rest {
-        return Err(not_over_rest(name));
-    }
-    Ok(())
-}
-
-fn not_over_rest(name: &[u8]) -> Reply {
-    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-    Reply::error(format!(
-        "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
-    ))
-}
-
-fn no_auth() -> Reply {
-    Reply::error("NOAUTH Authentication required.")
-}
-
-/// What others hear while a script or a function runs past its limit.
-pub(super) fn busy(keyspace: &Keyspace) -> Reply {
-    Reply::error(match keyspace.script.running() {
-        Some(Running::Function) => {
-            "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN \
-             NOSAVE."
-        }
-        _ => {
-            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
-             NOSAVE."
-        }
-    })
-}
-
-fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
-    let name = argv.first().copied().unwrap_or_default();
-    if session.dialect == Dialect::Upstash {
-        return Reply::error(format!(
-            "ERR Command is not available: '{}'. See \
-             https://upstash.com/docs/redis/overall/rediscompatibility for details",
-            String::from_utf8_lossy(name).to_ascii_uppercase()
-        ));
-    }
-    let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(quoted(name, 128));
-    text.extend_from_slice(b"', with args beginning with: ");
-    let mut bytes: usize = 0;
-    for arg in argv.iter().skip(1) {
-        if bytes >= 128 {
-            break;
-        }
-        let shown = quoted(arg, 128 - bytes);
-        text.push(b'\'');
-        text.extend_from_slice(shown);
-        text.extend_from_slice(b"' ");
-        bytes += shown.len() + 3;
-    }
-    Reply::error(text)
-}
-
-/// What an error's text shows of an argument: up to `most` bytes, and like a C
-/// string none from a NUL on.
-fn quoted(arg: &[u8], most: usize) -> &[u8] {
-    let shown = arg.get(..most).unwrap_or(arg);
-    let end = shown.iter().position(|byte| *byte == 0);
-    shown.get(..end.unwrap_or(shown.len())).unwrap_or(shown)
-}
-
-#[cfg(test)]
-mod tests;

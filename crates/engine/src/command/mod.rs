@@ -2,6 +2,7 @@
 
 mod access;
 mod acl;
+mod admission;
 pub mod args;
 mod authorize;
 mod dispatch;
@@ -41,11 +42,13 @@ mod tracking;
 mod transaction;
 mod zset;
 
+use admission::busy;
+pub(crate) use admission::may_call;
 pub use dispatch::Batch;
 #[cfg(test)]
 pub(crate) use dispatch::call;
-use dispatch::{busy, call_queued};
-pub(crate) use dispatch::{call_scripted, may_call};
+use dispatch::call_queued;
+pub(crate) use dispatch::call_scripted;
 pub use introspect::commands_page;
 pub(crate) use redact::redacted;
 pub(crate) use tracking::Tracks;

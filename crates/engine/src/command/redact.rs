@@ -1,4 +1,5 @@
-//! What is shown of a request where others can read it: passwords are not.
+//! What is shown of a request where others can read it: not all of a long one, and
+//! no passwords.
 //!
 //! For SLOWLOG, MONITOR and the errors of a start.
 
@@ -38,6 +39,26 @@ fn hello<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
             arg
         })
         .collect()
+}
+
+/// What SLOWLOG keeps of a request: 32 arguments of 128 bytes.
+pub(super) fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
+    let (arguments, bytes) = (32, 128);
+    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(argv.len().min(arguments));
+    for (at, arg) in argv.iter().enumerate() {
+        if at + 1 == arguments && argv.len() > arguments {
+            let more = argv.len() - arguments + 1;
+            kept.push(format!("... ({more} more arguments)").into_bytes());
+            break;
+        }
+        let (head, tail) = arg.split_at(arg.len().min(bytes));
+        let mut text = head.to_vec();
+        if !tail.is_empty() {
+            text.extend_from_slice(format!("... ({} more bytes)", tail.len()).as_bytes());
+        }
+        kept.push(text);
+    }
+    kept
 }
 
 #[cfg(test)]
