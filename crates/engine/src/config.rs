@@ -211,6 +211,8 @@ impl Default for Settings {
 pub struct Parameter {
     /// Its name, lower-case.
     pub name: &'static str,
+    /// Whether Upstash has it.
+    pub upstash: bool,
     /// Its value as text.
     pub get: fn(&Settings) -> String,
     /// Sets it; the error says what it takes.
@@ -221,6 +223,7 @@ macro_rules! number {
     ($name:literal, $($field:ident).+, $type:ty, $range:expr) => {
         Parameter {
             name: $name,
+            upstash: false,
             get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
                 let number = text
@@ -237,6 +240,7 @@ macro_rules! memory {
     ($name:literal, $($field:ident).+, $range:expr) => {
         Parameter {
             name: $name,
+            upstash: false,
             get: |settings| settings.$($field).+.to_string(),
             set: |settings, text| {
                 settings.$($field).+ = memory_within(text, &$range)? as _;
@@ -250,6 +254,7 @@ macro_rules! fixed {
     ($name:literal, $value:literal) => {
         Parameter {
             name: $name,
+            upstash: false,
             get: |_| $value.to_owned(),
             set: |_, _| Err("can't set immutable config".to_owned()),
         }
@@ -291,6 +296,7 @@ pub const PARAMETERS: &[Parameter] = &[
     number!("acllog-max-len", acllog_max_len, usize, ANY),
     Parameter {
         name: "appendfsync",
+        upstash: false,
         get: |settings| settings.fsync.name().to_owned(),
         set: |settings, text| {
             settings.fsync = Fsync::of(text).ok_or(
@@ -301,6 +307,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "appendonly",
+        upstash: false,
         get: |settings| if settings.appendonly { "yes" } else { "no" }.to_owned(),
         set: |_, _| Err("can't set immutable config".to_owned()),
     },
@@ -315,6 +322,7 @@ pub const PARAMETERS: &[Parameter] = &[
     fixed!("databases", "1"),
     Parameter {
         name: "enable-debug-command",
+        upstash: false,
         get: |settings| if settings.debug_command { "yes" } else { "no" }.to_owned(),
         set: |_, _| Err("can't set immutable config".to_owned()),
     },
@@ -358,6 +366,7 @@ pub const PARAMETERS: &[Parameter] = &[
     memory!("maxmemory", maxmemory, ANY),
     Parameter {
         name: "maxmemory-policy",
+        upstash: false,
         get: |settings| settings.policy.name().to_owned(),
         set: |settings, text| {
             settings.policy = EvictionPolicy::of(text).ok_or_else(|| {
@@ -378,6 +387,7 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     Parameter {
         name: "notify-keyspace-events",
+        upstash: true,
         get: |settings| settings.notify.text(),
         set: |settings, text| {
             settings.notify = Events::parse(text)
@@ -387,6 +397,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "port",
+        upstash: false,
         get: |settings| settings.port.to_string(),
         set: |_, _| Err("can't set immutable config".to_owned()),
     },

@@ -39,6 +39,23 @@ pub enum Dialect {
     Redis,
     /// Upstash's REST API.
     Upstash,
+    /// The same, and what Upstash does not have or take is refused
+    /// (`command/upstash`).
+    StrictUpstash,
+}
+
+impl Dialect {
+    /// Whether Upstash's rules hold.
+    #[inline]
+    pub fn is_upstash(self) -> bool {
+        self != Dialect::Redis
+    }
+
+    /// Whether what Upstash does not have is refused.
+    #[inline]
+    pub fn is_strict(self) -> bool {
+        self == Dialect::StrictUpstash
+    }
 }
 
 /// What a caller may do.

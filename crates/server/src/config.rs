@@ -38,6 +38,8 @@ pub struct Config {
     pub fsync: Fsync,
     /// The engine's settings to start with.
     pub settings: Settings,
+    /// Whether REST refuses what Upstash refuses.
+    pub strict_upstash: bool,
     /// Bytes of a REST request, and of a REST response.
     pub max_request_size: usize,
     /// Bounds on time.
@@ -159,6 +161,7 @@ struct FileSettings {
     maxmemory_policy: Option<Spanned<String>>,
     max_request_size: Option<Spanned<Amount>>,
     enable_debug_command: Option<Spanned<String>>,
+    strict_upstash: Option<Spanned<String>>,
 }
 
 /// Bytes, as a number or with a unit.
@@ -191,6 +194,14 @@ impl Setting {
             name: self.name,
             origin: self.origin.clone(),
             reason: reason.into(),
+        }
+    }
+
+    fn yes_or_no(&self) -> Result<bool, ConfigError> {
+        match self.text.trim() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            other => Err(self.refuse(format!("{other:?} is neither yes nor no"))),
         }
     }
 
@@ -250,6 +261,7 @@ impl Config {
             tls: None,
             fsync: Fsync::default(),
             settings: Settings::default(),
+            strict_upstash: false,
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
         }
@@ -315,12 +327,17 @@ impl Config {
             args.max_request_size.as_ref(),
             file.max_request_size,
         );
-
         let debug_command = reader.pick(
             "enable-debug-command",
             "SANGAM_ENABLE_DEBUG_COMMAND",
             args.enable_debug_command.as_ref(),
             file.enable_debug_command,
+        );
+        let strict_upstash = reader.pick(
+            "strict-upstash",
+            "SANGAM_STRICT_UPSTASH",
+            args.strict_upstash.as_ref(),
+            file.strict_upstash,
         );
 
         let token = token.map(check_token).transpose()?;
@@ -355,11 +372,7 @@ impl Config {
                 })?;
         }
         if let Some(setting) = debug_command {
-            settings.debug_command = match setting.text.trim() {
-                "yes" => true,
-                "no" => false,
-                other => return Err(setting.refuse(format!("{other:?} is neither yes nor no"))),
-            };
+            settings.debug_command = setting.yes_or_no()?;
         }
         let fsync = match fsync {
             None => Fsync::default(),
@@ -403,6 +416,7 @@ impl Config {
             tls,
             fsync,
             settings,
+            strict_upstash: strict_upstash.map_or(Ok(false), |setting| setting.yes_or_no())?,
             max_request_size,
             timing: Timing::default(),
         })
@@ -457,6 +471,12 @@ mod tests {
         assert_eq!(config.token.as_deref(), Some("from-file"));
         assert_eq!(config.settings.maxmemory, 1024);
         assert_eq!(config.max_request_size, 1 << 20);
+        assert!(!config.strict_upstash);
+        assert!(
+            resolve(&args, "strict-upstash = 'yes'")
+                .unwrap()
+                .strict_upstash
+        );
         let config = resolve(&ServeArgs::default(), "").unwrap();
         assert_eq!(config.http, "127.0.0.1:8585");
         assert_eq!(config.resp.as_deref(), Some("127.0.0.1:6380"));
@@ -480,6 +500,7 @@ mod tests {
         assert!(refused("tls-cert = 'c'").contains("needs `tls-key`"));
         assert!(refused("maxmemory-policy = 'none'").contains("is none of volatile-lru"));
         assert!(refused("max-request-size = 0").contains("at least 1"));
+        assert!(refused("strict-upstash = 'on'").contains("neither yes nor no"));
         let args = ServeArgs {
             maxmemory: Some("lots".to_owned()),
             ..ServeArgs::default()

@@ -110,6 +110,7 @@ pub struct Running {
     token: String,
     token_origin: TokenOrigin,
     tls: bool,
+    strict_upstash: bool,
     stop: CancellationToken,
     tasks: TaskTracker,
     patience: Duration,
@@ -164,6 +165,7 @@ impl Server {
             token,
             token_origin,
             tls: tls.is_some(),
+            strict_upstash: config.strict_upstash,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             patience: config.timing.shutdown,
@@ -195,7 +197,7 @@ impl Server {
         let idle = dismiss_idle(running.engine.clone(), config.timing.authentication);
         let stop = running.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(idle).await });
-        tracing::info!(http = %running.http, resp = ?running.resp, tls = running.tls, "listening");
+        tracing::info!(http = %running.http, resp = ?running.resp, tls = running.tls, strict_upstash = running.strict_upstash, "listening");
         Ok(running)
     }
 }
@@ -224,6 +226,11 @@ impl Running {
     /// Whether the listeners speak TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
+    }
+
+    /// Whether REST refuses what Upstash refuses.
+    pub fn is_strict_upstash(&self) -> bool {
+        self.strict_upstash
     }
 
     /// The engine behind both doors.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::dispatch::{Batch, is_script};
 use super::spec::{Command, Flags, Run, find};
-use super::{Ctx, authorize, debug};
+use super::{Ctx, authorize, debug, upstash};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Keyspace, Running};
@@ -98,6 +98,9 @@ pub(super) fn admit_scripted(
     let Ok(command) = resolve(command, argv) else {
         return Err(Reply::error("ERR Unknown Redis command called from script"));
     };
+    if ctx.is_strict() {
+        upstash::admit_scripted(command, argv)?;
+    }
     let spec = &command.spec;
     if !spec.accepts(argv.len()) {
         return Err(Reply::error(
@@ -185,7 +188,7 @@ pub(super) fn prepare(engine: &Engine, session: &mut Session, argv: &[&[u8]]) ->
 /// can make a browser speak to this port.
 fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply {
     let name = argv.first().copied().unwrap_or_default();
-    if session.dialect == Dialect::Upstash {
+    if session.dialect.is_upstash() {
         return refusal;
     }
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
@@ -210,10 +213,11 @@ fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static 
     let Some(command) = find(name) else {
         return Err(unknown(session, argv));
     };
-    let command = resolve(command, argv)?;
-    if session.dialect == Dialect::Upstash {
-        refuse_rest(command, name)?;
-    }
+    let command = match session.dialect {
+        Dialect::Redis => resolve(command, argv)?,
+        Dialect::Upstash => over_rest(resolve(command, argv)?, name)?,
+        Dialect::StrictUpstash => upstash::resolve(command, name, argv)?,
+    };
     if !command.spec.accepts_in(session.dialect, argv.len()) {
         return Err(CommandError::wrong_arity(&command.full_name).into());
     }
@@ -223,6 +227,9 @@ fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static 
     }
     if let Some(refusal) = authorize::refuse(engine, session, command, argv) {
         return Err(refusal);
+    }
+    if session.dialect.is_strict() {
+        upstash::check_keys(command, argv)?;
     }
     if session.in_transaction() && command.spec.name == "debug" {
         debug::admit(engine)?;
@@ -277,14 +284,15 @@ pub(super) fn resolve(
     })
 }
 
-fn refuse_rest(command: &Command, name: &[u8]) -> Result<(), Reply> {
+/// The command, where REST may call it.
+pub(super) fn over_rest(command: &'static Command, name: &[u8]) -> Result<&'static Command, Reply> {
     if !command.spec.rest {
         return Err(not_over_rest(name));
     }
-    Ok(())
+    Ok(command)
 }
 
-fn not_over_rest(name: &[u8]) -> Reply {
+pub(super) fn not_over_rest(name: &[u8]) -> Reply {
     let name = String::from_utf8_lossy(name).to_ascii_uppercase();
     Reply::error(format!(
         "ERR Command \"{name}\" is not allowed in REST or it has a special context path"
@@ -311,12 +319,8 @@ pub(super) fn busy(keyspace: &Keyspace) -> Reply {
 
 fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
     let name = argv.first().copied().unwrap_or_default();
-    if session.dialect == Dialect::Upstash {
-        return Reply::error(format!(
-            "ERR Command is not available: '{}'. See \
-             https://upstash.com/docs/redis/overall/rediscompatibility for details",
-            String::from_utf8_lossy(name).to_ascii_uppercase()
-        ));
+    if session.dialect.is_upstash() {
+        return upstash::unavailable(&[name]);
     }
     let mut text = b"ERR unknown command '".to_vec();
     text.extend_from_slice(quoted(name, 128));

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::client;
 use super::spec::{Acl, Command, find};
+use super::{client, upstash};
 use crate::acl::{Context, Denial, Denied, Reason};
 use crate::engine::Engine;
 use crate::reply::Reply;
@@ -34,7 +34,7 @@ pub(super) fn refuse(
     last.store(command.id + 1, Ordering::Relaxed);
     note(engine, session, command, argv, denied, context);
     Some(match denied {
-        Denied::Command => not_this_command(command),
+        Denied::Command => not_this_command(session, command),
         Denied::Key(_) => Reply::error(
             "NOPERM this user has no permissions to access one of the keys used as arguments",
         ),
@@ -83,7 +83,7 @@ pub(super) fn refuse_in_script(
     note(engine, session, command, argv, denied, Context::Lua);
     let is_user = session.role().is_some_and(|role| role.account().is_some());
     if !is_user {
-        return Some(not_this_command(command));
+        return Some(not_this_command(session, command));
     }
     Some(Reply::error(match denied {
         Denied::Command => "ERR The user executing the script can't run this command or subcommand",
@@ -135,7 +135,10 @@ fn may_read(command: &Command) -> bool {
     (listed || listening) && !acl.has(Acl::DANGEROUS) && command.spec.name != "scan"
 }
 
-fn not_this_command(command: &Command) -> Reply {
+fn not_this_command(session: &Session, command: &Command) -> Reply {
+    if session.dialect.is_strict() {
+        return upstash::no_permission(command);
+    }
     Reply::error(format!(
         "NOPERM this user has no permissions to run the '{}' command",
         command.full_name

@@ -44,26 +44,46 @@ const fn entry(name: &'static str, arity: i32, handler: Handler, flags: Flags) -
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    entry("caching", 3, tracking::caching, PLAIN).since("6.0.0"),
+    entry("caching", 3, tracking::caching, PLAIN)
+        .since("6.0.0")
+        .not_upstash(),
     entry("getname", 2, getname, PLAIN).since("2.6.9"),
-    entry("getredir", 2, tracking::getredir, PLAIN).since("6.0.0"),
-    entry("help", 2, client_help, ANY_TIME).since("5.0.0"),
+    entry("getredir", 2, tracking::getredir, PLAIN)
+        .since("6.0.0")
+        .not_upstash(),
+    entry("help", 2, client_help, ANY_TIME)
+        .since("5.0.0")
+        .not_upstash(),
     entry("id", 2, id, PLAIN).since("5.0.0"),
     entry("info", 2, info, PLAIN).since("6.2.0"),
-    entry("kill", -3, kill, OPERATOR).since("2.4.0"),
+    entry("kill", -3, kill, OPERATOR)
+        .since("2.4.0")
+        .not_upstash(),
     entry("list", -2, list, OPERATOR).since("2.4.0"),
-    entry("no-evict", 3, no_evict, OPERATOR).since("7.0.0"),
-    entry("pause", -3, pause::pause, OPERATOR).since("3.0.0"),
-    entry("reply", 3, reply, PLAIN).since("3.2.0"),
+    entry("no-evict", 3, no_evict, OPERATOR)
+        .since("7.0.0")
+        .not_upstash(),
+    entry("pause", -3, pause::pause, OPERATOR)
+        .since("3.0.0")
+        .not_upstash(),
+    entry("reply", 3, reply, PLAIN).since("3.2.0").not_upstash(),
     CommandSpec::unlocked("setinfo", 4, setinfo)
         .flags(PLAIN)
         .acl(Acl::CONNECTION)
         .since("7.2.0"),
     entry("setname", 3, setname, PLAIN).since("2.6.9"),
-    locked("tracking", -3, tracking::tracking).since("6.0.0"),
-    locked("trackinginfo", 2, tracking::trackinginfo).since("6.2.0"),
-    entry("unblock", -3, unblock, OPERATOR).since("5.0.0"),
-    entry("unpause", 2, pause::unpause, OPERATOR).since("6.2.0"),
+    locked("tracking", -3, tracking::tracking)
+        .since("6.0.0")
+        .not_upstash(),
+    locked("trackinginfo", 2, tracking::trackinginfo)
+        .since("6.2.0")
+        .not_upstash(),
+    entry("unblock", -3, unblock, OPERATOR)
+        .since("5.0.0")
+        .not_upstash(),
+    entry("unpause", 2, pause::unpause, OPERATOR)
+        .since("6.2.0")
+        .not_upstash(),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)

@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
-use crate::session::{Blocked, Dialect, Session};
+use crate::session::{Blocked, Session};
 
 mod call;
 mod replay;
@@ -403,7 +403,7 @@ impl<'a> Batch<'a> {
         let killed = std::mem::take(&mut self.db.must_roll_back);
         // A script leaves to the unit around it what it does when it is alone.
         let is_script = !command.spec.flags.has(Flags::WRITE);
-        let failed = is_script && session.dialect == Dialect::Upstash && reply.is_error();
+        let failed = is_script && session.dialect.is_upstash() && reply.is_error();
         let too_large = is_script && self.db.effects.exceed_a_unit();
         if too_large && !killed {
             reply = Reply::error("ERR the script is undone: it writes more than a unit may");

@@ -40,6 +40,7 @@ mod stream;
 mod string;
 mod tracking;
 mod transaction;
+mod upstash;
 mod zset;
 
 use admission::busy;
@@ -58,7 +59,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Keyspace};
-use crate::session::{Dialect, Session};
+use crate::session::Session;
 use spec::{CommandSpec, Outcome};
 
 /// What a handler works with: the data under the lock and who asked.
@@ -81,7 +82,12 @@ impl Ctx<'_> {
 
     /// Whether Upstash's rules hold.
     pub fn is_upstash(&self) -> bool {
-        self.session.dialect == Dialect::Upstash
+        self.session.dialect.is_upstash()
+    }
+
+    /// Whether what Upstash does not have or take is refused.
+    pub fn is_strict(&self) -> bool {
+        self.session.dialect.is_strict()
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         &[
             CommandSpec::unlocked("help", 2, memory_help)
                 .flags(Flags::LOADING.and(Flags::STALE))
-                .since("4.0.0"),
+                .since("4.0.0")
+                .not_upstash(),
             CommandSpec::new("usage", -3, usage)
                 .reads(SECOND, Acl::empty())
                 .since("4.0.0"),

@@ -41,8 +41,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::unlocked("waitaof", 4, waitaof)
         .flags(Flags::NOSCRIPT.and(Flags::BLOCKING))
         .acl(Acl::CONNECTION)
-        .since("7.2.0")
-        .not_upstash(),
+        .since("7.2.0"),
 ];
 
 fn bgsave(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {

@@ -26,7 +26,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .since("2.8.0"),
     CommandSpec::unlocked("help", 2, pubsub_help)
         .flags(Flags::LOADING.and(Flags::STALE))
-        .since("6.2.0"),
+        .since("6.2.0")
+        .not_upstash(),
     CommandSpec::unlocked("numpat", 2, numpat)
         .flags(LOOKING)
         .since("2.8.0"),

@@ -60,7 +60,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec::unlocked("help", 2, help)
         .flags(Flags::LOADING.and(Flags::STALE))
         .acl(Acl::SCRIPTING)
-        .since("5.0.0"),
+        .since("5.0.0")
+        .not_upstash(),
 ];
 
 /// A command that changes its key and fails half-way.

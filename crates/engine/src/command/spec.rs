@@ -215,6 +215,11 @@ impl Access {
         self.has(Access::ACCESS)
     }
 
+    /// Whether it writes without regard to what was there.
+    pub const fn replaces(self) -> bool {
+        self.has(Access::OW)
+    }
+
     /// Whether it changes the value.
     pub const fn is_write(self) -> bool {
         self.has(Access::UPDATE) || self.has(Access::INSERT) || self.has(Access::DELETE)
@@ -397,7 +402,8 @@ pub struct CommandSpec {
     pub billed: bool,
     /// Whether REST may call it.
     pub rest: bool,
-    /// Whether Upstash has it.
+    /// Whether Upstash documents it; what it does not is refused in its strict
+    /// dialect.
     pub upstash: bool,
     /// Its handler.
     pub run: Run,
@@ -556,7 +562,7 @@ impl CommandSpec {
     pub fn accepts_in(&self, dialect: Dialect, count: usize) -> bool {
         match dialect {
             Dialect::Redis => satisfies(self.arity, count),
-            Dialect::Upstash => satisfies(self.upstash_arity, count),
+            Dialect::Upstash | Dialect::StrictUpstash => satisfies(self.upstash_arity, count),
         }
     }
 }

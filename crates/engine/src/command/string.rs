@@ -82,7 +82,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     write("append", 3, append).denyoom().fast().since("2.0.0"),
     read("strlen", 2, strlen).fast().since("2.2.0"),
     read("getrange", 4, getrange).since("2.4.0"),
-    read("substr", 4, getrange),
+    read("substr", 4, getrange).not_upstash(),
     write("setrange", 4, setrange).denyoom().since("2.2.0"),
     write("incr", 2, counter::incr).denyoom().fast(),
     write("decr", 2, counter::decr).denyoom().fast(),

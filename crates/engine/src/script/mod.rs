@@ -11,7 +11,7 @@
 //!
 //! `allow-key-locking`, Upstash's flag, is accepted: with one lock a keyspace it
 //! gives no more parallelism here, and keeps its promise to refuse a key that
-//! the caller did not declare.
+//! the caller did not declare. The strict dialect refuses those in every script.
 //!
 //! Functions of libraries run in the same way, in a VM of their own: [`functions`].
 
@@ -258,7 +258,9 @@ impl Scripts {
                 db: ctx.db,
                 session,
             },
-            declared: locks_keys.then(|| Declared::new(request.keys)),
+            declared: (locks_keys || ctx.session.dialect.is_strict())
+                .then(|| Declared::new(request.keys)),
+            locks_keys,
             read_only,
             allow_oom,
             killed: false,
@@ -324,6 +326,8 @@ struct Run<'a> {
     ctx: Ctx<'a>,
     /// The declared keys, when others are refused.
     declared: Option<Declared<'a>>,
+    /// Whether it asked for that by its flag.
+    locks_keys: bool,
     read_only: bool,
     allow_oom: bool,
     killed: bool,
@@ -401,7 +405,9 @@ impl Run<'_> {
     fn undeclared(&self, argv: &[&[u8]]) -> Option<Reply> {
         let declared = self.declared.as_ref()?;
         let command = spec::find(argv.first()?)?;
-        if matches!(command.spec.name, "flushdb" | "flushall") {
+        let subcommand = argv.get(1).and_then(|name| command.subcommand(name));
+        let command = subcommand.unwrap_or(command);
+        if self.locks_keys && matches!(command.spec.name, "flushdb" | "flushall") {
             return Some(Reply::error(format!(
                 "ERR {} is not allowed in Lua scripts when 'allow-key-locking' flag is set",
                 command.spec.name.to_ascii_uppercase()
@@ -417,11 +423,14 @@ impl Run<'_> {
             .into_iter()
             .filter_map(|at| argv.get(at))
             .find(|key| !declared.has(key))?;
-        let mut text = b"ERR Dynamic keys are not allowed in Lua scripts when \
-                         'allow-key-locking' flag is set. Key was: "
-            .to_vec();
-        text.extend_from_slice(stranger);
-        Some(Reply::error(text))
+        let reason: &[u8] = if self.locks_keys {
+            b"ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is \
+              set. Key was: "
+        } else {
+            b"ERR Keys that are not declared are refused here (--strict-upstash): Upstash may \
+              read them from its disk while everybody waits. Pass it in KEYS. Key was: "
+        };
+        Some(Reply::error([reason, stranger].concat()))
     }
 }
 

@@ -28,22 +28,18 @@ impl Flags {
 
     /// The flag of a function with this name, in any case.
     pub(crate) fn of_function(name: &[u8]) -> Option<Flags> {
-        let mut names = Flags::of_functions();
-        names
+        NAMES
+            .into_iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, flag)| flag)
     }
 
     /// The names of those that a function may have and that are set.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        Flags::of_functions()
+        NAMES
+            .into_iter()
             .filter(move |(_, flag)| self.contains(*flag))
             .filter_map(|(name, _)| std::str::from_utf8(name).ok())
-    }
-
-    fn of_functions() -> impl Iterator<Item = (&'static [u8], Flags)> {
-        let upstash = Flags::ALLOW_KEY_LOCKING;
-        NAMES.into_iter().filter(move |(_, flag)| *flag != upstash)
     }
 
     /// Whether all of `flags` are set.

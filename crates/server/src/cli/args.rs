@@ -150,6 +150,17 @@ pub struct ServeArgs {
         default_missing_value = "yes"
     )]
     pub enable_debug_command: Option<String>,
+    /// Refuse over REST what Upstash refuses: for tests that are to hold there
+    /// [default: no].
+    #[arg(
+        long,
+        env = "SANGAM_STRICT_UPSTASH",
+        value_name = "yes|no",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "yes"
+    )]
+    pub strict_upstash: Option<String>,
     /// Largest REST request and response, such as 10mb [default: 10mb].
     #[arg(long, env = "SANGAM_MAX_REQUEST_SIZE", value_name = "BYTES")]
     pub max_request_size: Option<String>,

@@ -17,6 +17,12 @@ pub(super) fn write(running: &Running, out: &mut impl Write) -> io::Result<()> {
         TokenOrigin::Kept(file) => writeln!(out, "The token is kept in {}.", file.display())?,
         TokenOrigin::Made => writeln!(out, "The token was made for this run: data is in memory.")?,
     }
+    if running.is_strict_upstash() {
+        writeln!(
+            out,
+            "REST refuses what Upstash refuses (--strict-upstash, docs/strict-upstash.md)."
+        )?;
+    }
     writeln!(out, "\nPaste into the environment of your app:\n")?;
     writeln!(out, "UPSTASH_REDIS_REST_URL=http{tls}://{http}")?;
     writeln!(out, "UPSTASH_REDIS_REST_TOKEN={token}")?;

@@ -31,7 +31,7 @@ use hyper::header::{AUTHORIZATION, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use sangam_engine::pubsub::Topic;
-use sangam_engine::session::Session;
+use sangam_engine::session::{Dialect, Session};
 use sangam_engine::{Reply, Seq};
 use sangam_wire::resp;
 use sangam_wire::rest::{
@@ -64,6 +64,8 @@ const EXPANSION: usize = 6;
 /// The gateway of one store.
 pub struct Gateway<C> {
     commands: C,
+    /// Whose rules hold for its sessions.
+    dialect: Dialect,
     limit: usize,
     timing: Timing,
     sync_tokens: SyncTokens,
@@ -76,10 +78,22 @@ impl<C: Commands> Gateway<C> {
         let seed = getrandom::u64().unwrap_or_default();
         Gateway {
             commands,
+            dialect: if config.strict_upstash {
+                Dialect::StrictUpstash
+            } else {
+                Dialect::Upstash
+            },
             limit: config.max_request_size,
             timing: config.timing.clone(),
             sync_tokens: SyncTokens::new(seed),
         }
+    }
+
+    /// A session for requests from an address, without a principal yet.
+    fn session(&self, remote: String) -> Session {
+        let mut session = self.commands.session(remote);
+        session.dialect = self.dialect;
+        session
     }
 }
 
@@ -112,7 +126,7 @@ struct Caller {
 impl Caller {
     fn new<C: Commands>(gateway: &Gateway<C>, remote: SocketAddr, stop: CancellationToken) -> Self {
         Caller {
-            session: gateway.commands.session(remote.to_string()),
+            session: gateway.session(remote.to_string()),
             token: Vec::new(),
             revision: 0,
             last: LastToken::new(&gateway.sync_tokens),
@@ -454,7 +468,7 @@ impl<C: Commands> Gateway<C> {
     /// A session for a stream, which outlives the request.
     fn listener(&self, caller: &Caller) -> Session {
         let remote = caller.session.client().addr.clone();
-        let mut session = self.commands.session(remote);
+        let mut session = self.session(remote);
         session.set_principal(caller.session.principal().cloned());
         session
     }

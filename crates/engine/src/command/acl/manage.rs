@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
-use crate::session::{Dialect, Session};
+use crate::session::Session;
 
 /// All rules or none. Connections that listen to what the user may no longer
 /// listen to, end.
@@ -119,7 +119,7 @@ fn end(session: &mut Session, mailbox: &Arc<Mailbox>) {
 
 /// There is no file: users are kept as data is. Upstash takes that for done.
 pub(super) fn load(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
-    if session.dialect == Dialect::Upstash {
+    if session.dialect.is_upstash() {
         return Ok(Reply::OK);
     }
     Err(CommandError::text(

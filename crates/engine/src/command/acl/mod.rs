@@ -33,7 +33,9 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .flags(OPERATOR)
         .since("6.0.0")
         .free(),
-    entry("dryrun", -4, inspect::dryrun, OPERATOR).since("7.0.0"),
+    entry("dryrun", -4, inspect::dryrun, OPERATOR)
+        .since("7.0.0")
+        .not_upstash(),
     entry("genpass", -2, secrets::genpass, PLAIN),
     entry("gentoken", -3, secrets::gentoken, PLAIN),
     entry("getuser", 3, inspect::getuser, OPERATOR),

@@ -5,7 +5,7 @@
 
 use super::super::admission::admit_scripted;
 use super::super::spec::{Acl, Command, Flags, Run};
-use super::super::{Ctx, authorize};
+use super::super::{Ctx, authorize, upstash};
 use crate::error::CommandError;
 use crate::keyspace::Db;
 use crate::reply::Reply;
@@ -20,6 +20,9 @@ pub(crate) fn call(ctx: &mut Ctx<'_>, command: &'static Command, argv: &[&[u8]])
         monitors.show(command, ctx.session, ctx.db.now_us, argv);
     }
     let outcome = match command.spec.run {
+        Run::Locked(_) if ctx.is_strict() && upstash::outgrows(ctx.db, command, argv) => {
+            Err(upstash::RECORD_SIZE)
+        }
         Run::Locked(handler) => handler(ctx, argv),
         Run::Unlocked(handler) => handler(ctx.engine, ctx.session, argv),
         Run::Container => Err(CommandError::Syntax),

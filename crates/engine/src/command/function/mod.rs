@@ -60,7 +60,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec::unlocked("help", 2, help)
         .flags(Flags::LOADING.and(Flags::STALE))
         .acl(Acl::SCRIPTING)
-        .since("7.0.0"),
+        .since("7.0.0")
+        .not_upstash(),
     CommandSpec::unlocked("kill", 2, |_, session, _| {
         script::kill_running(session, Running::Function)
     })

@@ -52,7 +52,7 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ),
     (
         "copy",
-        "answers `COPIED` over REST, as Upstash does; there is one database",
+        "of a key to itself answers 0 over REST, as Upstash does; there is one database",
     ),
     (
         "debug",

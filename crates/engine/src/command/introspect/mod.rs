@@ -33,13 +33,15 @@ const fn entry(name: &'static str, arity: i32, handler: Handler) -> CommandSpec 
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    entry("count", 2, count).since("2.8.13"),
-    entry("docs", -2, docs_of).since("7.0.0"),
-    entry("getkeys", -4, getkeys).since("2.8.13"),
-    entry("getkeysandflags", -4, getkeysandflags).since("7.0.0"),
-    entry("help", 2, command_help).since("5.0.0"),
-    entry("info", -2, info).since("2.8.13"),
-    entry("list", -2, list).since("7.0.0"),
+    entry("count", 2, count).since("2.8.13").not_upstash(),
+    entry("docs", -2, docs_of).since("7.0.0").not_upstash(),
+    entry("getkeys", -4, getkeys).since("2.8.13").not_upstash(),
+    entry("getkeysandflags", -4, getkeysandflags)
+        .since("7.0.0")
+        .not_upstash(),
+    entry("help", 2, command_help).since("5.0.0").not_upstash(),
+    entry("info", -2, info).since("2.8.13").not_upstash(),
+    entry("list", -2, list).since("7.0.0").not_upstash(),
 ];
 
 pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -47,7 +49,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec {
     ..entry("command", -1, all).since("2.8.13")
 }];
 
-fn all(_: &Engine, _: &mut Session, _: &[&[u8]]) -> Outcome {
+fn all(_: &Engine, session: &mut Session, _: &[&[u8]]) -> Outcome {
+    // Upstash shows clients nothing of its table.
+    if session.dialect.is_strict() {
+        return Ok(Reply::Array(Vec::new()));
+    }
     Ok(Reply::Array(
         commands().iter().map(|command| describe(command)).collect(),
     ))

@@ -23,29 +23,38 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec::unlocked("help", 2, config_help)
         .flags(super::ANY_TIME)
         .since("5.0.0")
-        .free(),
+        .free()
+        .not_upstash(),
     CommandSpec::new("resetstat", 2, resetstat)
         .flags(OPERATOR)
         .since("2.0.0")
-        .free(),
+        .free()
+        .not_upstash(),
     CommandSpec::unlocked("rewrite", 2, rewrite)
         .flags(OPERATOR)
         .since("2.8.0")
-        .free(),
+        .free()
+        .not_upstash(),
     CommandSpec::unlocked("set", -4, set)
         .flags(OPERATOR)
         .since("2.0.0")
         .free(),
 ];
 
-fn find(name: &[u8]) -> Option<&'static Parameter> {
+/// What there is in the session's dialect.
+fn parameters(session: &Session) -> impl Iterator<Item = &'static Parameter> + use<> {
+    let strict = session.dialect.is_strict();
     PARAMETERS
         .iter()
-        .find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+        .filter(move |parameter| parameter.upstash || !strict)
+}
+
+fn find(session: &Session, name: &[u8]) -> Option<&'static Parameter> {
+    parameters(session).find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// A plain name comes back as it was written, a pattern's finds by their names.
-fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+fn get(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let settings = engine.settings();
     let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
     let mut add = |name, parameter| {
@@ -55,13 +64,13 @@ fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
     };
     for &pattern in argv.iter().skip(2) {
         if pattern.iter().any(|byte| b"[*?".contains(byte)) {
-            for parameter in PARAMETERS {
+            for parameter in parameters(session) {
                 let name = parameter.name.as_bytes();
                 if glob::matches_ignore_case(pattern, name) {
                     add(name, parameter);
                 }
             }
-        } else if let Some(parameter) = find(pattern) {
+        } else if let Some(parameter) = find(session, pattern) {
             add(pattern, parameter);
         }
     }
@@ -73,7 +82,7 @@ fn get(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
 
 /// All or nothing: names are checked first, and the first value that does not
 /// fit leaves every setting as it was.
-fn set(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
+fn set(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let pairs = argv.get(2..).unwrap_or_default();
     if pairs.len() % 2 != 0 {
         return Err(CommandError::Syntax);
@@ -83,7 +92,7 @@ fn set(engine: &Engine, _: &mut Session, argv: &[&[u8]]) -> Outcome {
         let [name, value] = *pair else {
             return Err(CommandError::Syntax);
         };
-        let Some(parameter) = find(name) else {
+        let Some(parameter) = find(session, name) else {
             let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
             return Err(CommandError::Bytes([&text[..], name, b"'"].concat()));
         };

@@ -68,7 +68,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(YIELDS)
         .since("8.2.0"),
     write("xtrim", -4, trim::xtrim),
-    write("xsetid", -3, group::xsetid).denyoom().fast(),
+    write("xsetid", -3, group::xsetid)
+        .denyoom()
+        .fast()
+        .not_upstash(),
     write("xack", -4, delete::xack).fast(),
     write("xackdel", -6, delete::xackdel)
         .fast()
@@ -93,7 +96,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             CommandSpec::unlocked("help", 2, group::help)
                 .flags(Flags::LOADING.and(Flags::STALE))
                 .acl(Acl::STREAM)
-                .since("5.0.0"),
+                .since("5.0.0")
+                .not_upstash(),
             write("setid", -5, group::setid).keys(SECOND),
         ],
     )
@@ -106,7 +110,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             CommandSpec::unlocked("help", 2, info::help)
                 .flags(Flags::LOADING.and(Flags::STALE))
                 .acl(Acl::STREAM)
-                .since("5.0.0"),
+                .since("5.0.0")
+                .not_upstash(),
             read("stream", -3, info::stream).keys(SECOND),
         ],
     )

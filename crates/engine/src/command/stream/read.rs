@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::super::blocked;
 use super::super::spec::Outcome;
+use super::super::{blocked, upstash};
 use super::claim::{Hand, say_last};
 use super::{Ctx, announce, args, entry_reply, id_reply, ids, look_up, quoted, quoting};
 use crate::error::CommandError;
@@ -305,6 +305,9 @@ pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     let request = Request::parse(argv, true, ctx.session.scripted)?;
     let starts = request.starts(ctx)?;
     request.fits(ctx, &starts)?;
+    if ctx.is_strict() {
+        request.leaves_room(ctx, &starts)?;
+    }
     let mut found = Vec::new();
     for (key, start) in starts {
         look_again(ctx, key);
@@ -320,6 +323,33 @@ pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
 }
 
 impl Request<'_> {
+    /// Whether the consumer may have so many more entries pending, by Upstash's
+    /// limit.
+    fn leaves_room(&self, ctx: &Ctx<'_>, starts: &Starts<'_>) -> Result<(), CommandError> {
+        let Some((name, consumer)) = self.group.filter(|_| !self.forget) else {
+            return Ok(());
+        };
+        let most = upstash::PENDING_MAX;
+        for (key, start) in starts {
+            let stream = ctx.db.view::<Stream>(key);
+            let Some((stream, group)) = stream.and_then(|all| Some((all, all.group(name)?))) else {
+                continue;
+            };
+            let (From::New, Some(first)) = (start, group.last_id().next()) else {
+                continue;
+            };
+            let found = group.find(consumer).and_then(|id| group.consumer(id));
+            let pending = found.map_or(0, |found| found.pending().len());
+            let new = stream.range(first, StreamId::MAX, false);
+            let wanted = new.take(self.count.min(most + 1)).count();
+            if wanted > 0 && pending + wanted > most {
+                let place = [*key, name, consumer];
+                return Err(upstash::too_many_pending(pending, wanted, place));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the reply has room where it may have the same entries again and
     /// again. What is new is handed out once.
     fn fits(&self, ctx: &Ctx<'_>, starts: &Starts<'_>) -> Result<(), CommandError> {
