@@ -229,7 +229,7 @@ fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static 
         return Err(refusal);
     }
     if session.dialect.is_strict() {
-        upstash::check_keys(command, argv)?;
+        upstash::check_names(command, argv)?;
     }
     if session.in_transaction() && command.spec.name == "debug" {
         debug::admit(engine)?;

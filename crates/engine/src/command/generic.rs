@@ -35,12 +35,14 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(Flags::LONG),
     CommandSpec::new("keys", 2, keys)
         .reads(Keys::None, Acl::KEYSPACE.and(Acl::DANGEROUS))
-        .flags(Flags::LONG),
+        .flags(Flags::LONG.and(Flags::FINDS_KEYS)),
     CommandSpec::new("move", 3, move_key)
         .writes(ONE_KEY, Acl::KEYSPACE)
         .fast()
         .not_upstash(),
-    CommandSpec::new("randomkey", 1, randomkey).reads(Keys::None, Acl::KEYSPACE),
+    CommandSpec::new("randomkey", 1, randomkey)
+        .reads(Keys::None, Acl::KEYSPACE)
+        .flags(Flags::FINDS_KEYS),
     CommandSpec::new("rename", 3, rename).writes(TWO_KEYS, Acl::KEYSPACE),
     CommandSpec::new("renamenx", 3, renamenx)
         .writes(TWO_KEYS, Acl::KEYSPACE)

@@ -15,6 +15,7 @@ use crate::value::{Hash, Set, ZSet, float};
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::new("scan", -2, scan)
         .reads(Keys::None, Acl::KEYSPACE)
+        .flags(Flags::FINDS_KEYS)
         .since("2.8.0"),
     CommandSpec::new("hscan", -3, hscan)
         .reads(ONE_KEY, Acl::HASH)

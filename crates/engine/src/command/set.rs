@@ -39,7 +39,7 @@ const fn store(name: &'static str, handler: Handler) -> CommandSpec {
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    write("sadd", -3, sadd).denyoom().fast(),
+    write("sadd", -3, sadd).denyoom().fast().adds_members(1),
     write("srem", -3, srem).fast(),
     write("smove", 4, smove).keys(TWO_KEYS).fast(),
     write("spop", -2, spop).flags(Flags::YIELDS).fast(),

@@ -123,6 +123,8 @@ bits! {
         /// Writes nothing that counts as such, and yet has effects that others
         /// must hear of: not from scripts that may only read.
         MAY_REPLICATE = "may_replicate",
+        /// Its reply names keys that its caller did not name.
+        FINDS_KEYS = "finds_keys",
     }
 }
 
@@ -381,6 +383,25 @@ impl Keys {
     }
 }
 
+/// Parts of a value that a command adds by name, among its last arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// What they are called.
+    pub name: &'static str,
+    /// How many arguments stand behind the last.
+    pub behind: usize,
+    /// Distance between them.
+    pub step: usize,
+}
+
+impl Parts {
+    /// Those in `argv`, the last first; options before them may be among them.
+    pub fn of<'a>(self, argv: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+        let behind_key = argv.get(2..).unwrap_or_default().iter().copied();
+        behind_key.rev().skip(self.behind).step_by(self.step)
+    }
+}
+
 /// One entry of the table.
 #[derive(Clone, Copy)]
 pub struct CommandSpec {
@@ -405,6 +426,8 @@ pub struct CommandSpec {
     /// Whether Upstash documents it; what it does not is refused in its strict
     /// dialect.
     pub upstash: bool,
+    /// The fields or members that it adds.
+    pub parts: Option<Parts>,
     /// Its handler.
     pub run: Run,
     /// Its subcommands.
@@ -429,6 +452,7 @@ impl CommandSpec {
             billed: true,
             rest: true,
             upstash: true,
+            parts: None,
             run: Run::Locked(handler),
             subcommands: &[],
         }
@@ -518,6 +542,26 @@ impl CommandSpec {
     /// Upstash does not have it.
     pub const fn not_upstash(mut self) -> Self {
         self.upstash = false;
+        self
+    }
+
+    /// It adds fields of a hash, each with a value behind it.
+    pub const fn adds_fields(mut self) -> Self {
+        self.parts = Some(Parts {
+            name: "field",
+            behind: 1,
+            step: 2,
+        });
+        self
+    }
+
+    /// It adds members of a set, one in `step` arguments.
+    pub const fn adds_members(mut self, step: usize) -> Self {
+        self.parts = Some(Parts {
+            name: "member",
+            behind: 0,
+            step,
+        });
         self
     }
 

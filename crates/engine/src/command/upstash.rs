@@ -18,8 +18,8 @@ use crate::error::CommandError;
 use crate::keyspace::Db;
 use crate::reply::Reply;
 
-/// Bytes of a key.
-const KEY_MAX: usize = 32 * 1024;
+/// Bytes of a key, of a field of a hash, of a member of a set.
+const NAME_MAX: usize = 32 * 1024;
 /// Bytes of a record, whatever its type.
 const RECORD_MAX: usize = 100 * 1024 * 1024;
 /// Entries of a stream that a consumer may have without having acknowledged them.
@@ -59,16 +59,24 @@ pub(super) fn resolve(
     }
 }
 
-/// Refuses keys that are longer than the service takes.
+/// Refuses keys, fields and members that are longer than the service takes.
 #[cold]
-pub(super) fn check_keys(command: &Command, argv: &[&[u8]]) -> Result<(), Reply> {
-    let positions = command.spec.keys.positions(argv).into_iter();
-    let lengths = positions.filter_map(|at| argv.get(at)).map(|key| key.len());
-    match lengths.max() {
-        Some(length) if length > KEY_MAX => Err(Reply::error(format!(
-            "ERR max key size exceeded. Limit: {KEY_MAX} bytes, Actual: {length} bytes"
+pub(super) fn check_names(command: &Command, argv: &[&[u8]]) -> Result<(), Reply> {
+    let keys = command.spec.keys.positions(argv).into_iter();
+    check_lengths("key", keys.filter_map(|at| argv.get(at).copied()))?;
+    match command.spec.parts {
+        Some(parts) => check_lengths(parts.name, parts.of(argv)),
+        None => Ok(()),
+    }
+}
+
+fn check_lengths<'a>(what: &str, mut names: impl Iterator<Item = &'a [u8]>) -> Result<(), Reply> {
+    match names.find(|name| name.len() > NAME_MAX) {
+        Some(long) => Err(Reply::error(format!(
+            "ERR max {what} size exceeded. Limit: {NAME_MAX} bytes, Actual: {} bytes",
+            long.len()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -76,7 +84,7 @@ pub(super) fn check_keys(command: &Command, argv: &[&[u8]]) -> Result<(), Reply>
 #[cold]
 pub(super) fn admit_scripted(command: &Command, argv: &[&[u8]]) -> Result<(), Reply> {
     if command.spec.upstash {
-        return check_keys(command, argv);
+        return check_names(command, argv);
     }
     // Of a container that is not there at all, the name of that.
     let container = argv.first().and_then(|name| find(name));

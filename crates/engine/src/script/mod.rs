@@ -11,7 +11,8 @@
 //!
 //! `allow-key-locking`, Upstash's flag, is accepted: with one lock a keyspace it
 //! gives no more parallelism here, and keeps its promise to refuse a key that
-//! the caller did not declare. The strict dialect refuses those in every script.
+//! the caller did not declare. The strict dialect refuses those in every script
+//! but one that has asked the keyspace for its keys, which nobody can declare.
 //!
 //! Functions of libraries run in the same way, in a VM of their own: [`functions`].
 
@@ -261,6 +262,7 @@ impl Scripts {
             declared: (locks_keys || ctx.session.dialect.is_strict())
                 .then(|| Declared::new(request.keys)),
             locks_keys,
+            found_keys: false,
             read_only,
             allow_oom,
             killed: false,
@@ -328,6 +330,8 @@ struct Run<'a> {
     declared: Option<Declared<'a>>,
     /// Whether it asked for that by its flag.
     locks_keys: bool,
+    /// Whether it has asked for keys that nobody named.
+    found_keys: bool,
     read_only: bool,
     allow_oom: bool,
     killed: bool,
@@ -402,7 +406,7 @@ impl Run<'_> {
     }
 
     /// The reason to refuse a command that touches what was not declared.
-    fn undeclared(&self, argv: &[&[u8]]) -> Option<Reply> {
+    fn undeclared(&mut self, argv: &[&[u8]]) -> Option<Reply> {
         let declared = self.declared.as_ref()?;
         let command = spec::find(argv.first()?)?;
         let subcommand = argv.get(1).and_then(|name| command.subcommand(name));
@@ -414,6 +418,10 @@ impl Run<'_> {
             )));
         }
         if command.spec.keys == Keys::None {
+            self.found_keys |= command.spec.flags.has(spec::Flags::FINDS_KEYS);
+            return None;
+        }
+        if self.found_keys && !self.locks_keys {
             return None;
         }
         let stranger = command

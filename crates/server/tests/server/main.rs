@@ -11,5 +11,6 @@ mod long;
 mod resp;
 mod rest;
 mod start;
+mod strict;
 mod told;
 mod users;

@@ -34,7 +34,7 @@ const fn write(name: &'static str, arity: i32, keys: Keys, handler: Handler) -> 
 const MAY_STORE: Flags = Flags::MOVABLEKEYS.and(Flags::YIELDS);
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    write("geoadd", -5, ONE_KEY, geoadd),
+    write("geoadd", -5, ONE_KEY, geoadd).adds_members(3),
     read("geodist", -4, geodist),
     read("geohash", -2, geohash),
     read("geopos", -2, geopos),

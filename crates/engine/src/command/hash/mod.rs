@@ -53,18 +53,19 @@ const fn timed(
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    write("hset", -4, hset).denyoom(),
-    write("hsetnx", 4, hsetnx).denyoom(),
-    write("hmset", -4, hmset).denyoom(),
-    write("hincrby", 4, hincrby).denyoom(),
+    write("hset", -4, hset).denyoom().adds_fields(),
+    write("hsetnx", 4, hsetnx).denyoom().adds_fields(),
+    write("hmset", -4, hmset).denyoom().adds_fields(),
+    write("hincrby", 4, hincrby).denyoom().adds_fields(),
     write("hincrbyfloat", 4, hincrbyfloat)
         .flags(Flags::YIELDS)
         .denyoom()
+        .adds_fields()
         .since("2.6.0"),
     write("hdel", -3, hdel),
     newer("hgetdel", -5, getex::hgetdel).flags(Flags::YIELDS),
     newer("hgetex", -5, getex::hgetex).flags(Flags::YIELDS),
-    newer("hsetex", -6, getex::hsetex).denyoom(),
+    newer("hsetex", -6, getex::hsetex).denyoom().adds_fields(),
     timed("hexpire", -6, ttl::hexpire),
     timed("hexpireat", -6, ttl::hexpireat),
     timed("hpexpire", -6, ttl::hpexpire),

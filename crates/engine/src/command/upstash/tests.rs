@@ -229,6 +229,19 @@ fn scripts_touch_nothing_that_is_not_declared() {
         let answer = call(&engine, &mut session, &["FCALL", "f", "1", "k", "k"]);
         assert_eq!(answer, Reply::OK);
     }
+    // Whoever asks the keyspace for keys cannot declare them: a documented use.
+    let found = "local found = redis.call('SCAN', '0', 'MATCH', KEYS[1]) \
+                 return redis.call('DEL', unpack(found[2]))";
+    call(
+        &engine,
+        &mut session,
+        &["MSET", "a1", "v", "a2", "v", "b", "v"],
+    );
+    let answer = call(&engine, &mut session, &["EVAL", found, "1", "a*"]);
+    assert_eq!(answer, Reply::Int(2));
+    let flagged = format!("#!lua flags=allow-key-locking\n{found}");
+    let answer = call(&engine, &mut session, &["EVAL", &flagged, "1", "b*"]);
+    assert!(text(&answer).starts_with("ERR Dynamic keys"), "{answer:?}");
     // Everybody else may.
     session.dialect = Dialect::Upstash;
     let answer = call(&engine, &mut session, &["EVAL", plain, "1", "k", "other"]);
@@ -239,7 +252,7 @@ fn scripts_touch_nothing_that_is_not_declared() {
 fn keys_have_a_limit() {
     let engine = Engine::default();
     let mut session = strict(&engine);
-    let (fits, long) = ("k".repeat(KEY_MAX), "k".repeat(KEY_MAX + 1));
+    let (fits, long) = ("k".repeat(NAME_MAX), "k".repeat(NAME_MAX + 1));
     let refusal = "ERR max key size exceeded. Limit: 32768 bytes, Actual: 32769 bytes";
     assert_eq!(call(&engine, &mut session, &["SET", &fits, "v"]), Reply::OK);
     let script = "return redis.call('GET', KEYS[1] .. ARGV[1])";
@@ -256,6 +269,57 @@ fn keys_have_a_limit() {
     assert_eq!(call(&engine, &mut session, &request), Reply::bulk("v"));
     session.dialect = Dialect::Upstash;
     assert_eq!(call(&engine, &mut session, &["SET", &long, "v"]), Reply::OK);
+}
+
+#[test]
+fn fields_and_members_have_a_limit() {
+    let engine = Engine::default();
+    let mut session = strict(&engine);
+    let (fits, long) = ("n".repeat(NAME_MAX), "n".repeat(NAME_MAX + 1));
+    for (what, request) in [
+        ("field", "HSET h a v # v"),
+        ("field", "HSET h # v a v"),
+        ("field", "HMSET h # v"),
+        ("field", "HSETNX h # v"),
+        ("field", "HINCRBY h # 1"),
+        ("field", "HINCRBYFLOAT h # 1"),
+        ("field", "HSETEX h FXX EX 100 FIELDS 2 # v a v"),
+        ("member", "SADD s # a"),
+        ("member", "ZADD z NX CH 1 # 2 a"),
+        ("member", "ZADD z 1 a 2 #"),
+        ("member", "ZINCRBY z 1 #"),
+        ("member", "GEOADD g NX 1 1 # 2 2 a"),
+    ] {
+        let mut ask = |name: &str| {
+            let words: Vec<&str> = request
+                .split(' ')
+                .map(|word| if word == "#" { name } else { word })
+                .collect();
+            text(&call(&engine, &mut session, &words))
+        };
+        let refusal =
+            format!("ERR max {what} size exceeded. Limit: 32768 bytes, Actual: 32769 bytes");
+        assert_eq!(ask(&long), refusal, "{request}");
+        assert!(!ask(&fits).starts_with("ERR max"), "{request}");
+    }
+    let script = "return redis.call('SADD', KEYS[1], ARGV[1])";
+    let answer = call(&engine, &mut session, &["EVAL", script, "1", "s", &long]);
+    assert!(
+        text(&answer).starts_with("ERR max member size"),
+        "{answer:?}"
+    );
+    // Values are not bounded so.
+    let answer = call(&engine, &mut session, &["HSET", "values", "f", &long]);
+    assert_eq!(answer, Reply::Int(1));
+    assert_eq!(
+        call(&engine, &mut session, &["RPUSH", "l", &long]),
+        Reply::Int(1)
+    );
+    session.dialect = Dialect::Upstash;
+    assert_eq!(
+        call(&engine, &mut session, &["SADD", "s", &long]),
+        Reply::Int(1)
+    );
 }
 
 #[test]

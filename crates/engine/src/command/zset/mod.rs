@@ -56,8 +56,14 @@ const fn store(name: &'static str, handler: Handler) -> CommandSpec {
 }
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    write("zadd", -4, add::zadd).denyoom().fast(),
-    write("zincrby", 4, add::zincrby).denyoom().fast(),
+    write("zadd", -4, add::zadd)
+        .denyoom()
+        .fast()
+        .adds_members(2),
+    write("zincrby", 4, add::zincrby)
+        .denyoom()
+        .fast()
+        .adds_members(2),
     write("zrem", -3, add::zrem).fast(),
     read("zcard", 2, read::zcard).fast(),
     read("zscore", 3, read::zscore).fast(),
