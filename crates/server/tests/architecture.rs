@@ -20,6 +20,10 @@ const FLOORS: &[&str] = &[
     "sangam-server",
 ];
 
+/// Test crates stand beside the house: they know none of its crates, and are
+/// nobody's dependency but for tests.
+const BESIDE: &[&str] = &["sangam-rig"];
+
 /// Dependencies that come in two versions, each with the reason.
 const TWO_VERSIONS: &[(&str, &str)] = &[
     ("getrandom", "ring still asks for 0.2"),
@@ -56,10 +60,29 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 #[test]
 fn arrows_point_down() {
     let metadata = metadata();
-    let mut seen = 0;
+    let (mut seen, mut beside) = (0, 0);
     for package in metadata["packages"].as_array().unwrap() {
         let name = text(package, "name");
         if !package["source"].is_null() {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let target = text(dependency, "name");
+            if BESIDE.contains(&target) {
+                assert_eq!(
+                    text(dependency, "kind"),
+                    "dev",
+                    "{name} must not know {target} outside of its tests"
+                );
+            } else if BESIDE.contains(&name) {
+                assert!(
+                    !FLOORS.contains(&target),
+                    "{name}, a test crate, must not know {target}"
+                );
+            }
+        }
+        if BESIDE.contains(&name) {
+            beside += 1;
             continue;
         }
         let floor = FLOORS
@@ -77,7 +100,7 @@ fn arrows_point_down() {
             }
         }
     }
-    assert_eq!(seen, FLOORS.len());
+    assert_eq!((seen, beside), (FLOORS.len(), BESIDE.len()));
 }
 
 #[test]
