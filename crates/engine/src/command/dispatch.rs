@@ -130,6 +130,18 @@ impl Engine {
             .map(|db| Batch::new(self, keyspace, db))
     }
 
+    /// The same for a thread, which it blocks.
+    pub fn batch_blocking<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Result<Batch<'a>, Busy> {
+        if let Some(batch) = self.try_batch(keyspace) {
+            return Ok(batch);
+        }
+        if let Some(journal) = self.backlog() {
+            journal.drained_blocking();
+        }
+        let db = keyspace.data.lock_blocking()?;
+        Ok(Batch::new(self, keyspace, db))
+    }
+
     /// The refusal of a request that a front door answers itself, such as
     /// `/subscribe`; `None` where the session may.
     pub fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
@@ -166,10 +178,10 @@ impl Engine {
 
 /// The keyspace lock, held for one command or a pipeline of them.
 pub struct Batch<'a> {
-    engine: &'a Engine,
-    keyspace: &'a Arc<Keyspace>,
-    db: Guard<'a, Db>,
-    clock_us: u64,
+    pub(super) engine: &'a Engine,
+    pub(super) keyspace: &'a Arc<Keyspace>,
+    pub(super) db: Guard<'a, Db>,
+    pub(super) clock_us: u64,
     /// Position of the last write before this.
     began: Seq,
 }
@@ -397,7 +409,7 @@ impl<'a> Batch<'a> {
         &mut self.db
     }
 
-    fn set_time(&mut self) {
+    pub(super) fn set_time(&mut self) {
         self.db.now_us = self.clock_us;
         self.db.now_ms = self.clock_us / 1000;
         let version = self.engine.settings_version();
@@ -410,7 +422,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Says to the table of those who cache whose command runs.
-    fn set_author(&mut self, session: &Session) {
+    pub(super) fn set_author(&mut self, session: &Session) {
         if let Some(tracking) = self.db.tracking_mut() {
             let number = session.tracking.as_ref().map_or(0, Tracks::number);
             tracking.set_author(number, &session.client);
@@ -495,7 +507,7 @@ impl<'a> Batch<'a> {
             && micros >= slower_than as u64
             && !command.spec.flags.has(Flags::SKIP_SLOWLOG)
         {
-            self.log_slow(session, command, argv, micros);
+            self.log_slow(session, abridge(&redacted(command, argv)), micros);
         }
         reply
     }
@@ -571,7 +583,7 @@ impl<'a> Batch<'a> {
             .sum()
     }
 
-    fn log_slow(&mut self, session: &Session, command: &Command, argv: &[&[u8]], micros: u64) {
+    pub(super) fn log_slow(&mut self, session: &Session, argv: Vec<Vec<u8>>, micros: u64) {
         let limit = self.db.settings.slowlog_max_len;
         let mut log = self.keyspace.slow_log.lock();
         let id = log.next_id;
@@ -580,7 +592,7 @@ impl<'a> Batch<'a> {
             id,
             unix_seconds: self.clock_us / 1_000_000,
             micros,
-            argv: abridge(&redacted(command, argv)),
+            argv,
             addr: session.client.addr.clone(),
             name: session.client.name.lock().clone(),
         });
@@ -613,7 +625,7 @@ impl fmt::Display for Abridged<'_> {
 }
 
 /// What SLOWLOG keeps of a request: 32 arguments of 128 bytes.
-fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(super) fn abridge(argv: &[&[u8]]) -> Vec<Vec<u8>> {
     let (arguments, bytes) = (32, 128);
     let mut kept: Vec<Vec<u8>> = Vec::with_capacity(argv.len().min(arguments));
     for (at, arg) in argv.iter().enumerate() {
@@ -681,7 +693,7 @@ pub(super) fn is_script(command: &Command) -> bool {
 
 /// Remembers that a client that caches has read the command's keys.
 #[cold]
-fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
+pub(super) fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
     if command.spec.flags.has(Flags::READONLY) && !is_script(command) {
         for at in command.spec.keys.positions(argv) {
             if let Some(key) = argv.get(at) {
@@ -694,7 +706,7 @@ fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
 /// CLIENT CACHING holds for the next command that is not CLIENT itself, or for
 /// the whole of the next transaction.
 #[cold]
-fn end_caching(session: &mut Session, argv: &[&[u8]]) {
+pub(super) fn end_caching(session: &mut Session, argv: &[&[u8]]) {
     let name = argv.first().copied().unwrap_or_default();
     if !session.in_transaction()
         && !name.eq_ignore_ascii_case(b"client")
@@ -912,7 +924,10 @@ fn touches_keys(command: &Command) -> bool {
 }
 
 /// The subcommand, where the command is a container.
-fn resolve(command: &'static Command, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+pub(crate) fn resolve(
+    command: &'static Command,
+    argv: &[&[u8]],
+) -> Result<&'static Command, Reply> {
     if command.subcommands.is_empty() {
         return Ok(command);
     }
@@ -946,7 +961,7 @@ fn not_over_rest(name: &[u8]) -> Reply {
     ))
 }
 
-fn no_auth() -> Reply {
+pub(super) fn no_auth() -> Reply {
     Reply::error("NOAUTH Authentication required.")
 }
 

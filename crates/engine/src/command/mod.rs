@@ -3,7 +3,9 @@
 mod access;
 mod acl;
 pub mod args;
+mod atomic;
 mod authorize;
+pub(crate) mod declared;
 mod dispatch;
 pub mod spec;
 pub mod stat;
@@ -41,11 +43,12 @@ mod tracking;
 mod transaction;
 mod zset;
 
+pub use atomic::{Ttl, Tx};
 pub use dispatch::Batch;
 #[cfg(test)]
 pub(crate) use dispatch::call;
 use dispatch::{busy, call_queued};
-pub(crate) use dispatch::{call_scripted, may_call};
+pub(crate) use dispatch::{call_scripted, may_call, resolve};
 pub use introspect::commands_page;
 pub(crate) use redact::redacted;
 pub(crate) use tracking::Tracks;
