@@ -1,5 +1,5 @@
 //! What a call costs in process: GET, SET and a cached script on 100,000 keys;
-//! lists at both ends.
+//! lists at both ends; the same steps as a script and as an atomic operation.
 //!
 //! Keys are spelled out for each call: fetched from a list in random order, they
 //! would cost more than the call.
@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use sangam_engine::random::Random;
-use sangam_engine::{Engine, Reply};
+use sangam_engine::{Engine, Reply, Ttl};
 
 /// The allocator of the binary.
 #[global_allocator]
@@ -100,5 +100,30 @@ fn main() {
     measure("EVALSHA, one call", calls, |_| {
         let (reply, _) = engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"counter:script"]);
         assert!(matches!(reply, Reply::Int(_)));
+    });
+    let script =
+        b"local v = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) return v";
+    let (sha, _) = engine.call(&mut session, &[b"SCRIPT", b"LOAD", script]);
+    let Reply::Bulk(sha) = sha else {
+        println!("{sha:?}");
+        return;
+    };
+    measure("EVALSHA, get and put", calls, |_| {
+        let (reply, _) = engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"swapped", &value]);
+        assert!(!reply.is_error());
+    });
+    measure("atomic, get and put", calls, |_| {
+        let (outcome, _) = engine.atomic(&mut session, &[b"swapped"], |tx| {
+            let length = tx.get(b"swapped")?.map_or(0, |text| text.len());
+            tx.put(b"swapped", &value, Ttl::None)?;
+            Ok(length)
+        });
+        assert_eq!(outcome, Ok(value.len()));
+    });
+    measure("atomic, get", calls, |_| {
+        let (outcome, _) = engine.atomic(&mut session, &[b"swapped"], |tx| {
+            Ok(tx.get(b"swapped")?.map_or(0, |text| text.len()))
+        });
+        assert_eq!(outcome, Ok(value.len()));
     });
 }

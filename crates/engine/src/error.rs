@@ -82,3 +82,13 @@ impl From<CommandError> for Reply {
         }
     }
 }
+
+impl Reply {
+    /// A refusal as an error of its own.
+    pub(crate) fn into_error(self) -> CommandError {
+        match self {
+            Reply::Error(text) => CommandError::Bytes(text),
+            other => CommandError::from(format!("ERR unexpected reply: {other:?}")),
+        }
+    }
+}

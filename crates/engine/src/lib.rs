@@ -42,7 +42,7 @@ pub mod session;
 pub mod value;
 
 pub use acl::Account;
-pub use command::Batch;
+pub use command::{Batch, Ttl, Tx};
 pub use effect::Seq;
 pub use engine::{Engine, Options};
 pub use error::CommandError;

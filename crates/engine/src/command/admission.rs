@@ -261,7 +261,7 @@ fn touches_keys(command: &Command) -> bool {
 }
 
 /// The subcommand, where the command is a container.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     command: &'static Command,
     argv: &[&[u8]],
 ) -> Result<&'static Command, Reply> {

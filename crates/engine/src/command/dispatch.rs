@@ -30,7 +30,7 @@ mod replay;
 mod tests;
 
 pub(crate) use call::{call, call_scripted};
-pub(super) use call::{call_queued, is_script};
+pub(super) use call::{call_queued, is_script, remember_reads};
 
 /// Elements above which a `LONG` command is announced to the host.
 pub(super) const LONG_ELEMENTS: usize = 20_000;
@@ -129,6 +129,18 @@ impl Engine {
             .await
             .map(|db| Batch::new(self, keyspace, db))
     }
+
+    /// The same for a thread, which it blocks.
+    pub fn batch_blocking<'a>(&'a self, keyspace: &'a Arc<Keyspace>) -> Result<Batch<'a>, Busy> {
+        if let Some(batch) = self.try_batch(keyspace) {
+            return Ok(batch);
+        }
+        if let Some(journal) = self.backlog() {
+            journal.drained_blocking();
+        }
+        let db = keyspace.data.lock_blocking()?;
+        Ok(Batch::new(self, keyspace, db))
+    }
 }
 
 /// The keyspace lock, held for one command or a pipeline of them.
@@ -136,7 +148,7 @@ pub struct Batch<'a> {
     pub(super) engine: &'a Engine,
     pub(super) keyspace: &'a Arc<Keyspace>,
     pub(super) db: Guard<'a, Db>,
-    clock_us: u64,
+    pub(super) clock_us: u64,
     /// Position of the last write before this.
     began: Seq,
 }
@@ -299,7 +311,7 @@ impl<'a> Batch<'a> {
         &mut self.db
     }
 
-    fn set_time(&mut self) {
+    pub(super) fn set_time(&mut self) {
         self.db.now_us = self.clock_us;
         self.db.now_ms = self.clock_us / 1000;
         let version = self.engine.settings_version();
@@ -312,7 +324,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Says to the table of those who cache whose command runs.
-    fn set_author(&mut self, session: &Session) {
+    pub(super) fn set_author(&mut self, session: &Session) {
         if let Some(tracking) = self.db.tracking_mut() {
             let number = session.tracking.as_ref().map_or(0, Tracks::number);
             tracking.set_author(number, &session.client);
@@ -375,7 +387,7 @@ impl<'a> Batch<'a> {
             && micros >= slower_than as u64
             && !command.spec.flags.has(Flags::SKIP_SLOWLOG)
         {
-            self.log_slow(session, command, argv, micros);
+            self.log_slow(session, abridge(&redacted(command, argv)), micros);
         }
         reply
     }
@@ -451,7 +463,7 @@ impl<'a> Batch<'a> {
             .sum()
     }
 
-    fn log_slow(&mut self, session: &Session, command: &Command, argv: &[&[u8]], micros: u64) {
+    pub(super) fn log_slow(&mut self, session: &Session, argv: Vec<Vec<u8>>, micros: u64) {
         let limit = self.db.settings.slowlog_max_len;
         let mut log = self.keyspace.slow_log.lock();
         let id = log.next_id;
@@ -460,7 +472,7 @@ impl<'a> Batch<'a> {
             id,
             unix_seconds: self.clock_us / 1_000_000,
             micros,
-            argv: abridge(&redacted(command, argv)),
+            argv,
             addr: session.client.addr.clone(),
             name: session.client.name.lock().clone(),
         });
@@ -481,7 +493,7 @@ fn may_lose(command: &Command, argv: &[&[u8]], room: usize) -> bool {
 /// CLIENT CACHING holds for the next command that is not CLIENT itself, or for
 /// the whole of the next transaction.
 #[cold]
-fn end_caching(session: &mut Session, argv: &[&[u8]]) {
+pub(super) fn end_caching(session: &mut Session, argv: &[&[u8]]) {
     let name = argv.first().copied().unwrap_or_default();
     if !session.in_transaction()
         && !name.eq_ignore_ascii_case(b"client")

@@ -8,6 +8,7 @@ use super::args::{at, int, is};
 use super::generic::{count_lookup, delete};
 use super::spec::{Acl, CommandSpec, ONE_KEY, Outcome};
 use crate::error::CommandError;
+use crate::keyspace::Db;
 use crate::notify::Event;
 use crate::reply::Reply;
 
@@ -130,29 +131,39 @@ fn set(ctx: &mut Ctx<'_>, argv: &[&[u8]], name: &str, unit: i64, base: i64) -> O
     if !conditions.allow(old.map(|old| old as i64), when) {
         return Ok(Reply::Int(0));
     }
-    match u64::try_from(when) {
-        Ok(deadline) if deadline > ctx.now_ms() => {
-            ctx.db.set_deadline(key, Some(deadline));
-            let text = itoa::Buffer::new().format(deadline).to_owned();
-            ctx.db.effect(&[b"PEXPIREAT", key, text.as_bytes()]);
-            ctx.db.notify(Event::Generic, "expire", key);
-        }
-        _ => {
-            delete(ctx.db, key);
-            ctx.db.effect(&[b"DEL", key]);
-        }
-    }
+    put_deadline(ctx.db, key, when);
     Ok(Reply::Int(1))
 }
 
-fn persist(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let key = at(argv, 1)?;
-    let expires = matches!(ctx.db.deadline(key), Some(Some(_)));
-    if expires {
-        ctx.db.set_deadline(key, None);
-        ctx.db.notify(Event::Generic, "persist", key);
+/// Gives a key that is there a deadline, milliseconds since the epoch, and says
+/// the effect; one that has passed removes the key.
+pub(super) fn put_deadline(db: &mut Db, key: &[u8], when: i64) {
+    match u64::try_from(when) {
+        Ok(deadline) if deadline > db.now_ms => {
+            db.set_deadline(key, Some(deadline));
+            let mut digits = itoa::Buffer::new();
+            db.effect(&[b"PEXPIREAT", key, digits.format(deadline).as_bytes()]);
+            db.notify(Event::Generic, "expire", key);
+        }
+        _ => {
+            delete(db, key);
+            db.effect(&[b"DEL", key]);
+        }
     }
-    Ok(expires.into())
+}
+
+fn persist(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    Ok(clear_deadline(ctx.db, at(argv, 1)?).into())
+}
+
+/// Whether there was a deadline to take away.
+pub(super) fn clear_deadline(db: &mut Db, key: &[u8]) -> bool {
+    let expires = matches!(db.deadline(key), Some(Some(_)));
+    if expires {
+        db.set_deadline(key, None);
+        db.notify(Event::Generic, "persist", key);
+    }
+    expires
 }
 
 /// -2 without a key, -1 without a deadline, else `show` of it.

@@ -4,7 +4,9 @@ mod access;
 mod acl;
 mod admission;
 pub mod args;
+mod atomic;
 mod authorize;
+pub(crate) mod declared;
 mod dispatch;
 pub mod spec;
 pub mod stat;
@@ -44,7 +46,8 @@ mod upstash;
 mod zset;
 
 use admission::busy;
-pub(crate) use admission::may_call;
+pub(crate) use admission::{may_call, resolve};
+pub use atomic::{Ttl, Tx};
 pub use dispatch::Batch;
 #[cfg(test)]
 pub(crate) use dispatch::call;

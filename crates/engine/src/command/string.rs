@@ -23,6 +23,8 @@ use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::Value;
 
+pub(super) use set::put;
+
 /// Keys with a value after each.
 const PAIRS: Keys = Keys::Range {
     first: 1,

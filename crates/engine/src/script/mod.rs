@@ -34,11 +34,9 @@ mod vm;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ahash::RandomState;
-use hashbrown::HashSet;
-
-use crate::command::spec::{self, Keys};
-use crate::command::{Ctx, Tracks, call_scripted, may_call};
+use crate::command::declared::Declared;
+use crate::command::spec;
+use crate::command::{Ctx, Tracks, call_scripted, may_call, resolve};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Running};
@@ -371,29 +369,6 @@ impl Host for Loading<'_> {
     }
 }
 
-/// The keys that a request declared: few are looked through, many are hashed.
-enum Declared<'a> {
-    Few(&'a [&'a [u8]]),
-    Many(HashSet<&'a [u8], RandomState>),
-}
-
-impl<'a> Declared<'a> {
-    fn new(keys: &'a [&'a [u8]]) -> Self {
-        if keys.len() <= 8 {
-            Declared::Few(keys)
-        } else {
-            Declared::Many(keys.iter().copied().collect())
-        }
-    }
-
-    fn has(&self, key: &[u8]) -> bool {
-        match self {
-            Declared::Few(keys) => keys.contains(&key),
-            Declared::Many(keys) => keys.contains(key),
-        }
-    }
-}
-
 impl Run<'_> {
     /// Whether Redis would send the command to replicas though it does not write,
     /// which counts as a write in a script that may not.
@@ -408,29 +383,21 @@ impl Run<'_> {
     /// The reason to refuse a command that touches what was not declared.
     fn undeclared(&mut self, argv: &[&[u8]]) -> Option<Reply> {
         let declared = self.declared.as_ref()?;
-        let command = spec::find(argv.first()?)?;
-        let subcommand = argv.get(1).and_then(|name| command.subcommand(name));
-        let command = subcommand.unwrap_or(command);
+        let command = resolve(spec::find(argv.first()?)?, argv).ok()?;
         if self.locks_keys && matches!(command.spec.name, "flushdb" | "flushall") {
             return Some(Reply::error(format!(
                 "ERR {} is not allowed in Lua scripts when 'allow-key-locking' flag is set",
                 command.spec.name.to_ascii_uppercase()
             )));
         }
-        if command.spec.keys == Keys::None {
+        if command.spec.keys == spec::Keys::None {
             self.found_keys |= command.spec.flags.has(spec::Flags::FINDS_KEYS);
             return None;
         }
         if self.found_keys && !self.locks_keys {
             return None;
         }
-        let stranger = command
-            .spec
-            .keys
-            .positions(argv)
-            .into_iter()
-            .filter_map(|at| argv.get(at))
-            .find(|key| !declared.has(key))?;
+        let stranger = declared.stranger(command.spec.keys, argv)?;
         let reason: &[u8] = if self.locks_keys {
             b"ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is \
               set. Key was: "

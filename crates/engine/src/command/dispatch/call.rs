@@ -62,7 +62,7 @@ pub(in crate::command) fn is_script(command: &Command) -> bool {
 
 /// Remembers that a client that caches has read the command's keys.
 #[cold]
-fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
+pub(crate) fn remember_reads(db: &mut Db, number: u64, command: &Command, argv: &[&[u8]]) {
     if command.spec.flags.has(Flags::READONLY) && !is_script(command) {
         for at in command.spec.keys.positions(argv) {
             if let Some(key) = argv.get(at) {

@@ -133,7 +133,7 @@ fn deadline(now_ms: u64, unit: Unit, text: &[u8], command: &str) -> Result<u64, 
 }
 
 /// Sets, and says the effect without the options that were decided here.
-fn put(db: &mut Db, key: &[u8], value: &[u8], expire: Expire) {
+pub(in crate::command) fn put(db: &mut Db, key: &[u8], value: &[u8], expire: Expire) {
     db.put(key, encode(value), expire);
     db.notify(Event::String, "set", key);
     match expire {
