@@ -15,7 +15,7 @@
 use super::admission;
 use super::spec::{Command, Flags, find};
 use crate::error::CommandError;
-use crate::keyspace::Db;
+use crate::keyspace::{Db, Record};
 use crate::reply::Reply;
 
 /// Bytes of a key, of a field of a hash, of a member of a set.
@@ -110,7 +110,7 @@ pub(super) fn outgrows(db: &mut Db, command: &Command, argv: &[&[u8]]) -> bool {
             let held = if access.replaces() {
                 0
             } else {
-                db.peek(key).map_or(0, |record| record.bytes())
+                db.peek(key).map_or(0, Record::bytes)
             };
             held.saturating_add(request) > RECORD_MAX
         })
