@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, OverEngine};
 use crate::listener::Listener;
 use crate::progress::Progress;
 use crate::resp::Resp;
@@ -174,7 +174,8 @@ impl Server {
             _folder: folder,
         };
         let (http_tls, resp_tls) = tls.unzip();
-        let gateway = Gateway::new(running.engine.clone(), &config);
+        let commands = OverEngine::new(running.engine.clone(), config.strict_upstash);
+        let gateway = Gateway::new(commands, &config);
         let here = Handle::current();
         running.listen(
             &here,
