@@ -20,6 +20,7 @@ mod events;
 mod health;
 mod metrics;
 mod over_engine;
+mod over_store;
 mod payload;
 mod replies;
 mod stall;
@@ -49,6 +50,7 @@ pub use commands::{
 pub use events::Events;
 pub use metrics::Page;
 pub use over_engine::OverEngine;
+pub use over_store::OverStore;
 pub use payload::Payload;
 
 use crate::config::{Config, Timing};
