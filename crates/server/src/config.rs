@@ -11,11 +11,15 @@ use std::time::Duration;
 
 use sangam_engine::config::{EvictionPolicy, Settings, parse_memory};
 use sangam_engine::journal::Fsync;
+use sangam_store::{Scheme, Target};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::cli::ServeArgs;
 
+/// Why there is no RESP in front of a store.
+const NO_RESP: &str = "RESP serves the embedded engine only, and `store` names another store: \
+                       leave `resp` out, or set it to `off`";
 /// Largest request of Upstash's smaller plans.
 const MAX_REQUEST_SIZE: usize = 10 * 1024 * 1024;
 
@@ -26,7 +30,10 @@ pub struct Config {
     pub http: String,
     /// `host:port` of the RESP listener, if there is to be one.
     pub resp: Option<String>,
-    /// The data folder; `None` keeps everything in memory.
+    /// A store that is not the embedded engine.
+    pub store: Option<Target>,
+    /// The data folder; `None` keeps everything in memory. With a store it keeps
+    /// the token only.
     pub data: Option<PathBuf>,
     /// The token with full access; `None` makes one.
     pub token: Option<String>,
@@ -44,6 +51,8 @@ pub struct Config {
     pub max_request_size: usize,
     /// Bounds on time.
     pub timing: Timing,
+    /// What whoever starts the server should know of its settings, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Where the certificate and its key are, both PEM.
@@ -76,8 +85,11 @@ pub struct Timing {
     pub authentication: Duration,
     /// For running requests when the server stops.
     pub shutdown: Duration,
-    /// For the keyspace lock when readiness is asked.
+    /// For the keyspace lock when readiness is asked; a store that answers later
+    /// is slow.
     pub readiness: Duration,
+    /// For a store's answer when readiness is asked.
+    pub store_readiness: Duration,
 }
 
 impl Default for Timing {
@@ -91,6 +103,7 @@ impl Default for Timing {
             authentication: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
             readiness: Duration::from_millis(250),
+            store_readiness: Duration::from_secs(1),
         }
     }
 }
@@ -125,6 +138,9 @@ pub enum ConfigError {
         /// What it takes.
         reason: String,
     },
+    /// A store that cannot be, in words that name the setting.
+    #[error("{0}")]
+    Store(String),
 }
 
 /// Where a value came from.
@@ -151,6 +167,8 @@ impl fmt::Display for Origin {
 struct FileSettings {
     http: Option<Spanned<String>>,
     resp: Option<Spanned<String>>,
+    store: Option<Spanned<String>>,
+    store_token: Option<Spanned<String>>,
     data: Option<Spanned<String>>,
     token: Option<Spanned<String>>,
     read_token: Option<Spanned<String>>,
@@ -195,6 +213,12 @@ impl Setting {
             origin: self.origin.clone(),
             reason: reason.into(),
         }
+    }
+
+    /// What is said of a setting of the engine where there is none.
+    fn without_effect(&self) -> String {
+        let Setting { name, origin, .. } = self;
+        format!("setting `{name}` ({origin}) has no effect: the data is in the store")
     }
 
     fn yes_or_no(&self) -> Result<bool, ConfigError> {
@@ -255,6 +279,7 @@ impl Config {
         Config {
             http: "127.0.0.1:0".to_owned(),
             resp: Some("127.0.0.1:0".to_owned()),
+            store: None,
             data: None,
             token: Some(token.to_owned()),
             read_token: None,
@@ -264,6 +289,7 @@ impl Config {
             strict_upstash: false,
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -288,6 +314,13 @@ impl Config {
         let reader = Reader { path, text };
         let http = reader.pick("http", "SANGAM_HTTP", args.http.as_ref(), file.http);
         let resp = reader.pick("resp", "SANGAM_RESP", args.resp.as_ref(), file.resp);
+        let store = reader.pick("store", "SANGAM_STORE", args.store.as_ref(), file.store);
+        let store_token = reader.pick(
+            "store-token",
+            "SANGAM_STORE_TOKEN",
+            args.store_token.as_ref(),
+            file.store_token,
+        );
         let data = reader.pick("data", "SANGAM_DATA", args.data.as_ref(), file.data);
         let token = reader.pick("token", "SANGAM_TOKEN", args.token.as_ref(), file.token);
         let read_token = reader.pick(
@@ -340,6 +373,14 @@ impl Config {
             file.strict_upstash,
         );
 
+        let store = target(store, store_token)?;
+        let mut warnings = Vec::new();
+        if store.is_some() {
+            let of_the_engine = [&fsync, &maxmemory, &policy, &debug_command];
+            for setting in of_the_engine.into_iter().flatten() {
+                warnings.push(setting.without_effect());
+            }
+        }
         let token = token.map(check_token).transpose()?;
         let read_token = match read_token {
             Some(setting) if token.as_ref() == Some(&setting.text) => {
@@ -399,10 +440,13 @@ impl Config {
                 |setting| address(&setting),
             )?,
             resp: match resp {
-                None => Some("127.0.0.1:6380".to_owned()),
                 Some(setting) if setting.text.trim() == "off" => None,
+                None if store.is_some() => None,
+                Some(setting) if store.is_some() => return Err(setting.refuse(NO_RESP)),
+                None => Some("127.0.0.1:6380".to_owned()),
                 Some(setting) => Some(address(&setting)?),
             },
+            store,
             data: match data {
                 None => Some(PathBuf::from("sangam-data")),
                 Some(setting) if setting.text == "memory" => None,
@@ -419,8 +463,36 @@ impl Config {
             strict_upstash: strict_upstash.map_or(Ok(false), |setting| setting.yes_or_no())?,
             max_request_size,
             timing: Timing::default(),
+            warnings,
         })
     }
+}
+
+/// The store that the settings name, unless it is the embedded engine. Values of
+/// other programs' variables (`REDIS_URL`) mean nothing here: a server must not
+/// call itself by the settings of its apps.
+fn target(url: Option<Setting>, token: Option<Setting>) -> Result<Option<Target>, ConfigError> {
+    let Some(url) = url else {
+        return Ok(None);
+    };
+    let token = token.as_ref().map(|setting| setting.text.as_str());
+    let target = match &url.origin {
+        Origin::Command(_) => Target::new(
+            &url.text,
+            token,
+            "--store, SANGAM_STORE",
+            "--store-token, SANGAM_STORE_TOKEN",
+        ),
+        Origin::File(..) => Target::new(&url.text, token, "store", "store-token"),
+    };
+    let target = target.map_err(|error| {
+        let place = match &url.origin {
+            Origin::Command(_) => String::new(),
+            Origin::File(..) => format!("{}: ", url.origin),
+        };
+        ConfigError::Store(format!("{place}{error}"))
+    })?;
+    Ok((target.scheme() != Scheme::Embedded).then_some(target))
 }
 
 /// A token goes into a header and into URLs: visible ASCII only.
@@ -481,6 +553,52 @@ mod tests {
         assert_eq!(config.http, "127.0.0.1:8585");
         assert_eq!(config.resp.as_deref(), Some("127.0.0.1:6380"));
         assert_eq!(config.data, Some(PathBuf::from("sangam-data")));
+    }
+
+    #[test]
+    fn a_store_takes_the_engines_place() {
+        let over = |url: &str, text: &str| {
+            let args = ServeArgs {
+                store: Some(url.to_owned()),
+                ..ServeArgs::default()
+            };
+            resolve(&args, text)
+        };
+        for embedded in ["embedded", "", "memory"] {
+            let config = over(embedded, "fsync = 'no'").unwrap();
+            assert!(
+                config.store.is_none() && config.resp.is_some(),
+                "{embedded}"
+            );
+            assert!(config.warnings.is_empty());
+        }
+        let config = over("redis://u:hidden@h:1", "").unwrap();
+        assert_eq!(config.store.unwrap().place(), "redis://h:1");
+        assert_eq!(config.resp, None);
+        assert!(over("redis://h:1", "resp = 'off'").is_ok());
+        assert_eq!(
+            over("redis://h:1", "resp = '127.0.0.1:1'").unwrap_err(),
+            format!("setting `resp` (s.toml line 1): {NO_RESP}")
+        );
+        let config = over("none", "fsync = 'no'\nmaxmemory = 1024").unwrap();
+        assert_eq!(
+            config.warnings,
+            [
+                "setting `fsync` (s.toml line 1) has no effect: the data is in the store",
+                "setting `maxmemory` (s.toml line 2) has no effect: the data is in the store",
+            ]
+        );
+        assert!(over("https://a", "store-token = 't'").is_ok());
+        let without = over("https://a", "").unwrap_err();
+        assert!(
+            without.contains("set `--store-token, SANGAM_STORE_TOKEN`"),
+            "{without}"
+        );
+        let wrong = resolve(&ServeArgs::default(), "\nstore = 'localhost:6379'").unwrap_err();
+        assert!(
+            wrong.starts_with("s.toml line 2: setting `store`: "),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Start and stop: binds the listeners, makes the engine, runs the timer.
+//! Start and stop: binds the listeners, makes the engine and runs its timer, or
+//! stands before a store that is elsewhere.
 //!
 //! RESP has threads of its own, half as many as there are cores. Its commands
 //! are so short that a kernel call a command is most of their cost: with more
@@ -17,6 +18,7 @@ use sangam_engine::journal::{Fsync, JournalOptions};
 use sangam_engine::persist::{OpenError, Opened};
 use sangam_engine::session::Role;
 use sangam_engine::{Engine, Options};
+use sangam_store::Store;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, OverEngine, OverStore};
 use crate::listener::Listener;
 use crate::progress::Progress;
 use crate::resp::Resp;
@@ -94,6 +96,9 @@ pub enum StartError {
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store's setting: what does not heal by itself.
+    #[error("{0}")]
+    Store(sangam_store::Error),
 }
 
 /// Starts servers.
@@ -104,7 +109,7 @@ pub struct Server;
 /// waits for nothing.
 #[derive(Debug)]
 pub struct Running {
-    engine: Engine,
+    behind: Behind,
     http: SocketAddr,
     resp: Option<SocketAddr>,
     token: String,
@@ -119,9 +124,34 @@ pub struct Running {
     _folder: Option<DataFolder>,
 }
 
+/// What the front doors open on.
+#[derive(Debug)]
+enum Behind {
+    Engine(Engine),
+    Store(Store),
+}
+
 impl Server {
     /// Starts a server on this runtime, which has to be a multi-threaded one.
     pub async fn start(config: Config) -> Result<Running, StartError> {
+        let Some(target) = &config.store else {
+            return Server::run(config, None).await;
+        };
+        let store = Store::connect(target, sangam_store::Options::default()).await;
+        let store = store.map_err(StartError::Store)?;
+        Server::run(config, Some(store)).await
+    }
+
+    /// The same in front of a store that is there already, whatever the settings
+    /// say of one. There is no RESP: that is the engine's own.
+    pub async fn start_over(store: Store, config: Config) -> Result<Running, StartError> {
+        Server::run(config, Some(store)).await
+    }
+
+    async fn run(mut config: Config, store: Option<Store>) -> Result<Running, StartError> {
+        if store.is_some() {
+            config.resp = None;
+        }
         let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
         let tls = config.tls.as_ref().map(tls::acceptors).transpose()?;
         let (http, http_address) = bind("http", "SANGAM_HTTP", &config.http).await?;
@@ -142,20 +172,18 @@ impl Server {
         }
 
         let resp_address = resp.as_ref().map(|(_, address)| *address);
-        let options = Options {
-            settings: config.settings.clone(),
-            port: resp_address.map_or(0, |address| address.port()),
-            on_long_unit: Some(Box::new(handoff::free_this_worker)),
-            ..Options::default()
+        let behind = match store {
+            Some(store) => Behind::Store(store),
+            None => {
+                let port = resp_address.map_or(0, |address| address.port());
+                let engine = engine(&config, folder.as_ref(), port).await?;
+                engine.grant(&token, KEYSPACE, Role::Full);
+                if let Some(read_token) = &config.read_token {
+                    engine.grant(read_token, KEYSPACE, Role::ReadOnly);
+                }
+                Behind::Engine(engine)
+            }
         };
-        let engine = match &folder {
-            None => Engine::new(options),
-            Some(folder) => load(folder, options, config.fsync).await?,
-        };
-        engine.grant(&token, KEYSPACE, Role::Full);
-        if let Some(read_token) = &config.read_token {
-            engine.grant(read_token, KEYSPACE, Role::ReadOnly);
-        }
 
         // Last of what may fail: a runtime cannot be dropped here.
         let resp_threads = resp.as_ref().map(|_| resp_threads()).transpose()?;
@@ -169,34 +197,32 @@ impl Server {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             patience: config.timing.shutdown,
-            engine,
+            behind,
             resp_threads,
             _folder: folder,
         };
         let (http_tls, resp_tls) = tls.unzip();
-        let gateway = Gateway::new(running.engine.clone(), &config);
-        let here = Handle::current();
-        running.listen(
-            &here,
-            http,
-            http_tls,
-            config.timing.handshake,
-            Arc::new(gateway),
-        );
-        if let (Some((socket, _)), Some(threads)) = (resp, &running.resp_threads) {
-            let door = Arc::new(Resp::new(running.engine.clone()));
-            running.listen(
-                threads.handle(),
-                socket,
-                resp_tls,
-                config.timing.handshake,
-                door,
-            );
+        match &running.behind {
+            Behind::Engine(engine) => {
+                let commands = OverEngine::new(engine.clone(), config.strict_upstash);
+                let gateway = Gateway::new(commands, &config);
+                running.listen(&Handle::current(), http, http_tls, &config, gateway);
+                if let (Some((socket, _)), Some(threads)) = (resp, &running.resp_threads) {
+                    let door = Resp::new(engine.clone());
+                    running.listen(threads.handle(), socket, resp_tls, &config, door);
+                }
+                running.keep(engine, &config);
+            }
+            Behind::Store(store) => {
+                let read_token = config.read_token.as_deref();
+                let strict = config.strict_upstash;
+                let commands = OverStore::new(store.clone(), &running.token, read_token, strict);
+                let gateway = Gateway::new(commands, &config);
+                running.listen(&Handle::current(), http, http_tls, &config, gateway);
+                let state = store.state();
+                tracing::info!(store = store.place(), status = %state.status, "in front of a store");
+            }
         }
-        tokio::spawn(keep_time(running.engine.clone(), running.stop.clone()));
-        let idle = dismiss_idle(running.engine.clone(), config.timing.authentication);
-        let stop = running.stop.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(idle).await });
         tracing::info!(http = %running.http, resp = ?running.resp, tls = running.tls, strict_upstash = running.strict_upstash, "listening");
         Ok(running)
     }
@@ -233,9 +259,20 @@ impl Running {
         self.strict_upstash
     }
 
-    /// The engine behind both doors.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    /// The engine behind both doors; `None` in front of a store.
+    pub fn engine(&self) -> Option<&Engine> {
+        match &self.behind {
+            Behind::Engine(engine) => Some(engine),
+            Behind::Store(_) => None,
+        }
+    }
+
+    /// The store behind the gateway, if that is not the engine.
+    pub fn store(&self) -> Option<&Store> {
+        match &self.behind {
+            Behind::Engine(_) => None,
+            Behind::Store(store) => Some(store),
+        }
     }
 
     /// Stops accepting, lets running requests finish within
@@ -245,7 +282,7 @@ impl Running {
         self.stop.cancel();
         self.tasks.close();
         // An idle RESP connection waits for its socket or its mailbox.
-        for client in self.engine.clients() {
+        for client in self.engine().map(Engine::clients).into_iter().flatten() {
             client.mailbox.close();
         }
         if tokio::time::timeout(self.patience, self.tasks.wait())
@@ -254,8 +291,21 @@ impl Running {
         {
             tracing::warn!("{} connections did not end in time", self.tasks.len());
         }
-        let engine = self.engine.clone();
-        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+        match &self.behind {
+            Behind::Engine(engine) => {
+                let engine = engine.clone();
+                let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+            }
+            Behind::Store(store) => store.clone().close().await,
+        }
+    }
+
+    /// What an engine needs to have done now and then.
+    fn keep(&self, engine: &Engine, config: &Config) {
+        tokio::spawn(keep_time(engine.clone(), self.stop.clone()));
+        let idle = dismiss_idle(engine.clone(), config.timing.authentication);
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(idle).await });
     }
 
     fn listen<D: listener::Door>(
@@ -263,14 +313,14 @@ impl Running {
         threads: &Handle,
         socket: std::net::TcpListener,
         tls: Option<TlsAcceptor>,
-        handshake: Duration,
-        door: Arc<D>,
+        config: &Config,
+        door: D,
     ) {
         let listener = Listener {
             socket,
             tls,
-            handshake,
-            door,
+            handshake: config.timing.handshake,
+            door: Arc::new(door),
             stop: self.stop.clone(),
             tasks: self.tasks.clone(),
         };
@@ -284,6 +334,24 @@ impl Drop for Running {
         if let Some(threads) = self.resp_threads.take() {
             threads.shutdown_background();
         }
+    }
+}
+
+/// The engine, with what the folder holds if there is one.
+async fn engine(
+    config: &Config,
+    folder: Option<&DataFolder>,
+    port: u16,
+) -> Result<Engine, StartError> {
+    let options = Options {
+        settings: config.settings.clone(),
+        port,
+        on_long_unit: Some(Box::new(handoff::free_this_worker)),
+        ..Options::default()
+    };
+    match folder {
+        None => Ok(Engine::new(options)),
+        Some(folder) => load(folder, options, config.fsync).await,
     }
 }
 

@@ -44,7 +44,7 @@ pub use resilience::{Metrics, State, Status};
 pub use sangam_engine::Reply;
 pub use sangam_engine::pubsub::{Message, Topic};
 pub use script::Script;
-pub use store::Store;
+pub use store::{Dialect, Store};
 pub use subscribe::{Event, Gap, Subscription};
 pub use target::{Scheme, Target};
 pub use typed::Ttl;

@@ -30,6 +30,17 @@ const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
+/// Whose rules a store's commands follow, where stores differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Redis', with all that the engine knows besides.
+    Embedded,
+    /// Redis' or Valkey's, whichever version that is.
+    Redis,
+    /// Upstash's REST API: the service's, or Sangam's gateway.
+    Upstash,
+}
+
 struct Inner {
     backend: Backend,
     place: String,
@@ -292,6 +303,15 @@ impl Store {
     /// Whether commands run in this process.
     pub fn is_embedded(&self) -> bool {
         matches!(self.0.backend, Backend::Embedded(_))
+    }
+
+    /// Whose rules its commands follow.
+    pub fn dialect(&self) -> Dialect {
+        match &self.0.backend {
+            Backend::Embedded(_) => Dialect::Embedded,
+            Backend::Remote { .. } if self.locks_keys() => Dialect::Upstash,
+            Backend::Remote { .. } | Backend::Disabled(_) => Dialect::Redis,
+        }
     }
 
     fn locks_keys(&self) -> bool {

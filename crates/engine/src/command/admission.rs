@@ -206,21 +206,47 @@ fn refused_whole(session: &mut Session, argv: &[&[u8]], refusal: Reply) -> Reply
     Reply::error([b"EXECABORT Transaction discarded because of: ", reason].concat())
 }
 
-fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+/// The command of a request that a front door passes on to a store elsewhere,
+/// where the table has it, the dialect allows it and its arguments suffice; for a
+/// token that only reads, where that may run it. The refusals are the engine's.
+pub fn admit_forwarded(
+    argv: &[&[u8]],
+    dialect: Dialect,
+    only_reads: bool,
+) -> Result<&'static Command, Reply> {
+    let command = named(dialect, argv)?;
+    if only_reads && !authorize::may_read(command) {
+        return Err(authorize::not_this_command(dialect, command));
+    }
+    if dialect.is_strict() {
+        upstash::check_names(command, argv)?;
+    }
+    Ok(command)
+}
+
+/// The command that a request names, where its dialect has it and its arguments
+/// suffice.
+#[inline]
+fn named(dialect: Dialect, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
     let Some(name) = argv.first() else {
         return Err(Reply::error("ERR empty command"));
     };
     let Some(command) = find(name) else {
-        return Err(unknown(session, argv));
+        return Err(unknown(dialect, argv));
     };
-    let command = match session.dialect {
+    let command = match dialect {
         Dialect::Redis => resolve(command, argv)?,
         Dialect::Upstash => over_rest(resolve(command, argv)?, name)?,
         Dialect::StrictUpstash => upstash::resolve(command, name, argv)?,
     };
-    if !command.spec.accepts_in(session.dialect, argv.len()) {
+    if !command.spec.accepts_in(dialect, argv.len()) {
         return Err(CommandError::wrong_arity(&command.full_name).into());
     }
+    Ok(command)
+}
+
+fn check(engine: &Engine, session: &Session, argv: &[&[u8]]) -> Result<&'static Command, Reply> {
+    let command = named(session.dialect, argv)?;
     let is_known = session.principal.is_some() && !session.is_orphaned();
     if !is_known && !command.spec.flags.has(Flags::NO_AUTH) {
         return Err(no_auth());
@@ -317,9 +343,9 @@ pub(super) fn busy(keyspace: &Keyspace) -> Reply {
     })
 }
 
-fn unknown(session: &Session, argv: &[&[u8]]) -> Reply {
+fn unknown(dialect: Dialect, argv: &[&[u8]]) -> Reply {
     let name = argv.first().copied().unwrap_or_default();
-    if session.dialect.is_upstash() {
+    if dialect.is_upstash() {
         return upstash::unavailable(&[name]);
     }
     let mut text = b"ERR unknown command '".to_vec();

@@ -11,7 +11,7 @@ use super::{client, upstash};
 use crate::acl::{Context, Denial, Denied, Reason};
 use crate::engine::Engine;
 use crate::reply::Reply;
-use crate::session::{Role, Session};
+use crate::session::{Dialect, Role, Session};
 
 /// The refusal of a request as it comes in, if its user may not run it.
 #[inline]
@@ -34,7 +34,7 @@ pub(super) fn refuse(
     last.store(command.id + 1, Ordering::Relaxed);
     note(engine, session, command, argv, denied, context);
     Some(match denied {
-        Denied::Command => not_this_command(session, command),
+        Denied::Command => not_this_command(session.dialect, command),
         Denied::Key(_) => Reply::error(
             "NOPERM this user has no permissions to access one of the keys used as arguments",
         ),
@@ -83,7 +83,7 @@ pub(super) fn refuse_in_script(
     note(engine, session, command, argv, denied, Context::Lua);
     let is_user = session.role().is_some_and(|role| role.account().is_some());
     if !is_user {
-        return Some(not_this_command(session, command));
+        return Some(not_this_command(session.dialect, command));
     }
     Some(Reply::error(match denied {
         Denied::Command => "ERR The user executing the script can't run this command or subcommand",
@@ -128,15 +128,16 @@ fn check(session: &Session, command: &Command, argv: &[&[u8]]) -> Result<(), Den
 }
 
 /// Whether a reading token may run it.
-fn may_read(command: &Command) -> bool {
+pub(super) fn may_read(command: &Command) -> bool {
     let acl = command.spec.categories();
     let listed = acl.has(Acl::READ) || acl.has(Acl::CONNECTION) || acl.has(Acl::TRANSACTION);
     let listening = acl.has(Acl::PUBSUB) && command.spec.name != "publish";
     (listed || listening) && !acl.has(Acl::DANGEROUS) && command.spec.name != "scan"
 }
 
-fn not_this_command(session: &Session, command: &Command) -> Reply {
-    if session.dialect.is_strict() {
+/// The refusal of a command that the user may not run.
+pub(super) fn not_this_command(dialect: Dialect, command: &Command) -> Reply {
+    if dialect.is_strict() {
         return upstash::no_permission(command);
     }
     Reply::error(format!(

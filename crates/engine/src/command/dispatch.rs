@@ -307,6 +307,14 @@ impl<'a> Batch<'a> {
         &self.db
     }
 
+    /// Commands run in the keyspace, those that needed no lock among them.
+    pub fn commands_run(&self) -> u64 {
+        let sum = |stats: &super::stat::CommandStats| {
+            stats.iter().map(|(_, stat)| stat.calls).sum::<u64>()
+        };
+        sum(&self.db.commands) + sum(&self.keyspace.unlocked.lock())
+    }
+
     pub(super) fn db_mut(&mut self) -> &mut Db {
         &mut self.db
     }

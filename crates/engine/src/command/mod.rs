@@ -45,6 +45,7 @@ mod transaction;
 mod upstash;
 mod zset;
 
+pub use admission::admit_forwarded;
 use admission::busy;
 pub(crate) use admission::{may_call, resolve};
 pub use atomic::{Ttl, Tx};

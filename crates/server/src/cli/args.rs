@@ -106,6 +106,18 @@ pub struct ServeArgs {
     /// Address of the RESP listener, or "off" [default: 127.0.0.1:6380].
     #[arg(long, env = "SANGAM_RESP", value_name = "HOST:PORT")]
     pub resp: Option<String>,
+    /// Store behind the gateway: "embedded", or redis://HOST:PORT, rediss://…,
+    /// redis-cluster://…, redis+sentinel://HOST:PORT/MASTER, https://… [default: embedded].
+    #[arg(long, env = "SANGAM_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Token of a store at https://….
+    #[arg(
+        long,
+        env = "SANGAM_STORE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub store_token: Option<String>,
     /// Data folder, or "memory" for none [default: ./sangam-data].
     #[arg(long, env = "SANGAM_DATA", value_name = "FOLDER")]
     pub data: Option<String>,

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use sangam_store::Status;
+
 use crate::data::TokenOrigin;
 use crate::server::Running;
 
@@ -15,7 +17,26 @@ pub(super) fn write(running: &Running, out: &mut impl Write) -> io::Result<()> {
     match running.token_origin() {
         TokenOrigin::Given => writeln!(out, "The token is the one of your settings.")?,
         TokenOrigin::Kept(file) => writeln!(out, "The token is kept in {}.", file.display())?,
+        TokenOrigin::Made if running.store().is_some() => {
+            writeln!(
+                out,
+                "The token was made for this run: there is no data folder."
+            )?;
+        }
         TokenOrigin::Made => writeln!(out, "The token was made for this run: data is in memory.")?,
+    }
+    if let Some(store) = running.store() {
+        let state = store.state();
+        match state.status {
+            Status::Up | Status::Slow => writeln!(out, "The data is in {}.", store.place())?,
+            Status::Down => writeln!(
+                out,
+                "The data is in {}, which does not answer: {}. /ready says so until it does.",
+                store.place(),
+                state.reason
+            )?,
+            Status::Disabled => writeln!(out, "There is no store: every command is refused.")?,
+        }
     }
     if running.is_strict_upstash() {
         writeln!(

@@ -54,7 +54,9 @@ impl CliError {
     /// What the process ends with.
     pub(super) fn status(&self) -> ExitCode {
         match self {
-            CliError::Config(_) | CliError::InMemory => ExitCode::from(2),
+            CliError::Config(_) | CliError::InMemory | CliError::Start(StartError::Store(_)) => {
+                ExitCode::from(2)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -66,6 +68,8 @@ impl DataArgs {
         let config = Config::load(&ServeArgs {
             data: self.data.clone(),
             config: self.config.clone(),
+            // What a server keeps there is the engine's, whatever else it serves.
+            store: Some("embedded".to_owned()),
             ..ServeArgs::default()
         })?;
         config.data.ok_or(CliError::InMemory)

@@ -7,7 +7,7 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, VARY,
+    HeaderValue, ORIGIN, RETRY_AFTER, VARY,
 };
 use hyper::{Response, StatusCode};
 use sangam_wire::rest::ResponseFormat;
@@ -25,6 +25,8 @@ pub(super) struct Shape {
     pub(super) status: StatusCode,
     pub(super) format: ResponseFormat,
     pub(super) sync_token: Option<HeaderValue>,
+    /// Seconds after which it is worth asking again.
+    pub(super) retry_after: Option<u16>,
 }
 
 /// An answer; `headers` are the request's, whose memory it takes over.
@@ -40,12 +42,24 @@ pub(super) fn answer(shape: Shape, body: Vec<u8>, headers: HeaderMap) -> Respons
     if let Some(token) = shape.sync_token {
         headers.insert(SYNC_TOKEN, token);
     }
+    if let Some(seconds) = shape.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     assemble(shape.status, headers, Payload::Whole(body))
 }
 
 /// An answer without a body.
 pub(super) fn bare(status: StatusCode, headers: HeaderMap) -> Response<Payload> {
     assemble(status, reuse(headers), Payload::Whole(Vec::new()))
+}
+
+/// A page of metrics.
+pub(super) fn page(text: String, headers: HeaderMap) -> Response<Payload> {
+    let mut headers = reuse(headers);
+    let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    headers.insert(CONTENT_TYPE, prometheus);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    assemble(StatusCode::OK, headers, Payload::Whole(text.into_bytes()))
 }
 
 /// An answer that goes on until either side ends it.

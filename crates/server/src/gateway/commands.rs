@@ -1,22 +1,20 @@
 //! What the gateway asks of whatever stands behind it.
 //!
 //! The engine in process answers at once whenever its lock is free, and then
-//! nothing is allocated for it; a store on another machine answers later. Both
-//! serve the same gateway.
+//! nothing is allocated for it ([`over_engine`](super::over_engine)); a store on
+//! another machine answers later ([`over_store`](super::over_store)). Both serve
+//! the same gateway.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use sangam_engine::journal::Health;
-use sangam_engine::keyspace::{Busy, Keyspace};
-use sangam_engine::session::{Principal, Session};
-use sangam_engine::{Batch, Engine, Reply, Seq};
-use sangam_wire::{Argv, rest};
+use sangam_engine::pubsub::{Message, Topic};
+use sangam_engine::{Reply, Seq};
+use sangam_wire::rest;
 
-/// Commands that may run under one acquisition of the lock.
-const TURN_COMMANDS: usize = 128;
-/// Microseconds after which a pipeline lets others have the lock.
-const TURN_MICROS: u64 = 1000;
+use super::metrics::Page;
+use crate::config::Timing;
 
 /// An answer, now or later.
 pub enum Answer<'a, T> {
@@ -26,7 +24,12 @@ pub enum Answer<'a, T> {
     Later(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
 }
 
-impl<T> Answer<'_, T> {
+impl<'a, T> Answer<'a, T> {
+    /// One that comes.
+    pub(super) fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
+        Answer::Later(Box::pin(future))
+    }
+
     /// Waits for it.
     pub async fn get(self) -> T {
         match self {
@@ -49,337 +52,182 @@ pub struct Room<'a> {
     pub fits: &'a (dyn Fn(&Reply) -> bool + Send + Sync),
 }
 
-/// Whether a stream may go on.
-pub(super) type Warrant = Box<dyn Fn() -> bool + Send + Sync>;
+/// What stands beside a reply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The last write that the reply may depend on; it is as durable as the
+    /// store promises.
+    pub seq: Seq,
+    /// Why the reply is not the store's own, if so.
+    pub outage: Option<Outage>,
+}
 
-/// Runs commands for sessions. The [`Seq`] beside a reply is the last write
-/// that the reply may depend on; it is as durable as the store promises.
+impl From<Seq> for Beside {
+    fn from(seq: Seq) -> Self {
+        Beside { seq, outage: None }
+    }
+}
+
+/// Why a store gave no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Nothing was done; it may be worth asking again after so many seconds.
+    Unavailable(Option<u16>),
+    /// The request may have been applied, now or in a moment, or not.
+    Unknown,
+}
+
+/// The refusal of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Its text.
+    pub reply: Reply,
+    /// Whether that is because the store is not there.
+    pub outage: Option<Outage>,
+}
+
+impl From<Reply> for Refusal {
+    fn from(reply: Reply) -> Self {
+        Refusal {
+            reply,
+            outage: None,
+        }
+    }
+}
+
+/// What a stream tells.
+pub enum Told {
+    /// A message.
+    Message(Message),
+    /// A line of MONITOR.
+    Line(Arc<str>),
+    /// Messages may be missing here, in words for people; the subscription
+    /// holds again.
+    Gap(String),
+}
+
+/// What a stream is fed from; dropping it ends its subscriptions.
+pub trait Feed: Send {
+    /// What comes next; `None` ends the stream.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Told>>;
+
+    /// Whether its caller may still listen; asked before each chunk.
+    fn is_permitted(&mut self) -> bool;
+}
+
+/// A subscription that was confirmed.
+pub struct Subscribed {
+    /// What comes.
+    pub feed: Box<dyn Feed>,
+    /// After each name, how many are subscribed.
+    pub counts: Vec<usize>,
+}
+
+/// What is behind the gateway, for `/ready`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether commands can run; `None` where there is no store, by choice.
+    pub redis: Option<bool>,
+    /// Why it is not wholly well, if so.
+    pub degraded: Option<Degraded>,
+    /// A store that is not in this process.
+    pub store: Option<Place>,
+}
+
+/// Why something is not wholly well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// In words for people.
+    pub reason: String,
+    /// Since when, in milliseconds since the Unix epoch, if that is known.
+    pub since_ms: Option<u64>,
+}
+
+/// A store as it is seen from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is, without secrets.
+    pub place: String,
+    /// `up`, `slow`, `down` or `disabled`.
+    pub status: &'static str,
+    /// Why it is not up; empty where it is.
+    pub reason: String,
+    /// Since when it is so, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+/// Runs commands for callers.
 pub trait Commands: Send + Sync + 'static {
-    /// A session for requests from an address, without a principal yet.
-    fn session(&self, remote: String) -> Session;
+    /// What a connection keeps from request to request.
+    type Caller: Send + 'static;
 
-    /// Who a token is.
-    fn authenticate(&self, token: &[u8]) -> Option<Principal>;
+    /// A caller at an address, who is nobody yet.
+    fn caller(&self, remote: String) -> Self::Caller;
 
-    /// The refusal of a request that the gateway serves itself, if the session may
-    /// not make it.
-    fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply>;
+    /// Makes the caller whom `token` says; `None`, and nobody, where it opens
+    /// nothing. The number is the [`revision`](Commands::revision) for which that
+    /// holds.
+    fn authenticate(&self, caller: &mut Self::Caller, token: &[u8]) -> Option<u64>;
 
-    /// Asks again, whenever it is called, whether `token` opens the door and may
-    /// request this: for streams, which outlive the request that opened them.
-    fn warrant(&self, token: &[u8], request: &[&[u8]]) -> Warrant;
+    /// Moves when the token that made the caller may no longer hold.
+    fn revision(&self, caller: &Self::Caller) -> u64;
 
-    /// One command. A reply that does not fit comes back all the same, and what
-    /// the command wrote is undone.
+    /// The last write that the caller may have seen; `None` for nobody.
+    fn position(&self, caller: &Self::Caller) -> Option<Seq>;
+
+    /// Listens to `names` for a caller whose token is `token`; outlives the
+    /// request.
+    fn subscribe<'a>(
+        &'a self,
+        caller: &'a mut Self::Caller,
+        token: &'a [u8],
+        topic: Topic,
+        names: &'a [&'a [u8]],
+    ) -> Answer<'a, Result<Subscribed, Refusal>>;
+
+    /// Watches all commands.
+    fn monitor(&self, caller: &Self::Caller, token: &[u8]) -> Result<Box<dyn Feed>, Refusal>;
+
+    /// One command. A reply that does not fit comes back all the same; what the
+    /// command wrote is undone where that can be done.
     fn call<'a>(
         &'a self,
-        session: &'a mut Session,
+        caller: &'a mut Self::Caller,
         argv: &'a [&'a [u8]],
         room: Room<'a>,
-    ) -> Answer<'a, (Reply, Seq)>;
+    ) -> Answer<'a, (Reply, Beside)>;
 
     /// Commands one after the other; others may come in between. It stops at the
-    /// first reply that `each` has no room for, and undoes that command; those
-    /// before it stay. A refusal stands for all replies: what became of the
-    /// commands is unknown.
+    /// first reply that `each` has no room for, and undoes that command where it
+    /// can; those before it stay. A refusal stands for all replies: what became of
+    /// the commands is unknown.
     fn pipeline<'a>(
         &'a self,
-        session: &'a mut Session,
+        caller: &'a mut Self::Caller,
         commands: &'a rest::Batch<'a>,
         each: Each<'a>,
-    ) -> Answer<'a, (Result<(), Reply>, Seq)>;
+    ) -> Answer<'a, (Result<(), Reply>, Beside)>;
 
     /// Commands as one atomic unit, or the refusal of all of them. When `each`
-    /// has no room, the unit is undone.
+    /// has no room, the unit is undone where that can be done.
     fn transaction<'a>(
         &'a self,
-        session: &'a mut Session,
+        caller: &'a mut Self::Caller,
         commands: &'a rest::Batch<'a>,
         each: Each<'a>,
-    ) -> Answer<'a, (Result<(), Reply>, Seq)>;
+    ) -> Answer<'a, (Result<(), Reply>, Beside)>;
 
-    /// Waits until commands can run; false where they are refused.
-    fn ready(&self) -> Answer<'_, bool>;
+    /// Whether commands can run now, within a short time.
+    fn readiness<'a>(&'a self, timing: &'a Timing) -> Answer<'a, Readiness>;
 
-    /// Why writes are refused while reads go on, if so.
-    fn degraded(&self) -> Option<String>;
+    /// Writes what `/metrics` says of what is behind the gateway, or the refusal
+    /// for a caller who may not know.
+    fn metrics<'a>(
+        &'a self,
+        caller: &'a mut Self::Caller,
+        page: &'a mut Page,
+    ) -> Answer<'a, Result<(), Reply>>;
 
     /// Milliseconds since the epoch.
     fn now_millis(&self) -> u64;
-}
-
-impl Commands for Engine {
-    fn session(&self, remote: String) -> Session {
-        self.rest_session_from(remote)
-    }
-
-    fn authenticate(&self, token: &[u8]) -> Option<Principal> {
-        Engine::authenticate(self, token)
-    }
-
-    fn refuse(&self, session: &Session, argv: &[&[u8]]) -> Option<Reply> {
-        Engine::refuse(self, session, argv)
-    }
-
-    fn warrant(&self, token: &[u8], request: &[&[u8]]) -> Warrant {
-        let engine = self.clone();
-        let token = token.to_vec();
-        let request: Vec<Vec<u8>> = request.iter().map(|arg| arg.to_vec()).collect();
-        Box::new(move || {
-            let Some(principal) = engine.authenticate(&token) else {
-                return false;
-            };
-            let mut session = Commands::session(&engine, String::new());
-            session.set_principal(Some(principal));
-            let argv: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-            engine.refuse(&session, &argv).is_none()
-        })
-    }
-
-    fn call<'a>(
-        &'a self,
-        session: &'a mut Session,
-        argv: &'a [&'a [u8]],
-        room: Room<'a>,
-    ) -> Answer<'a, (Reply, Seq)> {
-        let mut fits = |reply: &Reply| (room.fits)(reply);
-        let Some(keyspace) = session.keyspace().cloned() else {
-            return Answer::Ready((no_principal(), Seq::default()));
-        };
-        let held = self.paused(session, argv).is_some();
-        if !held && let Some(mut batch) = self.try_batch(&keyspace) {
-            let reply = batch.run_within(session, argv, room.bytes, &mut fits);
-            let done = Done::of(&batch);
-            drop(batch);
-            if !self.must_wait(done.seq) {
-                return Answer::Ready((reply, done.seq));
-            }
-            return Answer::Later(Box::pin(async move {
-                let reply = done.settle(self).await.err().unwrap_or(reply);
-                (reply, done.seq)
-            }));
-        }
-        if !held && let Some(reply) = self.call_unlocked(session, argv) {
-            return Answer::Ready((reply, keyspace.last_seq()));
-        }
-        Answer::Later(Box::pin(async move {
-            until_resumed(self, session, argv).await;
-            let (reply, done) = match self.batch(&keyspace).await {
-                Ok(mut batch) => {
-                    let reply = batch.run_within(session, argv, room.bytes, &mut fits);
-                    (reply, Done::of(&batch))
-                }
-                Err(Busy) => return (Engine::busy_reply(&keyspace), keyspace.last_seq()),
-            };
-            let reply = done.settle(self).await.err().unwrap_or(reply);
-            (reply, done.seq)
-        }))
-    }
-
-    fn pipeline<'a>(
-        &'a self,
-        session: &'a mut Session,
-        commands: &'a rest::Batch<'a>,
-        each: Each<'a>,
-    ) -> Answer<'a, (Result<(), Reply>, Seq)> {
-        let Some(keyspace) = session.keyspace().cloned() else {
-            let _ = commands.iter().all(|_| each(&no_principal()).is_some());
-            return Answer::Ready((Ok(()), Seq::default()));
-        };
-        let mut next = 0;
-        let mut done = Done {
-            seq: keyspace.last_seq(),
-            wrote: false,
-        };
-        if let Some(batch) = self.try_batch(&keyspace) {
-            done = turn(self, batch, session, commands, &mut next, each);
-        }
-        if next == commands.len() && !self.must_wait(done.seq) {
-            return Answer::Ready((Ok(()), done.seq));
-        }
-        Answer::Later(Box::pin(async move {
-            rest_of_pipeline(self, session, keyspace, commands, each, next, &mut done).await;
-            (done.settle(self).await, done.seq)
-        }))
-    }
-
-    fn transaction<'a>(
-        &'a self,
-        session: &'a mut Session,
-        commands: &'a rest::Batch<'a>,
-        each: Each<'a>,
-    ) -> Answer<'a, (Result<(), Reply>, Seq)> {
-        let Some(keyspace) = session.keyspace().cloned() else {
-            return Answer::Ready((Err(no_principal()), Seq::default()));
-        };
-        let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
-        let held = unit.iter().any(|argv| self.paused(session, argv).is_some());
-        if !held && let Some(mut batch) = self.try_batch(&keyspace) {
-            let outcome = batch.transaction(session, &unit, &mut |reply| each(reply).is_some());
-            let done = Done::of(&batch);
-            drop(batch);
-            if !self.must_wait(done.seq) {
-                return Answer::Ready((outcome, done.seq));
-            }
-            return Answer::Later(Box::pin(async move {
-                (done.settle(self).await.and(outcome), done.seq)
-            }));
-        }
-        Answer::Later(Box::pin(async move {
-            for argv in &unit {
-                until_resumed(self, session, argv).await;
-            }
-            let (outcome, done) = match self.batch(&keyspace).await {
-                Ok(mut batch) => {
-                    let each = &mut |reply: &Reply| each(reply).is_some();
-                    (batch.transaction(session, &unit, each), Done::of(&batch))
-                }
-                Err(Busy) => return (Err(Engine::busy_reply(&keyspace)), keyspace.last_seq()),
-            };
-            (done.settle(self).await.and(outcome), done.seq)
-        }))
-    }
-
-    fn ready(&self) -> Answer<'_, bool> {
-        let keyspaces = self.keyspaces();
-        if keyspaces
-            .iter()
-            .all(|keyspace| self.try_batch(keyspace).is_some())
-        {
-            return Answer::Ready(true);
-        }
-        Answer::Later(Box::pin(async move {
-            for keyspace in &keyspaces {
-                if self.batch(keyspace).await.is_err() {
-                    return false;
-                }
-            }
-            true
-        }))
-    }
-
-    fn degraded(&self) -> Option<String> {
-        match self.journal()?.health() {
-            Health::Good => None,
-            Health::Full => Some("the disk is full: writes are refused".to_owned()),
-            Health::Poisoned(reason) => {
-                Some(format!("the journal failed: writes are refused: {reason}"))
-            }
-        }
-    }
-
-    fn now_millis(&self) -> u64 {
-        self.now_micros() / 1000
-    }
-}
-
-/// What ran under a lock that was given back.
-#[derive(Clone, Copy)]
-struct Done {
-    seq: Seq,
-    wrote: bool,
-}
-
-impl Done {
-    fn of(batch: &Batch<'_>) -> Self {
-        Done {
-            seq: batch.seq(),
-            wrote: batch.wrote(),
-        }
-    }
-
-    /// Waits until it is as durable as the policy wants; the error takes the
-    /// place of its replies.
-    async fn settle(self, engine: &Engine) -> Result<(), Reply> {
-        if engine.must_wait(self.seq) && engine.durable(self.seq).await.is_err() && self.wrote {
-            return Err(engine.lost_reply());
-        }
-        Ok(())
-    }
-}
-
-/// Runs commands from `next` on until the turn is over. Where there is no room
-/// for a reply, none is left to run.
-fn turn(
-    engine: &Engine,
-    mut batch: Batch<'_>,
-    session: &mut Session,
-    commands: &rest::Batch<'_>,
-    next: &mut usize,
-    each: &mut (dyn FnMut(&Reply) -> Option<usize> + Send),
-) -> Done {
-    let start = batch.clock_micros();
-    let last = *next + TURN_COMMANDS;
-    let mut room = None;
-    while *next < last
-        && batch.clock_micros().saturating_sub(start) < TURN_MICROS
-        && let Some(argv) = commands.argv(*next)
-        && engine.paused(session, &argv).is_none()
-    {
-        let before = room.unwrap_or_default();
-        let mut asked = false;
-        let reply = batch.run_within(session, &argv, before, &mut |reply| {
-            asked = true;
-            room = each(reply);
-            room.is_some()
-        });
-        if !asked {
-            room = each(&reply);
-        }
-        *next = after(*next, room, commands);
-    }
-    Done::of(&batch)
-}
-
-/// The command after `done`, if there was room for its reply; none otherwise.
-fn after(done: usize, room: Option<usize>, commands: &rest::Batch<'_>) -> usize {
-    room.map_or(commands.len(), |_| done + 1)
-}
-
-async fn rest_of_pipeline(
-    engine: &Engine,
-    session: &mut Session,
-    keyspace: Arc<Keyspace>,
-    commands: &rest::Batch<'_>,
-    each: Each<'_>,
-    mut next: usize,
-    done: &mut Done,
-) {
-    let mut add = |turn: Done| {
-        done.seq = turn.seq;
-        done.wrote |= turn.wrote;
-    };
-    while let Some(argv) = commands.argv(next) {
-        if next > 0 {
-            // Those who wait for the lock were woken; let them run.
-            tokio::task::yield_now().await;
-        }
-        until_resumed(engine, session, &argv).await;
-        if let Some(batch) = engine.try_batch(&keyspace) {
-            add(turn(engine, batch, session, commands, &mut next, each));
-            continue;
-        }
-        // What needs no lock goes on while a script holds it.
-        if let Some(reply) = engine.call_unlocked(session, &argv) {
-            next = after(next, each(&reply), commands);
-            continue;
-        }
-        if let Ok(batch) = engine.batch(&keyspace).await {
-            add(turn(engine, batch, session, commands, &mut next, each));
-        } else {
-            next = after(next, each(&Engine::busy_reply(&keyspace)), commands);
-        }
-    }
-}
-
-/// Waits until a command is not paused.
-async fn until_resumed(engine: &Engine, session: &Session, argv: &[&[u8]]) {
-    while let Some(wait) = engine.paused(session, argv) {
-        tokio::time::sleep(wait).await;
-    }
-}
-
-/// For a caller that asks without having authenticated; the gateway does not.
-fn no_principal() -> Reply {
-    Reply::error("NOAUTH Authentication required.")
 }

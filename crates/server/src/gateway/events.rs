@@ -12,25 +12,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sangam_engine::CommandError;
-use sangam_engine::mailbox::Post;
 use sangam_engine::pubsub::{Message, Topic};
-use sangam_engine::session::Session;
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::commands::Warrant;
+use super::commands::{Feed, Subscribed, Told};
 
 /// Bytes of events that go out as one chunk.
 const CHUNK: usize = 64 * 1024;
 
 /// The stream of one request; dropping it ends its subscriptions.
 pub struct Events {
-    session: Session,
-    /// Asked again when the user's rules have changed since.
-    warrant: Warrant,
-    revision: u64,
+    feed: Box<dyn Feed>,
+    /// What a subscription begins with, told again where messages may be missing:
+    /// the SDK hears `subscribe` then, and the app can look what it missed.
+    opening: Vec<u8>,
     ready: Vec<u8>,
     silence: Duration,
     keep_alive: Pin<Box<Sleep>>,
@@ -39,52 +36,40 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes `session` to `names`.
-    pub(super) fn new(
-        mut session: Session,
-        warrant: Warrant,
+    /// Messages of `names`.
+    pub(super) fn subscribed(
+        subscribed: Subscribed,
         topic: Topic,
         names: &[&[u8]],
         silence: Duration,
         stop: CancellationToken,
     ) -> Self {
-        let mut ready = Vec::new();
+        let mut opening = Vec::new();
         let word: &[u8] = match topic {
             Topic::Channel => b"subscribe",
             Topic::Pattern => b"psubscribe",
         };
-        for name in names {
-            let count = session.subscribe(topic, name);
-            frame(&[word, name], count.to_string().as_bytes(), &mut ready);
+        for (name, count) in names.iter().zip(&subscribed.counts) {
+            frame(&[word, name], count.to_string().as_bytes(), &mut opening);
         }
-        Events::with(session, warrant, ready, silence, stop)
+        Events::new(subscribed.feed, opening, silence, stop)
     }
 
-    /// Watches all commands of the session's keyspace; the error is for the
-    /// caller who may not.
-    pub(super) fn monitor(
-        mut session: Session,
-        warrant: Warrant,
-        silence: Duration,
-        stop: CancellationToken,
-    ) -> Result<Self, CommandError> {
-        session.monitor()?;
-        let ready = b"data: \"OK\"\n\n".to_vec();
-        Ok(Events::with(session, warrant, ready, silence, stop))
+    /// All commands, as MONITOR shows them.
+    pub(super) fn monitor(feed: Box<dyn Feed>, silence: Duration, stop: CancellationToken) -> Self {
+        Events::new(feed, b"data: \"OK\"\n\n".to_vec(), silence, stop)
     }
 
-    fn with(
-        session: Session,
-        warrant: Warrant,
-        ready: Vec<u8>,
+    fn new(
+        feed: Box<dyn Feed>,
+        opening: Vec<u8>,
         silence: Duration,
         stop: CancellationToken,
     ) -> Self {
         Events {
-            revision: revision(&session),
-            session,
-            warrant,
-            ready,
+            feed,
+            ready: opening.clone(),
+            opening,
             silence,
             keep_alive: Box::pin(sleep(silence)),
             stop: Box::pin(stop.cancelled_owned()),
@@ -97,22 +82,19 @@ impl Events {
         if self.ended || self.stop.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        let revision = revision(&self.session);
-        if revision != self.revision {
-            self.revision = revision;
-            if !(self.warrant)() {
-                self.ended = true;
-                return Poll::Ready(None);
-            }
+        if !self.feed.is_permitted() {
+            self.ended = true;
+            return Poll::Ready(None);
         }
         let mut chunk = std::mem::take(&mut self.ready);
-        let mailbox = &self.session.client().mailbox;
         while chunk.len() < CHUNK {
-            match mailbox.poll_next(context) {
-                Poll::Ready(Some(Post::Message(message))) => write_message(&message, &mut chunk),
-                Poll::Ready(Some(Post::Line(line))) => write_line(&line, &mut chunk),
-                // For clients that cache; there are none here.
-                Poll::Ready(Some(_)) => {}
+            match self.feed.poll_next(context) {
+                Poll::Ready(Some(Told::Message(message))) => write_message(&message, &mut chunk),
+                Poll::Ready(Some(Told::Line(line))) => write_line(&line, &mut chunk),
+                Poll::Ready(Some(Told::Gap(why))) => {
+                    write_comment(&format!("gap: {why}"), &mut chunk);
+                    chunk.extend_from_slice(&self.opening);
+                }
                 Poll::Ready(None) => {
                     self.ended = true;
                     break;
@@ -124,7 +106,7 @@ impl Events {
             if self.keep_alive.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            chunk.extend_from_slice(b": keepalive\n\n");
+            write_comment("keepalive", &mut chunk);
         }
         self.keep_alive
             .as_mut()
@@ -133,15 +115,16 @@ impl Events {
     }
 }
 
-/// How often the user behind the session has changed.
-fn revision(session: &Session) -> u64 {
-    let principal = session.principal();
-    principal.map_or(0, |principal| principal.role.revision())
-}
-
 fn write_line(line: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
     one_line(line.as_bytes(), out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A line that clients pass over.
+fn write_comment(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b": ");
+    one_line(text.as_bytes(), out);
     out.extend_from_slice(b"\n\n");
 }
 

@@ -2,13 +2,14 @@
 //!
 //! `/live` says that the process answers and touches no lock; `/ready` says
 //! that commands can run, and gives up after a short while. It is `degraded`,
-//! with the reason, while reads go on and writes are refused.
+//! with the reason, while reads go on and writes are refused, or a store on
+//! another machine answers late. What cannot be found out is not well.
 
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::commands::Commands;
+use super::commands::{Commands, Readiness};
 use super::payload::Payload;
 use crate::config::Timing;
 
@@ -21,25 +22,45 @@ pub(super) async fn ready<C: Commands>(
     timing: &Timing,
     method: &Method,
 ) -> Response<Payload> {
-    let answer = tokio::time::timeout(timing.readiness, commands.ready().get()).await;
-    let redis = answer.unwrap_or(false);
-    let timestamp = commands.now_millis();
-    let degraded = commands.degraded();
-    let (status, word) = match (redis, &degraded) {
-        (true, None) => (StatusCode::OK, "ready"),
-        (true, Some(_)) => (StatusCode::OK, "degraded"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    let found = commands.readiness(timing).get().await;
+    let (status, word) = match (found.redis, &found.degraded) {
+        (Some(false), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        (_, None) => (StatusCode::OK, "ready"),
+        (_, Some(_)) => (StatusCode::OK, "degraded"),
     };
+    let body = body(word, found, commands.now_millis()).to_string();
+    health(method, status, body.into_bytes())
+}
+
+fn body(word: &str, found: Readiness, timestamp: u64) -> Value {
+    let redis = found
+        .redis
+        .map_or_else(|| "Not configured".into(), Value::from);
     // No SQL database is attached, so there is nothing to say of one.
     let mut body = json!({
         "status": word,
         "checks": { "database": null, "redis": redis, "timestamp": timestamp },
         "timestamp": timestamp,
     });
-    if let (Some(reason), Some(fields)) = (degraded, body.as_object_mut()) {
-        fields.insert("reason".to_owned(), reason.into());
+    let Some(fields) = body.as_object_mut() else {
+        return body;
+    };
+    if let Some(degraded) = found.degraded {
+        fields.insert("reason".to_owned(), degraded.reason.into());
+        if let Some(since) = degraded.since_ms {
+            fields.insert("since".to_owned(), since.into());
+        }
     }
-    health(method, status, body.to_string().into_bytes())
+    if let Some(place) = found.store {
+        let store = json!({
+            "place": place.place,
+            "status": place.status,
+            "reason": place.reason,
+            "since": place.since_ms,
+        });
+        fields.insert("store".to_owned(), store);
+    }
+    body
 }
 
 fn health(method: &Method, status: StatusCode, body: Vec<u8>) -> Response<Payload> {

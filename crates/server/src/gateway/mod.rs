@@ -18,6 +18,9 @@ mod commands;
 mod connection;
 mod events;
 mod health;
+mod metrics;
+mod over_engine;
+mod over_store;
 mod payload;
 mod replies;
 mod stall;
@@ -25,14 +28,14 @@ mod sync_token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use sangam_engine::Reply;
 use sangam_engine::pubsub::Topic;
-use sangam_engine::session::{Dialect, Session};
-use sangam_engine::{Reply, Seq};
 use sangam_wire::resp;
 use sangam_wire::rest::{
     self, Encoding, PathCommand, ResponseFormat, RestError, query_token, write_error, write_reply,
@@ -40,13 +43,19 @@ use sangam_wire::rest::{
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
-pub use commands::{Answer, Commands, Each, Room};
+pub use commands::{
+    Answer, Beside, Commands, Degraded, Each, Feed, Outage, Place, Readiness, Refusal, Room,
+    Subscribed, Told,
+};
 pub use events::Events;
+pub use metrics::Page;
+pub use over_engine::OverEngine;
+pub use over_store::OverStore;
 pub use payload::Payload;
 
 use crate::config::{Config, Timing};
 use crate::listener::{Door, Ends, Transport};
-use answer::{Shape, answer, bare, preflight, stream};
+use answer::{Shape, answer, bare, page, preflight, stream};
 use payload::{Unread, collect, drain};
 use replies::Replies;
 use sync_token::{LastToken, SyncTokens};
@@ -64,11 +73,10 @@ const EXPANSION: usize = 6;
 /// The gateway of one store.
 pub struct Gateway<C> {
     commands: C,
-    /// Whose rules hold for its sessions.
-    dialect: Dialect,
     limit: usize,
     timing: Timing,
     sync_tokens: SyncTokens,
+    began: Instant,
 }
 
 impl<C: Commands> Gateway<C> {
@@ -78,22 +86,11 @@ impl<C: Commands> Gateway<C> {
         let seed = getrandom::u64().unwrap_or_default();
         Gateway {
             commands,
-            dialect: if config.strict_upstash {
-                Dialect::StrictUpstash
-            } else {
-                Dialect::Upstash
-            },
             limit: config.max_request_size,
             timing: config.timing.clone(),
             sync_tokens: SyncTokens::new(seed),
+            began: Instant::now(),
         }
-    }
-
-    /// A session for requests from an address, without a principal yet.
-    fn session(&self, remote: String) -> Session {
-        let mut session = self.commands.session(remote);
-        session.dialect = self.dialect;
-        session
     }
 }
 
@@ -112,21 +109,21 @@ impl<C: Commands> Door for Gateway<C> {
 }
 
 /// What a connection keeps from request to request.
-struct Caller {
-    session: Session,
-    /// The token that gave the session its principal; empty for none.
+struct Caller<C: Commands> {
+    inner: C::Caller,
+    /// The token that says who the caller is; empty for none.
     token: Vec<u8>,
-    /// What the principal's role was at then: a user's token holds until the
+    /// What the caller's revision was at then: a user's token holds until the
     /// user changes.
     revision: u64,
     last: LastToken,
     stop: CancellationToken,
 }
 
-impl Caller {
-    fn new<C: Commands>(gateway: &Gateway<C>, remote: SocketAddr, stop: CancellationToken) -> Self {
+impl<C: Commands> Caller<C> {
+    fn new(gateway: &Gateway<C>, remote: SocketAddr, stop: CancellationToken) -> Self {
         Caller {
-            session: gateway.session(remote.to_string()),
+            inner: gateway.commands.caller(remote.to_string()),
             token: Vec::new(),
             revision: 0,
             last: LastToken::new(&gateway.sync_tokens),
@@ -134,7 +131,7 @@ impl Caller {
         }
     }
 
-    fn authenticate<C: Commands>(&mut self, commands: &C, parts: &Parts) -> Result<(), RestError> {
+    fn authenticate(&mut self, commands: &C, parts: &Parts) -> Result<(), RestError> {
         let from_query = parts.uri.query().and_then(query_token);
         let token = match &from_query {
             Some(token) => token,
@@ -143,25 +140,15 @@ impl Caller {
         if token.is_empty() || token.len() > TOKEN_MAX {
             return Err(RestError::Unauthorized);
         }
-        let principal = self.session.principal();
-        let revision = principal.map_or(0, |principal| principal.role.revision());
+        let revision = commands.revision(&self.inner);
         if bool::from(self.token.as_slice().ct_eq(token)) && revision == self.revision {
             return Ok(());
         }
         // Nothing is left of the one before, whatever comes of this.
         self.token.clear();
-        let mut principal = commands
-            .authenticate(token)
+        self.revision = commands
+            .authenticate(&mut self.inner, token)
             .ok_or(RestError::Unauthorized)?;
-        self.revision = principal.role.revision();
-        if self.revision > 0 {
-            // A change between the two must not pass for known.
-            principal = commands
-                .authenticate(token)
-                .ok_or(RestError::Unauthorized)?;
-        }
-        self.session.set_principal(Some(principal));
-        self.token.clear();
         self.token.extend_from_slice(token);
         Ok(())
     }
@@ -216,7 +203,7 @@ struct Outcome {
     status: StatusCode,
     format: ResponseFormat,
     body: Vec<u8>,
-    seq: Option<Seq>,
+    beside: Option<Beside>,
 }
 
 impl Outcome {
@@ -228,7 +215,7 @@ impl Outcome {
             status,
             format: ResponseFormat::Json,
             body,
-            seq: None,
+            beside: None,
         }
     }
 
@@ -237,10 +224,20 @@ impl Outcome {
         if let Err(refusal) = outcome {
             self.body.clear();
             self.format = ResponseFormat::Json;
-            self.status = StatusCode::BAD_REQUEST;
+            self.status = failed(self.beside.and_then(|beside| beside.outage));
             write_reply(&refusal, encoding, &mut self.body);
         }
         self
+    }
+}
+
+/// The status of an answer that is an error.
+fn failed(outage: Option<Outage>) -> StatusCode {
+    match outage {
+        None => StatusCode::BAD_REQUEST,
+        Some(Outage::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        // Proxies take a 502, 503 or 504 for a request that may be sent again.
+        Some(Outage::Unknown) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -251,6 +248,7 @@ enum Route {
     Transaction,
     Subscribe(Topic),
     Monitor,
+    Metrics,
     Path,
 }
 
@@ -262,6 +260,7 @@ impl Route {
             "" => return Route::Body,
             "pipeline" => return Route::Pipeline,
             "multi-exec" => return Route::Transaction,
+            "metrics" => return Route::Metrics,
             _ => {}
         }
         match rest.split_once('/').map_or(rest, |(first, _)| first) {
@@ -275,7 +274,11 @@ impl Route {
 
 impl<C: Commands> Gateway<C> {
     /// Serves one request of `caller`.
-    async fn handle(&self, caller: &mut Caller, request: Request<Incoming>) -> Response<Payload> {
+    async fn handle(
+        &self,
+        caller: &mut Caller<C>,
+        request: Request<Incoming>,
+    ) -> Response<Payload> {
         let (parts, body) = request.into_parts();
         if let path @ ("/live" | "/ready") = parts.uri.path() {
             self.drain(&parts, body).await;
@@ -306,11 +309,18 @@ impl<C: Commands> Gateway<C> {
                 self.drain(&parts, body).await;
                 let events = match route {
                     Route::Monitor => self.monitor(caller),
-                    _ => self.subscribe(caller, &route, &parts),
+                    _ => self.subscribe(caller, &route, &parts).await,
                 };
                 match events {
                     Ok(events) => return stream(events, parts.headers),
                     Err(outcome) => outcome,
+                }
+            }
+            Ok(_) if matches!(route, Route::Metrics) => {
+                self.drain(&parts, body).await;
+                match self.metrics(caller).await {
+                    Ok(text) => return page(text, parts.headers),
+                    Err(refusal) => self.refused(&refusal.into()),
                 }
             }
             Ok(style) => match collect(body, self.limit, self.timing.body).await {
@@ -321,16 +331,20 @@ impl<C: Commands> Gateway<C> {
                 Err(unread) => self.unread(unread),
             },
         };
-        let seq = match outcome.status {
-            StatusCode::UNAUTHORIZED => None,
-            _ => outcome
-                .seq
-                .or_else(|| caller.session.keyspace().map(|it| it.last_seq())),
+        let seq = match (outcome.status, outcome.beside) {
+            (StatusCode::UNAUTHORIZED, _) => None,
+            (_, Some(beside)) => Some(beside.seq),
+            (_, None) => self.commands.position(&caller.inner),
         };
+        let outage = outcome.beside.and_then(|beside| beside.outage);
         let shape = Shape {
             status: outcome.status,
             format: outcome.format,
             sync_token: seq.map(|seq| caller.last.at(seq, &self.sync_tokens)),
+            retry_after: match outage {
+                Some(Outage::Unavailable(seconds)) => seconds,
+                Some(Outage::Unknown) | None => None,
+            },
         };
         answer(shape, outcome.body, parts.headers)
     }
@@ -344,38 +358,38 @@ impl<C: Commands> Gateway<C> {
         }
     }
 
-    fn open(&self, caller: &mut Caller, parts: &Parts) -> Result<Style, RestError> {
+    fn open(&self, caller: &mut Caller<C>, parts: &Parts) -> Result<Style, RestError> {
         caller.authenticate(&self.commands, parts)?;
         Style::of(&parts.headers)
     }
 
     async fn run(
         &self,
-        caller: &mut Caller,
+        caller: &mut Caller<C>,
         route: &Route,
         style: Style,
         parts: &Parts,
         with_body: bool,
         body: &[u8],
     ) -> Outcome {
-        let session = &mut caller.session;
+        let caller = &mut caller.inner;
         let outcome = match route {
             Route::Body => match rest::Command::parse(body) {
-                Ok(command) => self.one(session, style, &command.argv()).await,
+                Ok(command) => self.one(caller, style, &command.argv()).await,
                 Err(error) => Err(error),
             },
             Route::Pipeline => match rest::Batch::parse(body) {
-                Ok(batch) => self.pipeline(session, style, &batch).await,
+                Ok(batch) => self.pipeline(caller, style, &batch).await,
                 Err(error) => Err(error),
             },
             Route::Transaction => match rest::Batch::parse(body) {
-                Ok(batch) => self.transaction(session, style, &batch).await,
+                Ok(batch) => self.transaction(caller, style, &batch).await,
                 Err(error) => Err(error),
             },
-            Route::Path | Route::Subscribe(_) | Route::Monitor => {
+            Route::Path | Route::Subscribe(_) | Route::Monitor | Route::Metrics => {
                 let body = if with_body { body } else { &[] };
                 match PathCommand::parse(parts.uri.path(), parts.uri.query(), body) {
-                    Ok(command) => self.one(session, style, &command.argv()).await,
+                    Ok(command) => self.one(caller, style, &command.argv()).await,
                     Err(error) => Err(error),
                 }
             }
@@ -385,7 +399,7 @@ impl<C: Commands> Gateway<C> {
 
     async fn one(
         &self,
-        session: &mut Session,
+        caller: &mut C::Caller,
         style: Style,
         argv: &[&[u8]],
     ) -> Result<Outcome, RestError> {
@@ -397,12 +411,12 @@ impl<C: Commands> Gateway<C> {
             bytes: self.limit,
             fits: &fits,
         };
-        let (reply, seq) = self.commands.call(session, argv, room).get().await;
+        let (reply, beside) = self.commands.call(caller, argv, room).get().await;
         let mut body = Vec::with_capacity(first_size(&reply));
         style.write(&reply, &mut body);
         self.check_size(body.len())?;
         let status = if reply.is_error() {
-            StatusCode::BAD_REQUEST
+            failed(beside.outage)
         } else {
             StatusCode::OK
         };
@@ -410,36 +424,32 @@ impl<C: Commands> Gateway<C> {
             status,
             format: style.format,
             body,
-            seq: Some(seq),
+            beside: Some(beside),
         })
     }
 
     async fn pipeline(
         &self,
-        session: &mut Session,
+        caller: &mut C::Caller,
         style: Style,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
         let mut replies = Replies::new(style, batch.len(), self.limit);
         let mut each = |reply: &Reply| replies.push(reply);
-        let (outcome, seq) = self
-            .commands
-            .pipeline(session, batch, &mut each)
-            .get()
-            .await;
+        let (outcome, beside) = self.commands.pipeline(caller, batch, &mut each).get().await;
         let body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
         Ok(Outcome {
             status: StatusCode::OK,
             format: style.format,
             body,
-            seq: Some(seq),
+            beside: Some(beside),
         }
         .unless_refused(outcome, style.encoding))
     }
 
     async fn transaction(
         &self,
-        session: &mut Session,
+        caller: &mut C::Caller,
         style: Style,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
@@ -449,9 +459,9 @@ impl<C: Commands> Gateway<C> {
         };
         let mut replies = Replies::new(style, batch.len(), self.limit);
         let mut each = |reply: &Reply| replies.push(reply);
-        let (outcome, seq) = self
+        let (outcome, beside) = self
             .commands
-            .transaction(session, batch, &mut each)
+            .transaction(caller, batch, &mut each)
             .get()
             .await;
         // Comes first: where they did not fit, the outcome is a refusal too.
@@ -460,44 +470,24 @@ impl<C: Commands> Gateway<C> {
             status: StatusCode::OK,
             format: ResponseFormat::Json,
             body,
-            seq: Some(seq),
+            beside: Some(beside),
         }
         .unless_refused(outcome, style.encoding))
     }
 
-    /// A session for a stream, which outlives the request.
-    fn listener(&self, caller: &Caller) -> Session {
-        let remote = caller.session.client().addr.clone();
-        let mut session = self.session(remote);
-        session.set_principal(caller.session.principal().cloned());
-        session
-    }
-
-    /// Refuses a stream that the session's user may not open.
-    fn permit(&self, session: &Session, request: &[&[u8]]) -> Result<(), Outcome> {
-        let Some(refusal) = self.commands.refuse(session, request) else {
-            return Ok(());
-        };
-        let mut body = Vec::new();
-        write_reply(&refusal, Encoding::default(), &mut body);
-        Err(Outcome {
-            status: StatusCode::BAD_REQUEST,
-            format: ResponseFormat::Json,
-            body,
-            seq: None,
-        })
-    }
-
-    fn monitor(&self, caller: &Caller) -> Result<Events, Outcome> {
-        let session = self.listener(caller);
-        self.permit(&session, &[b"monitor"])?;
-        let warrant = self.commands.warrant(&caller.token, &[b"monitor"]);
+    fn monitor(&self, caller: &Caller<C>) -> Result<Events, Outcome> {
+        let feed = self.commands.monitor(&caller.inner, &caller.token);
+        let feed = feed.map_err(|refusal| self.refused(&refusal))?;
         let silence = self.timing.event_keep_alive;
-        Events::monitor(session, warrant, silence, caller.stop.clone())
-            .map_err(|refusal| self.error(StatusCode::BAD_REQUEST, &refusal.to_string()))
+        Ok(Events::monitor(feed, silence, caller.stop.clone()))
     }
 
-    fn subscribe(&self, caller: &Caller, route: &Route, parts: &Parts) -> Result<Events, Outcome> {
+    async fn subscribe(
+        &self,
+        caller: &mut Caller<C>,
+        route: &Route,
+        parts: &Parts,
+    ) -> Result<Events, Outcome> {
         let (topic, word) = match route {
             Route::Subscribe(Topic::Pattern) => (Topic::Pattern, "psubscribe"),
             _ => (Topic::Channel, "subscribe"),
@@ -510,22 +500,43 @@ impl<C: Commands> Gateway<C> {
             let text = format!("ERR wrong number of arguments for '{word}' command");
             return Err(self.error(StatusCode::BAD_REQUEST, &text));
         }
-        let session = self.listener(caller);
-        let request: Vec<&[u8]> = [word.as_bytes()]
-            .into_iter()
-            .chain(names.iter().copied())
-            .collect();
-        self.permit(&session, &request)?;
-        let warrant = self.commands.warrant(&caller.token, &request);
+        let subscribed = self
+            .commands
+            .subscribe(&mut caller.inner, &caller.token, topic, names)
+            .get()
+            .await
+            .map_err(|refusal| self.refused(&refusal))?;
         let silence = self.timing.event_keep_alive;
-        Ok(Events::new(
-            session,
-            warrant,
-            topic,
-            names,
-            silence,
-            caller.stop.clone(),
-        ))
+        let stop = caller.stop.clone();
+        Ok(Events::subscribed(subscribed, topic, names, silence, stop))
+    }
+
+    async fn metrics(&self, caller: &mut Caller<C>) -> Result<String, Reply> {
+        let mut page = Page::default();
+        page.gauge(
+            "sangam_uptime_seconds",
+            "Since the gateway was made.",
+            &[],
+            self.began.elapsed().as_secs_f64(),
+        );
+        self.commands
+            .metrics(&mut caller.inner, &mut page)
+            .get()
+            .await?;
+        Ok(page.text())
+    }
+
+    /// The answer to a request for a stream or a page that is not given.
+    #[allow(clippy::unused_self, reason = "beside the other refusals")]
+    fn refused(&self, refusal: &Refusal) -> Outcome {
+        let mut body = Vec::new();
+        write_reply(&refusal.reply, Encoding::default(), &mut body);
+        Outcome {
+            status: failed(refusal.outage),
+            format: ResponseFormat::Json,
+            body,
+            beside: None,
+        }
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), RestError> {
@@ -561,7 +572,7 @@ impl<C: Commands> Gateway<C> {
             status,
             format: ResponseFormat::Json,
             body,
-            seq: None,
+            beside: None,
         }
     }
 }

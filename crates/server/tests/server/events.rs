@@ -90,7 +90,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off() {
     events.send("POST", "/subscribe/a", &[FULL], b"").await;
     events.head().await;
     assert_eq!(event(&mut events).await, "data: subscribe,a,1");
-    let (engine, mut session) = (server.engine(), server.engine().session());
+    let (engine, mut session) = (server.engine().unwrap(), server.engine().unwrap().session());
     let mut listeners = || {
         let asked = engine.call(&mut session, &[b"PUBSUB", b"NUMSUB", b"a"]).0;
         asked != Reply::Array(vec![Reply::bulk("a"), Reply::Int(0)])

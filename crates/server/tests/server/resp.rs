@@ -300,13 +300,13 @@ async fn a_killed_client_is_closed_and_forgotten() {
     let mut victim = Resp::authenticated(server.resp()).await;
     victim.check(b"CLIENT SETNAME victim\r\n", b"+OK\r\n").await;
     let mut resp = Resp::authenticated(server.resp()).await;
-    assert_eq!(server.engine().clients().len(), 2);
-    let id = server.engine().clients()[0].id.to_string();
+    assert_eq!(server.engine().unwrap().clients().len(), 2);
+    let id = server.engine().unwrap().clients()[0].id.to_string();
     resp.check(&command(&["CLIENT", "KILL", "ID", &id]), b":1\r\n")
         .await;
     assert!(victim.is_closed().await);
     for _ in 0..200 {
-        if server.engine().clients().len() == 1 {
+        if server.engine().unwrap().clients().len() == 1 {
             server.shutdown().await;
             return;
         }

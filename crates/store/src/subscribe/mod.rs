@@ -65,10 +65,11 @@ impl Subscription {
 
     /// The next event, when it comes; `None` at the end. Cancellation-safe.
     pub async fn next(&mut self) -> Option<Event> {
-        std::future::poll_fn(|context| self.poll(context)).await
+        std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+    /// The same for those who poll.
+    pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         match &mut self.0 {
             Source::Hub { events, .. } => events.poll_recv(context),
             Source::Engine(session) => loop {
@@ -90,7 +91,7 @@ impl Stream for Subscription {
     type Item = Event;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.get_mut().poll(context)
+        self.get_mut().poll_event(context)
     }
 }
 

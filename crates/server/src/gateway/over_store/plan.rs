@@ -1,0 +1,434 @@
+//! What is sent for a request, and what is made of the store's reply.
+//!
+//! Upstash takes forms that a Redis refuses, and knows some that an older Redis
+//! does not: those are rewritten here, each in a function of its own, with as few
+//! commands as it takes. What another store of Upstash's dialect is sent stays as
+//! it is.
+//!
+//! | request | sent |
+//! |---|---|
+//! | SCAN … WITHTYPE | SCAN, then a TYPE for each key, in one pipeline |
+//! | ZRANGE, ZRANGESTORE … LIMIT by rank | the ranks that are left; where these depend on the length, the whole range of ZRANGE, cut here |
+//! | XADD, XTRIM with `~` | the exact form |
+//! | XREAD, XREADGROUP … BLOCK | without BLOCK |
+//! | COPY of a key onto itself, UNLINK without keys, CLIENT SETINFO | nothing: answered here |
+//! | EVAL, SCRIPT LOAD with `allow-key-locking` | without the flag ([`scripts`](super::scripts)) |
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sangam_engine::Reply;
+use sangam_store::{Argv, Commands as Batch, Dialect, Error, Store};
+
+use super::scripts::{Known, Scripts, hex_sha1};
+use super::shape;
+
+/// What becomes of a request.
+pub(super) enum Plan<'a> {
+    /// It is answered without the store.
+    Here(Reply),
+    /// It goes to the store.
+    Send(Request<'a>),
+}
+
+/// A command on its way to the store.
+pub(super) struct Request<'a> {
+    args: Vec<Cow<'a, [u8]>>,
+    then: Then,
+}
+
+/// What is done with the reply.
+enum Then {
+    /// It is passed on.
+    Plain,
+    /// The types of the keys in it are asked for.
+    Types,
+    /// A part of it is passed on.
+    Slice {
+        offset: i64,
+        limit: i64,
+        with_scores: bool,
+    },
+    /// The script's text is sent where the store has lost it.
+    ByName(Arc<Known>),
+    /// The name that the caller knows takes its place.
+    Loaded(String),
+    /// Scripts are forgotten here too.
+    Flushed,
+}
+
+impl Request<'_> {
+    /// Its arguments, the name first.
+    pub(super) fn argv(&self) -> Argv<'_> {
+        self.args.iter().map(|arg| &**arg).collect()
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.args.first().map_or(&[], |name| name)
+    }
+}
+
+/// The plan for a command that was admitted.
+pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> Plan<'a> {
+    let plain = || send(argv.iter().copied(), Then::Plain);
+    let Some(name) = argv.first() else {
+        return plain();
+    };
+    if dialect == Dialect::Upstash {
+        return plain();
+    }
+    let strips = dialect == Dialect::Redis;
+    let rewritten = match name.to_ascii_lowercase().as_slice() {
+        b"scan" => scan(argv),
+        b"zrange" => range(argv, 2),
+        b"zrangestore" => range(argv, 3),
+        b"xadd" | b"xtrim" => trim_exactly(argv),
+        b"xread" => without_block(argv, 1),
+        b"xreadgroup" => without_block(argv, 4),
+        b"copy" => copy(argv),
+        b"unlink" if argv.len() == 1 => Some(Plan::Here(Reply::Int(0))),
+        b"client" => set_info(argv),
+        b"eval" | b"eval_ro" if strips => eval(argv, scripts),
+        b"evalsha" | b"evalsha_ro" if strips => evalsha(argv, scripts),
+        b"script" if strips => script(argv, scripts),
+        _ => None,
+    };
+    rewritten.unwrap_or_else(plain)
+}
+
+/// The same inside an atomic unit, where a script that the store has lost cannot
+/// be sent again: its text goes at once.
+pub(super) fn within_unit(plan: Plan<'_>) -> Plan<'_> {
+    match plan {
+        Plan::Send(Request {
+            args,
+            then: Then::ByName(known),
+        }) => Plan::Send(Request {
+            args: by_text(args.iter().map(|arg| Cow::Owned(arg.to_vec())), &known),
+            then: Then::Plain,
+        }),
+        plan => plan,
+    }
+}
+
+/// The refusal of a command that waits, among others that wait with it.
+pub(super) fn waits(argv: &[&[u8]]) -> Reply {
+    let name = argv.first().copied().unwrap_or_default();
+    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+    Reply::error(format!(
+        "ERR {name} waits, and others would wait with it: send it as a request of its own"
+    ))
+}
+
+/// Makes of the store's reply what the request asked for.
+pub(super) async fn finish(
+    request: &Request<'_>,
+    outcome: Result<Reply, Error>,
+    store: &Store,
+    scripts: &Scripts,
+) -> Result<Reply, Error> {
+    match &request.then {
+        Then::Plain => outcome.map(|reply| shape::of(request.name(), reply)),
+        Then::Types => with_types(outcome?, store).await,
+        Then::Slice {
+            offset,
+            limit,
+            with_scores,
+        } => {
+            let reply = shape::of(request.name(), outcome?);
+            Ok(shape::slice(reply, *offset, *limit, *with_scores))
+        }
+        Then::ByName(known) => match outcome {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                let again = Request {
+                    args: by_text(request.args.iter().map(|arg| Cow::Borrowed(&**arg)), known),
+                    then: Then::Plain,
+                };
+                store.call(&again.argv()).await
+            }
+            outcome => outcome,
+        },
+        Then::Loaded(sha1) => outcome.map(|_| Reply::bulk(sha1)),
+        Then::Flushed => {
+            scripts.clear();
+            outcome
+        }
+    }
+}
+
+fn send<'a>(args: impl IntoIterator<Item = &'a [u8]>, then: Then) -> Plan<'a> {
+    Plan::Send(Request {
+        args: args.into_iter().map(Cow::Borrowed).collect(),
+        then,
+    })
+}
+
+fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+fn int(arg: &[u8]) -> Option<i64> {
+    std::str::from_utf8(arg).ok()?.parse().ok()
+}
+
+// ---- keys ----
+
+fn scan<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
+    let (head, mut options) = argv.split_at_checked(2)?;
+    let mut kept = head.to_vec();
+    while let Some((option, rest)) = options.split_first() {
+        options = rest;
+        if is(option, "WITHTYPE") {
+            continue;
+        }
+        kept.push(option);
+        if let Some((value, rest)) = rest.split_first() {
+            kept.push(value);
+            options = rest;
+        }
+    }
+    (kept.len() < argv.len()).then(|| send(kept, Then::Types))
+}
+
+async fn with_types(page: Reply, store: &Store) -> Result<Reply, Error> {
+    let Reply::Array(parts) = page.unpacked() else {
+        return Err(Error::Reply("a page of SCAN".to_owned()));
+    };
+    let mut parts = parts.into_iter();
+    let (Some(cursor), Some(Reply::Array(keys))) = (parts.next(), parts.next()) else {
+        return Err(Error::Reply("a page of SCAN".to_owned()));
+    };
+    let mut batch = Batch::new();
+    for key in &keys {
+        if let Reply::Bulk(key) = key {
+            batch.push(&[b"TYPE", key]);
+        }
+    }
+    let types: Result<Vec<Reply>, Error> = store.pipeline(&batch).await.into_iter().collect();
+    Ok(shape::typed(cursor, keys, types?))
+}
+
+fn copy<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
+    let [_, from, to, options @ ..] = argv else {
+        return None;
+    };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let is_database = is(option, "DB") && options.next().is_some_and(|it| **it == *b"0");
+        if !is(option, "REPLACE") && !is_database {
+            return None;
+        }
+    }
+    (from == to).then_some(Plan::Here(Reply::Int(0)))
+}
+
+/// The connections to the store are not the client's: there is nothing to name.
+fn set_info<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
+    let [_, word, option, value] = argv else {
+        return None;
+    };
+    if !is(word, "SETINFO") {
+        return None;
+    }
+    if !is(option, "LIB-NAME") && !is(option, "LIB-VER") {
+        let text = [b"ERR Unrecognized option '", *option, b"'"].concat();
+        return Some(Plan::Here(Reply::error(text)));
+    }
+    if value.iter().any(|byte| !byte.is_ascii_graphic()) {
+        let why: &[u8] = b" cannot contain spaces, newlines or special characters.";
+        return Some(Plan::Here(Reply::error([b"ERR ", *option, why].concat())));
+    }
+    Some(Plan::Here(Reply::OK))
+}
+
+// ---- sorted sets ----
+
+/// A range by rank with a LIMIT; the first rank stands at `at`.
+fn range<'a>(argv: &[&'a [u8]], at: usize) -> Option<Plan<'a>> {
+    let (head, tail) = argv.split_at_checked(at)?;
+    let (start, stop) = (int(tail.first()?)?, int(tail.get(1)?)?);
+    let mut options = tail.get(2..)?;
+    let (mut cut, mut with_scores, mut kept) = (None, false, Vec::new());
+    while let Some((option, rest)) = options.split_first() {
+        options = rest;
+        if let [offset, limit, rest @ ..] = rest
+            && is(option, "LIMIT")
+        {
+            cut = Some((int(offset)?, int(limit)?));
+            options = rest;
+        } else if is(option, "REV") {
+            kept.push(*option);
+        } else if is(option, "WITHSCORES") {
+            with_scores = true;
+            kept.push(*option);
+        } else {
+            return None;
+        }
+    }
+    let (offset, limit) = cut?;
+    let narrowed = narrow((start, stop), (offset, limit));
+    let (ranks, then) = match narrowed {
+        Some(ranks) => (ranks, Then::Plain),
+        None if at == 2 => (
+            (start, stop),
+            Then::Slice {
+                offset,
+                limit,
+                with_scores,
+            },
+        ),
+        None => return None,
+    };
+    let ranks = [ranks.0, ranks.1].map(|rank| Cow::Owned(rank.to_string().into_bytes()));
+    let head = head.iter().copied().map(Cow::Borrowed);
+    let kept = kept.into_iter().map(Cow::Borrowed);
+    Some(Plan::Send(Request {
+        args: head.chain(ranks).chain(kept).collect(),
+        then,
+    }))
+}
+
+/// The ranks that are left, where the length need not be known.
+fn narrow((start, stop): (i64, i64), (offset, limit): (i64, i64)) -> Option<(i64, i64)> {
+    const NONE: (i64, i64) = (1, 0);
+    if offset < 0 || limit == 0 {
+        return Some(NONE);
+    }
+    if start < 0 || stop < -1 {
+        return None;
+    }
+    let first = start.saturating_add(offset);
+    if limit < 0 {
+        return Some((first, stop));
+    }
+    let last = first.saturating_add(limit - 1);
+    Some((first, if stop < 0 { last } else { last.min(stop) }))
+}
+
+// ---- streams ----
+
+/// XADD or XTRIM to the entry.
+fn trim_exactly<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
+    let adds = is(argv.first()?, "XADD");
+    let mut at = 2;
+    let mut about = None;
+    while let Some(option) = argv.get(at) {
+        if is(option, "MAXLEN") || is(option, "MINID") {
+            let sign = argv.get(at + 1)?;
+            let signed = matches!(*sign, b"~" | b"=");
+            if *sign == b"~" {
+                about = Some(at + 1);
+            }
+            at += if signed { 3 } else { 2 };
+        } else if is(option, "LIMIT") {
+            // Who says how much may be done at once, means the other form.
+            return None;
+        } else if adds && !is(option, "NOMKSTREAM") && !is_reference(option) {
+            // The id, and behind it the fields.
+            break;
+        } else {
+            at += 1;
+        }
+    }
+    let about = about?;
+    let exact = argv
+        .iter()
+        .enumerate()
+        .map(|(index, arg)| if index == about { &b"="[..] } else { *arg });
+    Some(send(exact, Then::Plain))
+}
+
+fn is_reference(option: &[u8]) -> bool {
+    ["KEEPREF", "DELREF", "ACKED"]
+        .iter()
+        .any(|word| is(option, word))
+}
+
+/// A read that does not wait; its options begin at `at`.
+fn without_block<'a>(argv: &[&'a [u8]], at: usize) -> Option<Plan<'a>> {
+    let mut index = at;
+    while let Some(option) = argv.get(index) {
+        if is(option, "STREAMS") {
+            return None;
+        }
+        if is(option, "BLOCK") {
+            // What is no time is the store's to refuse.
+            int(argv.get(index + 1)?).filter(|wait| *wait >= 0)?;
+            let (before, behind) = (argv.get(..index)?, argv.get(index + 2..)?);
+            let kept = before.iter().chain(behind).copied();
+            return Some(send(kept, Then::Plain));
+        }
+        index += if is(option, "COUNT") { 2 } else { 1 };
+    }
+    None
+}
+
+// ---- scripts ----
+
+fn eval<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
+    let [name, text, rest @ ..] = argv else {
+        return None;
+    };
+    let known = scripts.learn(text)?;
+    let rest = rest.iter().copied().map(Cow::Borrowed);
+    let args = [Cow::Borrowed(*name), Cow::Owned(known.text.to_vec())];
+    Some(Plan::Send(Request {
+        args: args.into_iter().chain(rest).collect(),
+        then: Then::Plain,
+    }))
+}
+
+fn evalsha<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
+    let [name, sha1, rest @ ..] = argv else {
+        return None;
+    };
+    let known = scripts.find(sha1)?;
+    let rest = rest.iter().copied().map(Cow::Borrowed);
+    let args = [
+        Cow::Borrowed(*name),
+        Cow::Owned(known.sha1.clone().into_bytes()),
+    ];
+    Some(Plan::Send(Request {
+        args: args.into_iter().chain(rest).collect(),
+        then: Then::ByName(known),
+    }))
+}
+
+/// EVALSHA's arguments as EVAL's.
+fn by_text<'a>(args: impl Iterator<Item = Cow<'a, [u8]>>, known: &Known) -> Vec<Cow<'a, [u8]>> {
+    let mut args: Vec<_> = args.collect();
+    if let [name, script, ..] = args.as_mut_slice() {
+        let read_only = is(name, "EVALSHA_RO");
+        *name = Cow::Borrowed(if read_only { b"EVAL_RO" } else { b"EVAL" });
+        *script = Cow::Owned(known.text.to_vec());
+    }
+    args
+}
+
+fn script<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
+    let [name, word, rest @ ..] = argv else {
+        return None;
+    };
+    if let [text] = rest
+        && is(word, "LOAD")
+    {
+        let known = scripts.learn(text)?;
+        let sent = Cow::Owned(known.text.to_vec());
+        return Some(Plan::Send(Request {
+            args: vec![Cow::Borrowed(*name), Cow::Borrowed(*word), sent],
+            then: Then::Loaded(hex_sha1(text)),
+        }));
+    }
+    if is(word, "EXISTS") {
+        let there = rest.iter().map(|sha1| match scripts.find(sha1) {
+            Some(known) => Cow::Owned(known.sha1.clone().into_bytes()),
+            None => Cow::Borrowed(*sha1),
+        });
+        let head = [Cow::Borrowed(*name), Cow::Borrowed(*word)];
+        return Some(Plan::Send(Request {
+            args: head.into_iter().chain(there).collect(),
+            then: Then::Plain,
+        }));
+    }
+    is(word, "FLUSH").then(|| send(argv.iter().copied(), Then::Flushed))
+}
