@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sangam_engine::Reply;
 
+use crate::script;
+
 /// Why a call has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -97,6 +99,19 @@ impl Error {
         match self {
             Error::Command(refusal) => Some(refusal.code()),
             _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// The error of an atomic step, wherever in its script it came up.
+    pub(crate) fn without_place(self) -> Self {
+        match self {
+            Error::Command(refusal) => {
+                let text = script::without_place(refusal.as_bytes()).to_vec();
+                Error::Command(text.into())
+            }
+            other => other,
         }
     }
 }

@@ -67,6 +67,23 @@ fn hex_sha1(text: &[u8]) -> String {
     hex
 }
 
+/// The text of an error that a command of a script raised, without the place in
+/// the script that Redis adds.
+pub(crate) fn without_place(text: &[u8]) -> &[u8] {
+    const MARK: &[u8] = b" script: ";
+    let is_place = |at: &usize| {
+        let rest = text.get(*at..).unwrap_or_default();
+        let rest = rest.strip_prefix(MARK).unwrap_or_default();
+        let sha1 = rest.iter().take_while(|byte| byte.is_ascii_hexdigit());
+        sha1.count() == 40
+            && rest
+                .get(40..)
+                .is_some_and(|rest| rest.starts_with(b", on @user_script"))
+    };
+    let at = (0..text.len()).rev().find(is_place);
+    text.get(..at.unwrap_or(text.len())).unwrap_or_default()
+}
+
 /// `EVALSHA`'s arguments, or `EVAL`'s.
 pub(crate) fn argv<'a>(
     command: &'static str,
@@ -92,6 +109,16 @@ pub(crate) fn count(keys: usize) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_lose_the_place_in_the_script() {
+        let sha1 = "a".repeat(40);
+        let text = format!("WRONGTYPE no script: {sha1}, on @user_script:3.");
+        assert_eq!(without_place(text.as_bytes()), b"WRONGTYPE no");
+        for whole in ["ERR a script: abc", "", "ERR script: , on @user_script:1."] {
+            assert_eq!(without_place(whole.as_bytes()), whole.as_bytes());
+        }
+    }
 
     #[test]
     fn each_text_has_its_name() {

@@ -11,9 +11,10 @@ use sangam_engine::{Engine, Reply};
 use tokio::sync::watch;
 
 use crate::backend::{Embedded, Remote};
-use crate::commands::Commands;
+use crate::commands::{Argv, Commands};
 use crate::data::DataFolder;
 use crate::error::{Error, Why};
+use crate::op::AtomicOp;
 use crate::options::Options;
 use crate::resilience::{Guarded, Metrics, State, Status};
 use crate::script::{self, Script};
@@ -224,6 +225,22 @@ impl Store {
                 self.call(&by_text).await
             }
             outcome => outcome,
+        }
+    }
+
+    /// Runs an atomic step: as Rust on the engine of this process, as Lua
+    /// elsewhere. An error of the step is [`Error::Command`] with the same text on
+    /// every back end, and means that nothing was changed.
+    pub async fn atomic<O: AtomicOp>(&self, op: &O) -> Result<O::Output, Error> {
+        match &self.0.backend {
+            Backend::Embedded(embedded) => embedded.atomic(op).await,
+            Backend::Remote { .. } => {
+                let (keys, args) = (op.keys(), op.args());
+                let args: Argv<'_> = args.iter().map(Vec::as_slice).collect();
+                let reply = Box::pin(self.script(op.script(), &keys, &args)).await;
+                op.read(reply.map_err(Error::without_place)?)
+            }
+            Backend::Disabled(_) => Err(Error::Unavailable(Why::Disabled)),
         }
     }
 

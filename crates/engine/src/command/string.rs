@@ -23,6 +23,7 @@ use crate::notify::Event;
 use crate::reply::{Reply, Room};
 use crate::value::Value;
 
+pub(super) use counter::add_to;
 pub(super) use set::put;
 
 /// Keys with a value after each.

@@ -55,6 +55,24 @@ fn strings_and_their_time() {
 }
 
 #[test]
+fn counters() {
+    let mut bench = Bench::new();
+    let keys: &[&[u8]] = &[b"n"];
+    assert_eq!(bench.atomic(keys, |tx| tx.add(b"n", -3)), Ok(-3));
+    bench.call("PEXPIRE n 500");
+    assert_eq!(
+        bench.atomic(keys, |tx| tx.add(b"n", i64::MAX)),
+        Ok(i64::MAX - 3)
+    );
+    assert_eq!(bench.call("PTTL n"), Reply::Int(500));
+    let over = bench.atomic(keys, |tx| tx.add(b"n", 4));
+    assert_eq!(over, Err(CommandError::Overflow));
+    bench.call("SET n 01");
+    let text = bench.atomic(keys, |tx| tx.add(b"n", 4));
+    assert_eq!(text, Err(CommandError::NotInteger));
+}
+
+#[test]
 fn hashes() {
     let mut bench = Bench::new();
     bench

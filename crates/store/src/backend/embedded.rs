@@ -16,12 +16,16 @@ use tokio::sync::watch;
 use crate::commands::{Argv, Commands};
 use crate::error::{Error, Why, checked};
 use crate::kind::is_of_connection;
+use crate::op::AtomicOp;
 use crate::resilience::{State, Status};
+use crate::typed::unexpected;
 
 /// Sessions that are kept for the next call.
 const SESSIONS_KEPT: usize = 64;
 /// Commands of a pipeline that run under one acquisition of the lock.
 const TURN_COMMANDS: usize = 128;
+/// What a pause takes an atomic step for.
+const SCRIPT: &[&[u8]] = &[b"EVAL"];
 
 /// An engine's keyspace, for callers with full rights.
 pub(crate) struct Embedded {
@@ -244,6 +248,42 @@ impl Embedded {
         Ok(replies)
     }
 
+    /// Runs an atomic step; as [`Embedded::call`], it suspends only where it waits.
+    pub(crate) async fn atomic<O: AtomicOp>(&self, op: &O) -> Result<O::Output, Error> {
+        let mut lent = self.lend();
+        let session = lent.get();
+        if self.engine.paused(session, SCRIPT).is_none()
+            && let Some(mut batch) = self.engine.try_batch(&self.keyspace)
+        {
+            let outcome = run_atomic(&mut batch, session, op);
+            let done = Done::of(&batch);
+            drop(batch);
+            if !self.engine.must_wait(done.seq) {
+                return outcome;
+            }
+            Box::pin(self.settle(done)).await?;
+            return outcome;
+        }
+        Box::pin(self.atomic_later(session, op)).await
+    }
+
+    async fn atomic_later<O: AtomicOp>(
+        &self,
+        session: &mut Session,
+        op: &O,
+    ) -> Result<O::Output, Error> {
+        self.until_resumed(session, SCRIPT).await;
+        let (outcome, done) = match self.engine.batch(&self.keyspace).await {
+            Ok(mut batch) => {
+                let outcome = run_atomic(&mut batch, session, op);
+                (outcome, Done::of(&batch))
+            }
+            Err(Busy) => return Err(refusal(Engine::busy_reply(&self.keyspace))),
+        };
+        self.settle(done).await?;
+        outcome
+    }
+
     /// Waits until it is as durable as the policy wants.
     pub(crate) async fn settle(&self, done: Done) -> Result<(), Error> {
         if self.engine.must_wait(done.seq)
@@ -263,6 +303,23 @@ impl Embedded {
         while let Some(wait) = self.engine.paused(session, argv) {
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+fn run_atomic<O: AtomicOp>(
+    batch: &mut Batch<'_>,
+    session: &mut Session,
+    op: &O,
+) -> Result<O::Output, Error> {
+    let outcome = batch.atomic(session, &op.keys(), |tx| op.run(tx));
+    outcome.map_err(|error| refusal(error.into()))
+}
+
+/// The error that a reply is.
+pub(crate) fn refusal(reply: Reply) -> Error {
+    match reply {
+        Reply::Error(text) => Error::Command(text.into()),
+        other => unexpected("an error", &other),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Why};
 use crate::options::Options;
 use crate::target::Target;
 
-pub(crate) use embedded::Embedded;
+pub(crate) use embedded::{Embedded, refusal};
 
 /// An answer that comes.
 pub(crate) type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

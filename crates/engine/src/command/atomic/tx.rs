@@ -108,6 +108,14 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Adds to the number at `key`, which counts from 0 where there is none and
+    /// keeps its time; answers the sum, an error where that leaves 64 bits.
+    pub fn add(&mut self, key: &[u8], amount: i64) -> Result<i64, CommandError> {
+        let mut digits = itoa::Buffer::new();
+        let argv: &[&[u8]] = &[b"INCRBY", key, digits.format(amount).as_bytes()];
+        self.write(argv, |db| string::add_to(db, key, amount))
+    }
+
     // ---- keys of any type ----
 
     /// Whether there is a key.

@@ -4,22 +4,27 @@ use super::super::Ctx;
 use super::super::args::{int, parse_i64};
 use super::super::spec::Outcome;
 use crate::error::CommandError;
-use crate::keyspace::{Expire, StrRef};
+use crate::keyspace::{Db, Expire, StrRef};
 use crate::notify::Event;
 use crate::reply::Reply;
 use crate::value::Value;
 use crate::value::float::{ExtendedError, extended_add};
 
-fn add(ctx: &mut Ctx<'_>, key: &[u8], delta: i64) -> Outcome {
-    let number = match ctx.db.peek_str(key)? {
+/// Adds to the number at `key`, 0 where there is none; answers the sum.
+pub(in crate::command) fn add_to(db: &mut Db, key: &[u8], delta: i64) -> Result<i64, CommandError> {
+    let number = match db.peek_str(key)? {
         None => 0,
         Some(StrRef::Int(number)) => number,
         Some(StrRef::Bytes(text)) => parse_i64(text).ok_or(CommandError::NotInteger)?,
     };
     let sum = number.checked_add(delta).ok_or(CommandError::Overflow)?;
-    ctx.db.put(key, Value::Int(sum), Expire::Keep);
-    ctx.db.notify(Event::String, "incrby", key);
-    Ok(Reply::Int(sum))
+    db.put(key, Value::Int(sum), Expire::Keep);
+    db.notify(Event::String, "incrby", key);
+    Ok(sum)
+}
+
+fn add(ctx: &mut Ctx<'_>, key: &[u8], delta: i64) -> Outcome {
+    add_to(ctx.db, key, delta).map(Reply::Int)
 }
 
 pub(super) fn incr(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
