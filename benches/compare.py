@@ -77,6 +77,14 @@ def sangam(data="memory", *more):
     return Server("sangam", argv, resp, http)
 
 
+def gateway(store):
+    """The gateway in front of another store."""
+    http = free_port()
+    argv = [str(TARGET / "release/sangam"), "serve", "--data", "memory", "--token", "bench"]
+    argv += ["--http", f"127.0.0.1:{http}", "--store", store]
+    return Server("sangam --store", argv, http, http)
+
+
 def redis(*more):
     port = free_port()
     argv = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]
@@ -281,15 +289,17 @@ def rest(rounds, scale):
     bare_port = free_port()
     bare = Server("bare hyper", [str(TARGET / "release/examples/bare_hyper"),
                                  f"127.0.0.1:{bare_port}"], bare_port)
-    peers, backend = [], None
+    peers = []
+    backend = redis()
+    over = gateway(f"redis://:bench@127.0.0.1:{backend.port}")
     peer_script = folder / "peer/node_modules/@humanwhocodes/upstash-redis-server/dist/server.js"
     if not peer_script.exists():
         print("(the npm peer is left out: npm ci --prefix benches/peer)\n")
-    cli(ours, "set", "bench:value", "x" * 100)
+    for server in (ours, backend):
+        cli(server, "set", "bench:value", "x" * 100)
     try:
         if peer_script.exists():
-            backend, port = redis(), free_port()
-            cli(backend, "set", "bench:value", "x" * 100)
+            port = free_port()
             env = dict(os.environ, URS_TOKEN="bench", PORT=str(port),
                        REDIS_URL=f"redis://:bench@127.0.0.1:{backend.port}")
             process = subprocess.Popen(["node", str(peer_script)], env=env, cwd=ROOT,
@@ -302,7 +312,10 @@ def rest(rounds, scale):
         results = {}
         sides = [("bare hyper, constant", bare_port, 64, "rest_get.lua", 1),
                  ("sangam POST /", ours.http, 64, "rest_get.lua", 1),
-                 ("sangam /pipeline of 100", ours.http, 4, "rest_pipeline.lua", 100)]
+                 ("sangam /pipeline of 100", ours.http, 4, "rest_pipeline.lua", 100),
+                 ("sangam --store redis:// POST /", over.http, 64, "rest_get.lua", 1),
+                 ("sangam --store redis:// /pipeline of 100", over.http, 4, "rest_pipeline.lua",
+                  100)]
         if peers:
             sides.append(("npm @humanwhocodes/upstash-redis-server", peers[0][1], 64,
                           "rest_get_plain.lua", 1))
@@ -321,15 +334,15 @@ def rest(rounds, scale):
               "requests by commands.", end="")
         if peers:
             peer = results["npm @humanwhocodes/upstash-redis-server"]
-            print(f" POST / is {single / peer:.1f} times the npm peer.", end="")
+            before = results["sangam --store redis:// POST /"]
+            print(f" POST / is {single / peer:.1f} times the npm peer, and in front of the same "
+                  f"redis-server {before / peer:.1f} times.", end="")
         print("\n")
     finally:
-        ours.stop()
-        bare.stop()
         for process, _ in peers:
             process.terminate()
-        if backend:
-            backend.stop()
+        for server in (ours, bare, over, backend):
+            server.stop()
 
 
 def memory(keys=1_000_000):
@@ -380,18 +393,33 @@ def memory(keys=1_000_000):
     print()
 
 
-def process():
-    print("### In process: 100,000 keys, one thread\n")
-    print("```")
-    print(subprocess.run([str(TARGET / "release/examples/in_process")], capture_output=True,
-                         text=True, check=True).stdout.strip())
+def example(name, title, *arguments):
+    """A measurement that prints both of its sides itself."""
+    print(f"### {title}\n\n```")
+    program = [str(TARGET / "release/examples" / name), *arguments]
+    print(subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip())
     print("```\n")
+
+
+def store():
+    example("engine_speed", "A store over the engine")
+    backend = redis()
+    try:
+        example("redis_speed", "A store over Redis, beside bare redis-rs",
+                f"redis://:bench@127.0.0.1:{backend.port}")
+    finally:
+        backend.stop()
+    example("rest_speed", "A store over REST, beside one request a call")
+
+
+def process():
+    example("in_process", "In process: 100,000 keys, one thread")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="resp,families,wake,journal,rest,memory,process")
+    parser.add_argument("--only", default="resp,families,wake,journal,rest,store,memory,process")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     options = parser.parse_args()
     scale = 0.1 if options.quick else 1.0
@@ -412,6 +440,8 @@ def main():
         journal(options.rounds, scale)
     if "rest" in chosen:
         rest(options.rounds, scale)
+    if "store" in chosen:
+        store()
     if "memory" in chosen:
         memory()
     if "process" in chosen:
