@@ -8,6 +8,7 @@ mod events;
 mod http;
 mod life;
 mod long;
+mod over_store;
 mod resp;
 mod rest;
 mod start;

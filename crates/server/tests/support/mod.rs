@@ -4,12 +4,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use sangam_store::Store;
+
 /// A server that runs until the test ends.
 pub(crate) struct Running {
     /// Where HTTP listens.
     pub(crate) http: SocketAddr,
-    /// Where RESP listens.
-    pub(crate) resp: SocketAddr,
+    /// Where RESP listens, if it does.
+    pub(crate) resp: Option<SocketAddr>,
     _server: sangam_server::Running,
     _runtime: tokio::runtime::Runtime,
 }
@@ -23,7 +25,22 @@ pub(crate) fn start(token: &str) -> Running {
         .unwrap();
     Running {
         http: server.http(),
-        resp: server.resp().unwrap(),
+        resp: server.resp(),
+        _server: server,
+        _runtime: runtime,
+    }
+}
+
+/// Starts a gateway in front of a store that is made on its runtime.
+pub(crate) fn start_over(token: &str, store: impl FnOnce() -> Store) -> Running {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = sangam_server::Config::in_memory(token);
+    let server = runtime
+        .block_on(async { sangam_server::Server::start_over(store(), config).await })
+        .unwrap();
+    Running {
+        http: server.http(),
+        resp: None,
         _server: server,
         _runtime: runtime,
     }

@@ -72,8 +72,8 @@ fn in_upstashs_words(text: &[u8], name: &[u8]) -> Vec<u8> {
     if text.starts_with(b"NOSCRIPT") {
         return NO_SCRIPT.to_vec();
     }
-    let unknown = text.starts_with(b"ERR unknown command");
-    if unknown || text.starts_with(b"ERR unknown subcommand") {
+    let unknown = text.starts_with(b"ERR unknown command ");
+    if unknown || text.starts_with(b"ERR unknown subcommand '") {
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
         let what = if unknown { "command" } else { "subcommand" };
         return format!(
