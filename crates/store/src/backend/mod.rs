@@ -6,6 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
+mod upstash;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use sangam_engine::pubsub::{Message, Topic};
 use crate::commands::Commands;
 use crate::error::{Error, Why};
 use crate::options::Options;
-use crate::target::Target;
+use crate::target::{Scheme, Target};
 
 pub(crate) use embedded::{Embedded, refusal};
 
@@ -128,7 +129,10 @@ pub(crate) trait Listener: Send {
 }
 
 /// The back end over a network that a target names.
-pub(crate) fn remote(target: &Target, _options: &Options) -> Result<Box<dyn Remote>, Error> {
+pub(crate) fn remote(target: &Target, options: &Options) -> Result<Box<dyn Remote>, Error> {
+    if target.scheme() == Scheme::Rest {
+        return Ok(Box::new(upstash::Upstash::new(target, options)?));
+    }
     Err(Error::Unsupported(format!(
         "{} is not built yet",
         target.place()

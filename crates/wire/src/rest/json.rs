@@ -130,7 +130,7 @@ fn write_string(bytes: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     loop {
         let (plain, rest) = text.split_at(plain_prefix(text));
         out.extend_from_slice(plain);
