@@ -70,3 +70,4 @@ macro_rules! on {
 }
 
 on!(embedded);
+on!(rest);

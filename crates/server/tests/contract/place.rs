@@ -6,13 +6,16 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sangam_store::Store;
+use sangam_server::{Config, Running, Server};
+use sangam_store::{Options, Store, Target};
 
 /// A store, and what its back end cannot do.
 pub(crate) struct Place {
     pub(crate) store: Store,
     pub(crate) can: Can,
     tag: String,
+    /// A server of this test alone.
+    _server: Option<Running>,
 }
 
 /// What not every back end can do.
@@ -40,6 +43,7 @@ impl Place {
             store,
             can,
             tag: format!("{{t{number}}}"),
+            _server: None,
         }
     }
 
@@ -57,4 +61,21 @@ impl Place {
 /// The engine in this process.
 pub(crate) async fn embedded() -> Place {
     Place::new(Store::memory(), ALL)
+}
+
+/// The gateway of a server in this process, over REST.
+pub(crate) async fn rest() -> Place {
+    let server = Server::start(Config::in_memory("full")).await.unwrap();
+    let url = format!("http://{}", server.http());
+    let target = Target::new(&url, Some("full"), "SANGAM_STORE", "SANGAM_STORE_TOKEN").unwrap();
+    let store = Store::connect(&target, Options::default()).await.unwrap();
+    let can = Can {
+        wait: false,
+        carry_bytes: false,
+        ..ALL
+    };
+    Place {
+        _server: Some(server),
+        ..Place::new(store, can)
+    }
 }

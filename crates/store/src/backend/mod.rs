@@ -64,6 +64,16 @@ pub(crate) struct ClockSample {
     pub(crate) max: i64,
 }
 
+impl ClockSample {
+    /// What it is taken for: nothing where it can be nothing, else the middle.
+    pub(crate) const fn likely(self) -> i64 {
+        if self.min <= 0 && self.max >= 0 {
+            return 0;
+        }
+        self.min.midpoint(self.max)
+    }
+}
+
 /// A store over a network. All methods are cancellation-safe: a future that is
 /// dropped takes nobody else's reply. Replies may be errors of the store.
 pub(crate) trait Remote: Send + Sync + 'static {

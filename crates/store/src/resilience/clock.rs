@@ -3,7 +3,9 @@
 //! Each look at the server's clock bounds its offset to ours from both sides.
 //! Bounds of several looks are cut with each other, so that even a clock that
 //! tells whole seconds (an HTTP `Date`) becomes exact to milliseconds; when they
-//! no longer overlap, one of the clocks was moved, and the last look counts.
+//! no longer overlap, one of the clocks was moved, and the last look counts. Where
+//! the bounds leave room for both clocks to be right, they are: most machines are
+//! kept in time, and those that are agree at once.
 //! Asking for the time costs a reading of our clock and an addition.
 
 use std::sync::Arc;
@@ -52,8 +54,7 @@ impl ServerClock {
         });
         let kept = if cut.min <= cut.max { cut } else { sample };
         *bounds = Some(kept);
-        let middle = kept.min.midpoint(kept.max);
-        self.offset.store(middle, Ordering::Relaxed);
+        self.offset.store(kept.likely(), Ordering::Relaxed);
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
             min: 0,
             max: 1_000_000,
         });
-        assert_eq!(clock.now_micros(), 5_500_000);
+        assert_eq!(clock.now_micros(), 5_000_000, "both may be right");
         clock.seen(ClockSample {
             min: 700_000,
             max: 1_700_000,

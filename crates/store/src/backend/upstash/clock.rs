@@ -55,8 +55,7 @@ impl DateClock {
         // A clock was moved, or two servers behind one name disagree.
         let kept = if cut.min <= cut.max { cut } else { seen };
         *bounds = Some(kept);
-        let middle = kept.min.midpoint(kept.max);
-        self.offset.store(middle, Ordering::Relaxed);
+        self.offset.store(kept.likely(), Ordering::Relaxed);
     }
 
     /// The bounds since the last time.
