@@ -12,7 +12,7 @@ use sangam_store::op::{
 };
 use sangam_store::{Error, Store, Ttl, Why};
 
-const HOUR: Ttl = Ttl::In(Duration::from_secs(3600));
+const HOUR: Ttl = Ttl::In(Duration::from_hours(1));
 
 #[tokio::test]
 async fn a_lease_is_its_holders() {
@@ -33,7 +33,7 @@ async fn a_lease_is_its_holders() {
     assert!(!store.atomic(&extend(b"b")).await.unwrap());
     assert!(store.atomic(&extend(b"a")).await.unwrap());
     let left = store.ttl(b"lease").await.unwrap().unwrap().unwrap();
-    assert!(left > Duration::from_secs(3600));
+    assert!(left > Duration::from_hours(1));
     let release = |owner: &'static [u8]| CompareAndDelete {
         key: b"lease",
         expected: owner,

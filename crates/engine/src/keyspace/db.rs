@@ -158,6 +158,12 @@ impl Db {
         self.table.is_empty()
     }
 
+    /// Commands that the plan bills, those inside scripts and operations among
+    /// them, of all that ran under the lock.
+    pub fn billed(&self) -> u64 {
+        self.stats.billed
+    }
+
     /// Number of keys with a deadline.
     pub fn expiring(&self) -> usize {
         self.deadlines.len()

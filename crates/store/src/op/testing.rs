@@ -72,6 +72,8 @@ struct Side {
     name: &'static str,
     locks_keys: bool,
     place: Place,
+    /// Billed commands of the last script.
+    cost: u64,
 }
 
 enum Place {
@@ -97,6 +99,7 @@ impl Twins {
             name: "the script on the server",
             locks_keys: false,
             place: Place::Server(Box::new((Connection::open(addr)?, Engine::default()))),
+            cost: 0,
         };
         server.call(&[b"FLUSHALL"])?;
         let mut twins = Twins::at(server.time_ms()?);
@@ -121,6 +124,7 @@ impl Twins {
                 name,
                 locks_keys,
                 place,
+                cost: 0,
             }
         };
         Twins {
@@ -205,6 +209,11 @@ impl Twins {
         Ok(outcome)
     }
 
+    /// Billed commands of the last op's script: itself and what it called.
+    pub fn cost(&self) -> u64 {
+        self.others.first().map_or(0, |side| side.cost)
+    }
+
     /// Sets the engines' clock by the server's.
     fn read_clock(&mut self) -> Result<(), String> {
         for side in &mut self.others {
@@ -252,13 +261,28 @@ impl Side {
         let (text, sha1) = op.script().sent(self.locks_keys);
         let count = script::count(keys.len());
         let by_name = script::argv("EVALSHA", sha1, &count, &keys, &args);
+        let mut before = self.billed()?;
         let mut reply = self.call(&by_name)?;
         if matches!(&reply, Reply::Error(text) if text.starts_with(b"NOSCRIPT")) {
-            let by_text = script::argv("EVAL", text, &count, &keys, &args);
-            reply = self.call(&by_text)?;
+            self.call(&[b"SCRIPT", b"LOAD", text.as_bytes()])?;
+            before = self.billed()?;
+            reply = self.call(&by_name)?;
         }
+        self.cost = self.billed()? - before;
         let reply = checked(reply).map_err(Error::without_place);
         Ok(reply.and_then(|reply| op.read(reply)))
+    }
+
+    /// Billed commands so far; nothing on a server, which does not count them.
+    fn billed(&self) -> Result<u64, String> {
+        let Place::Engine(engine) = &self.place else {
+            return Ok(0);
+        };
+        let keyspace = engine.0.keyspace("default");
+        match engine.0.batch_blocking(&keyspace) {
+            Ok(batch) => Ok(batch.db().billed()),
+            Err(error) => Err(format!("{error:?}")),
+        }
     }
 
     fn contents(&mut self) -> Result<Contents, String> {

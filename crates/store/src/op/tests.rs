@@ -1,9 +1,7 @@
 //! Every op on random states with random arguments, in both languages, on the
 //! engine and on a real redis-server.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -230,40 +228,85 @@ fn both_languages_come_to_the_same() {
     assert!(succeeded > 400, "only {succeeded} ops did anything");
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+#[tokio::test]
+async fn a_real_server_comes_to_the_same() {
+    let server = sangam_rig::redis::Redis::start().await;
+    let twins = Twins::with_server(server.addr()).unwrap();
+    let comparing = tokio::task::spawn_blocking(|| compare(twins, 150, false));
+    let succeeded = comparing.await.unwrap();
+    assert!(succeeded > 150, "only {succeeded} ops did anything");
 }
 
 #[test]
-fn a_real_server_comes_to_the_same() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = free.local_addr().unwrap();
-    drop(free);
-    let port = addr.port().to_string();
-    let folder = std::env::temp_dir();
-    let server = Command::new("redis-server")
-        .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "no", "--dir"])
-        .arg(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _server = Server(server.expect("redis-server is installed"));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let twins = loop {
-        match Twins::with_server(addr) {
-            Ok(twins) => break twins,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
+fn ops_cost_what_their_modules_say() {
+    let mut twins = Twins::new();
+    let mut cost = |op: &dyn Fn(&mut Twins) -> bool| {
+        let came = op(&mut twins);
+        (came, twins.cost())
     };
-    let succeeded = compare(twins, 150, false);
-    assert!(succeeded > 150, "only {succeeded} ops did anything");
+    let key = KEYS[0];
+    let ttl = Ttl::In(Duration::from_secs(60));
+    let set = |expected| CompareAndSet {
+        key,
+        expected,
+        value: b"1",
+        ttl,
+    };
+    let delete = CompareAndDelete {
+        key,
+        expected: b"1",
+    };
+    let extend = CompareAndExtend {
+        key,
+        expected: b"1",
+        ttl,
+    };
+    assert_eq!(cost(&|twins| came(twins, &set(None))), (true, 3));
+    assert_eq!(cost(&|twins| came(twins, &set(None))), (false, 2));
+    assert_eq!(cost(&|twins| came(twins, &extend)), (true, 3));
+    assert_eq!(cost(&|twins| came(twins, &delete)), (true, 3));
+    assert_eq!(cost(&|twins| came(twins, &extend)), (false, 2));
+    assert_eq!(cost(&|twins| came(twins, &delete)), (false, 2));
+    let newer = |version| PutIfNewer {
+        key,
+        version,
+        payload: b"",
+        ttl,
+    };
+    assert_eq!(cost(&|twins| came(twins, &newer(2))), (true, 3));
+    assert_eq!(cost(&|twins| came(twins, &newer(1))), (false, 2));
+    let mut paid = |op: &dyn Fn(&mut Twins)| {
+        op(&mut twins);
+        twins.cost()
+    };
+    let (counter, high, fence) = (KEYS[1], b"{o}:high", b"{o}:fence");
+    let increment = Increment {
+        key: counter,
+        amount: 2,
+        ttl,
+    };
+    let raise = |value| Raise {
+        key: high,
+        value,
+        ttl,
+    };
+    let fence = Fence {
+        key: fence,
+        now: 1,
+        ttl,
+    };
+    let paid = [
+        paid(&|twins| drop(twins.check(&increment).unwrap())),
+        paid(&|twins| drop(twins.check(&increment).unwrap())),
+        paid(&|twins| drop(twins.check(&raise(2)).unwrap())),
+        paid(&|twins| drop(twins.check(&raise(1)).unwrap())),
+        paid(&|twins| drop(twins.check(&fence).unwrap())),
+    ];
+    assert_eq!(paid, [3, 2, 3, 2, 3]);
+}
+
+fn came(twins: &mut Twins, op: &impl AtomicOp<Output = bool>) -> bool {
+    twins.check(op).unwrap().unwrap()
 }
 
 /// An op that is wrong in one of its languages.
