@@ -252,19 +252,27 @@ impl Embedded {
     pub(crate) async fn atomic<O: AtomicOp>(&self, op: &O) -> Result<O::Output, Error> {
         let mut lent = self.lend();
         let session = lent.get();
-        if self.engine.paused(session, SCRIPT).is_none()
-            && let Some(mut batch) = self.engine.try_batch(&self.keyspace)
-        {
-            let outcome = run_atomic(&mut batch, session, op);
-            let done = Done::of(&batch);
-            drop(batch);
-            if !self.engine.must_wait(done.seq) {
-                return outcome;
+        if let Some((outcome, done)) = self.atomic_now(session, op) {
+            if self.engine.must_wait(done.seq) {
+                Box::pin(self.settle(done)).await?;
             }
-            Box::pin(self.settle(done)).await?;
             return outcome;
         }
         Box::pin(self.atomic_later(session, op)).await
+    }
+
+    /// Runs a step where the lock is free; apart, so that no future holds the lock.
+    fn atomic_now<O: AtomicOp>(
+        &self,
+        session: &mut Session,
+        op: &O,
+    ) -> Option<(Result<O::Output, Error>, Done)> {
+        if self.engine.paused(session, SCRIPT).is_some() {
+            return None;
+        }
+        let mut batch = self.engine.try_batch(&self.keyspace)?;
+        let outcome = run_atomic(&mut batch, session, op);
+        Some((outcome, Done::of(&batch)))
     }
 
     async fn atomic_later<O: AtomicOp>(
