@@ -21,10 +21,11 @@ fuzz_target!(|input: (Option<Vec<(u8, Vec<u8>)>>, u64, Vec<u8>)| {
     };
     let mut bytes = header.to_bytes().to_vec();
     for (number, (kind, payload)) in blocks.into_iter().flatten().enumerate() {
-        let kind = match kind % 4 {
+        let kind = match kind % 5 {
             0 => BlockKind::Section,
             1 => BlockKind::Records,
             2 => BlockKind::SectionEnd,
+            3 => BlockKind::Requests,
             _ => BlockKind::Footer,
         };
         let sealed = BlockHeader::seal(header.salt, kind, number as u32, &payload);

@@ -22,9 +22,10 @@ import damage  # noqa: E402
 import every_type  # noqa: E402
 import full_disk  # noqa: E402
 import kill  # noqa: E402
+import requests  # noqa: E402
 import sdk  # noqa: E402
 
-MODULES = [kill, damage, every_type, commands, sdk, full_disk]
+MODULES = [kill, requests, damage, every_type, commands, sdk, full_disk]
 
 
 def main():

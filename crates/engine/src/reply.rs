@@ -5,6 +5,7 @@
 //! say, and an encoder flattens them where a protocol cannot.
 
 mod bulks;
+pub(crate) mod encoded;
 
 use std::borrow::Cow;
 

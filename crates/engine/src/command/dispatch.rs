@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Prepared, busy, no_auth, prepare};
+use super::once::{encoder_of_all, is_remembered};
 use super::redact::{abridge, redacted};
 use super::spec::{Command, Flags, Run};
 use super::transaction::why_undone;
@@ -20,8 +21,10 @@ use super::{Ctx, Tracks};
 use crate::effect::Seq;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::keyspace::requests::{Once, Request};
 use crate::keyspace::{Busy, Db, Durability, Guard, Keyspace, SlowEntry};
 use crate::reply::Reply;
+use crate::reply::encoded::Encoder;
 use crate::session::{Blocked, Session};
 
 mod call;
@@ -151,6 +154,8 @@ pub struct Batch<'a> {
     pub(super) clock_us: u64,
     /// Position of the last write before this.
     began: Seq,
+    /// Whether a reply to an earlier attempt was given again.
+    pub(super) recalled: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -163,6 +168,7 @@ impl<'a> Batch<'a> {
             db,
             clock_us,
             began,
+            recalled: false,
         };
         // A unit that a panic ended is taken back by whoever comes next.
         if batch.db.is_recording() {
@@ -186,9 +192,10 @@ impl<'a> Batch<'a> {
         self.db.seq
     }
 
-    /// Whether anything was written under it.
+    /// Whether anything was written under it, or answered that an earlier
+    /// attempt wrote.
     pub fn wrote(&self) -> bool {
-        self.db.seq != self.began
+        self.db.seq != self.began || self.recalled
     }
 
     /// Microseconds since the epoch when the last command ended.
@@ -201,7 +208,7 @@ impl<'a> Batch<'a> {
         let reply = match prepare(self.engine, session, argv) {
             Prepared::Done(reply) => reply,
             Prepared::Unlocked(command) => run_unlocked(self.engine, session, command, argv),
-            Prepared::Locked(command) => self.run_locked(session, command, argv, None),
+            Prepared::Locked(command) => self.run_locked(session, command, argv, None, None),
         };
         if session.is_tracking() {
             end_caching(session, argv);
@@ -223,12 +230,29 @@ impl<'a> Batch<'a> {
         room: usize,
         accept: &mut dyn FnMut(&Reply) -> bool,
     ) -> Reply {
+        self.run_once(session, argv, None, room, accept)
+    }
+
+    /// The same for a command of a request that may have an id: a write then runs
+    /// once, and a repeat gets the reply of the first time.
+    pub fn run_once(
+        &mut self,
+        session: &mut Session,
+        argv: &[&[u8]],
+        once: Option<&Once>,
+        room: usize,
+        accept: &mut dyn FnMut(&Reply) -> bool,
+    ) -> Reply {
         match prepare(self.engine, session, argv) {
-            Prepared::Locked(command) if may_lose(command, argv, room) => {
-                self.run_locked(session, command, argv, Some(accept))
-            }
             Prepared::Locked(command) => {
-                let reply = self.run_locked(session, command, argv, None);
+                let once = once.filter(|_| is_remembered(command) && !session.in_transaction());
+                if let Some(reply) = once.and_then(|once| self.recall(once)) {
+                    return reply;
+                }
+                if may_lose(command, argv, room) {
+                    return self.run_locked(session, command, argv, Some(accept), once);
+                }
+                let reply = self.run_locked(session, command, argv, None, once);
                 debug_assert!(
                     !command.spec.flags.has(Flags::WRITE) || !reply.carries_data(),
                     "{} yields",
@@ -251,22 +275,46 @@ impl<'a> Batch<'a> {
         commands: &[Vec<&[u8]>],
         each: &mut dyn FnMut(&Reply) -> bool,
     ) -> Result<(), Reply> {
+        self.transaction_once(session, commands, None, each)
+    }
+
+    /// The same for a request that may have an id: a unit with a write then runs
+    /// once, and a repeat gets the replies of the first time.
+    pub fn transaction_once(
+        &mut self,
+        session: &mut Session,
+        commands: &[Vec<&[u8]>],
+        request: Option<&Request>,
+        each: &mut dyn FnMut(&Reply) -> bool,
+    ) -> Result<(), Reply> {
         let mut prepared = Vec::with_capacity(commands.len());
         for argv in commands {
             match prepare(self.engine, session, argv) {
                 Prepared::Done(refusal) => return Err(refusal),
                 Prepared::Unlocked(command) | Prepared::Locked(command) => prepared.push(command),
             }
-            if let Some(refusal) = prepared.last().and_then(|command| self.admit(command)) {
-                return Err(refusal);
-            }
         }
+        if let Some(request) = request
+            && let Some(outcome) = self.recall_all(request, each)
+        {
+            return outcome;
+        }
+        let refusals = prepared.iter().map(|command| self.admit(command));
+        if let Some(refusal) = refusals.flatten().next() {
+            return Err(refusal);
+        }
+        let request = request.filter(|_| prepared.iter().any(|command| is_remembered(command)));
+        let mut replies = request.map(|_| encoder_of_all(commands.len()));
         self.set_time();
         self.set_author(session);
         self.db.begin_undo();
         let mark = self.db.effects.mark();
         let accepted = prepared.iter().zip(commands).all(|(command, argv)| {
-            each(&self.with_ctx(session, |ctx| call_queued(ctx, command, argv)))
+            let reply = self.with_ctx(session, |ctx| call_queued(ctx, command, argv));
+            if let Some(replies) = &mut replies {
+                replies.push(&reply);
+            }
+            each(&reply)
         });
         let killed = std::mem::take(&mut self.db.must_roll_back);
         if let Some(reason) = why_undone(&self.db, killed, accepted) {
@@ -276,7 +324,8 @@ impl<'a> Batch<'a> {
             return Err(Reply::error(reason));
         }
         self.db.commit();
-        self.log();
+        let once = request.map(|request| request.at(0));
+        self.log_once(once.as_ref().zip(replies.map(Encoder::finish)));
         self.serve_waiting();
         self.clock_us = self.engine.now_micros();
         Ok(())
@@ -297,6 +346,7 @@ impl<'a> Batch<'a> {
         self.serve_waiting();
         self.db.prune_tracking();
         let now = self.db.now_ms;
+        self.db.requests.prune(now, limit);
         self.db
             .next_deadline()
             .map(|deadline| deadline.saturating_sub(now))
@@ -358,6 +408,7 @@ impl<'a> Batch<'a> {
         command: &'static Command,
         argv: &[&[u8]],
         accept: Option<&mut dyn FnMut(&Reply) -> bool>,
+        once: Option<&Once>,
     ) -> Reply {
         self.set_time();
         self.set_author(session);
@@ -378,11 +429,14 @@ impl<'a> Batch<'a> {
             .client
             .active_us
             .store(self.clock_us, Ordering::Relaxed);
-        let reply = match accept {
-            None => self.with_ctx(session, |ctx| call(ctx, command, argv)),
+        let (reply, accepted) = match accept {
+            None => (self.with_ctx(session, |ctx| call(ctx, command, argv)), true),
             Some(accept) => self.call_within(session, command, argv, accept),
         };
-        self.log();
+        match once.filter(|_| accepted && session.blocked.is_none()) {
+            None => self.log(),
+            Some(once) => self.log_reply(once, &reply),
+        }
         if self.db.has_written() {
             self.serve_waiting();
         }
@@ -400,14 +454,15 @@ impl<'a> Batch<'a> {
         reply
     }
 
-    /// Runs a command as a unit that is undone where `accept` answers false.
+    /// Runs a command as a unit that is undone where `accept` answers false, and
+    /// says what it answered.
     fn call_within(
         &mut self,
         session: &mut Session,
         command: &'static Command,
         argv: &[&[u8]],
         accept: &mut dyn FnMut(&Reply) -> bool,
-    ) -> Reply {
+    ) -> (Reply, bool) {
         self.db.begin_undo();
         let mark = self.db.effects.mark();
         let run = || self.with_ctx(session, |ctx| call(ctx, command, argv));
@@ -428,13 +483,14 @@ impl<'a> Batch<'a> {
         if too_large && !killed {
             reply = Reply::error("ERR the script is undone: it writes more than a unit may");
         }
-        if !accept(&reply) || killed || failed || too_large {
+        let accepted = accept(&reply);
+        if !accepted || killed || failed || too_large {
             self.db.rollback();
             self.db.effects.truncate(mark);
         } else {
             self.db.commit();
         }
-        reply
+        (reply, accepted)
     }
 
     /// Hands the unit's effects to the sink, and tells who listens.

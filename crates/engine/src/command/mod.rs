@@ -27,6 +27,7 @@ mod hyperloglog;
 mod introspect;
 mod list;
 mod object;
+mod once;
 mod partial_sort;
 mod pause;
 mod persistence;

@@ -42,6 +42,10 @@ pub trait Restore {
     /// A library of functions, of a section that came before.
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
 
+    /// Requests that the keyspace of a section that came before remembers: the
+    /// newest id that was dropped, then well-formed effects.
+    fn requests(&mut self, keyspace: u32, block: &[u8]) -> Result<(), String>;
+
     /// A key with its value, of a section that came before.
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String>;
 
@@ -398,6 +402,7 @@ impl Recovery<'_> {
             }
             Part::Users { keyspace, commands } => into.users(keyspace, commands),
             Part::Library { keyspace, code } => into.library(keyspace, code),
+            Part::Requests { keyspace, block } => into.requests(keyspace, block),
             Part::Record { keyspace, record } => into.record(keyspace, record),
         })
         .map_err(|damage| RecoverError::Load {

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use super::access::{Access, with_frequency};
 use super::cut::Cut;
 use super::record::{Expire, Key, Record, StrRef};
+use super::requests::Requests;
 use super::tracking::Tracking;
 use super::undo::{Cleared, Undo, UndoList};
 use super::unit::{Recorder, with_recorder};
@@ -72,6 +73,8 @@ pub struct Db {
     pub(super) used: usize,
     /// The keyspace's users.
     pub(crate) users: Arc<Users>,
+    /// What was answered to requests with an id.
+    pub(crate) requests: Requests,
     /// Changes made by commands, for ever growing.
     pub(crate) dirty: u64,
     /// Whether keys go when their time comes though nobody asks for them.
@@ -182,9 +185,10 @@ impl Db {
         if count == 0 { 0 } else { sum / seen.max(1) }
     }
 
-    /// Bytes in use by keys, values, tables and the code of libraries.
+    /// Bytes in use by keys, values, tables, the code of libraries, and replies
+    /// that are remembered.
     pub fn used_memory(&self) -> usize {
-        self.used + self.table.heap_bytes() + self.libraries.bytes()
+        self.used + self.table.heap_bytes() + self.libraries.bytes() + self.requests.bytes()
     }
 
     /// The record, without counting a hit or moving its access time; removes

@@ -14,6 +14,7 @@ mod lock;
 mod pause;
 mod record;
 mod removal;
+pub mod requests;
 mod running;
 mod slow;
 #[cfg(test)]

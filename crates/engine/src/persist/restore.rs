@@ -103,6 +103,13 @@ impl Restore for Restorer<'_> {
         Batch::new(self.engine, &keyspace, db).restore_library(&mut self.session, code)
     }
 
+    fn requests(&mut self, keyspace: u32, block: &[u8]) -> Result<(), String> {
+        let keyspace = self.keyspace(keyspace)?;
+        let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;
+        let cut = db.seq;
+        db.requests.restore(block, cut)
+    }
+
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
         let keyspace = self.keyspace(keyspace)?;
         let mut db = keyspace.data.lock_blocking().map_err(|_| in_use())?;

@@ -11,6 +11,7 @@
 pub mod float;
 mod hash;
 pub mod hyperloglog;
+pub(crate) mod leb128;
 mod list;
 mod set;
 mod stream;

@@ -14,6 +14,7 @@ mod faults;
 mod full;
 mod functions;
 mod model;
+mod requests;
 mod restart;
 mod saves;
 mod threads;

@@ -178,6 +178,9 @@ fn recovered_quietly(storage: &FaultyStorage) -> Option<String> {
         fn library(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
             Ok(())
         }
+        fn requests(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
         fn record(&mut self, _: u32, _: Box<Record>) -> Result<(), String> {
             Ok(())
         }

@@ -10,6 +10,7 @@
 //! cargo test -p sangam-engine --test journal -- --ignored make_hash_ttl
 //! cargo test -p sangam-engine --test journal -- --ignored make_functions
 //! cargo test -p sangam-engine --test journal -- --ignored make_users
+//! cargo test -p sangam-engine --test journal -- --ignored make_requests
 //! ```
 
 use std::fmt::Write as _;
@@ -22,6 +23,7 @@ use sangam_engine::journal::backup::{backup, restore};
 use sangam_engine::journal::check::Verdict;
 use sangam_engine::journal::storage::{FaultyStorage, Storage as _};
 use sangam_engine::journal::{Fsync, JournalOptions};
+use sangam_engine::keyspace::requests::{Request, RequestId};
 use sangam_engine::keyspace::{Class, Durability, Keyspace};
 use sangam_engine::{Engine, Options, Reply};
 
@@ -34,6 +36,8 @@ const HASH_TTL: &str = "hash-ttl";
 const FUNCTIONS: &str = "functions";
 /// Users and their rules.
 const USERS: &str = "users";
+/// Requests that are remembered.
+const REQUESTS: &str = "requests";
 /// Streams and their groups.
 const STREAMS: &str = "streams";
 const STATE: &str = "state.txt";
@@ -112,7 +116,7 @@ fn pairs(pairs: &[(Reply, Reply)]) -> Vec<String> {
 fn folders() -> impl Iterator<Item = &'static str> {
     VERSIONS
         .into_iter()
-        .chain([HASH_TTL, FUNCTIONS, STREAMS, USERS])
+        .chain([HASH_TTL, FUNCTIONS, STREAMS, USERS, REQUESTS])
 }
 
 /// The fields of a hash with their values, and their deadlines if they have any.
@@ -361,6 +365,132 @@ fn make_users() {
     engine.tick();
     engine.close();
     write_folder(USERS, &storage);
+}
+
+/// What is asked under ids, and answered: before the snapshot, and behind it.
+const ASKED: [[(&str, &str); 5]; 2] = [
+    [
+        ("INCR n", "Int(1)"),
+        ("RPUSH list a b", "Int(2)"),
+        ("GETSET n 5", "Bulk([49])"),
+        ("SET n 6 NX", "Null"),
+        ("LPUSH n x", "Error"),
+    ],
+    [
+        ("LPOP list 2", "Array([Bulk([97]), Bulk([98])])"),
+        (
+            "EVAL redis.call('INCR',KEYS[1])return{1,{'two'}} 1 n",
+            "Array([Int(1), Array([Bulk([116, 119, 111])])])",
+        ),
+        ("INCRBYFLOAT n 0.5", "Bulk([54, 46, 53])"),
+        ("HSET h f v", "Int(1)"),
+        ("ZADD z INCR 2.5 m", "Double(2.5)"),
+    ],
+];
+
+fn request_id(number: usize) -> RequestId {
+    let millis = START_US / 1000;
+    let (high, low) = (millis >> 16, millis & 0xffff);
+    let text = format!("{high:08x}-{low:04x}-7000-8000-{number:012x}");
+    RequestId::parse(text.as_bytes()).unwrap()
+}
+
+/// Asks under ids, those of `asked` from `first` on.
+fn ask(engine: &Engine, keyspace: &Arc<Keyspace>, first: usize, asked: &[(&str, &str)]) {
+    let mut session = engine.session();
+    session.set_principal(Some(engine.owner_of(keyspace)));
+    let mut batch = engine.try_batch(keyspace).unwrap();
+    for (number, (line, answered)) in (first..).zip(asked) {
+        let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let once = Request::command(request_id(number), &argv).at(0);
+        let reply = batch.run_once(&mut session, &argv, Some(&once), 99, &mut |_| true);
+        let shown = format!("{:?}", reply.unpacked());
+        assert!(shown.starts_with(answered), "{line}: {shown}");
+    }
+}
+
+/// The same as a transaction and as a pipeline, with a reply too large to be kept.
+fn ask_many(engine: &Engine, keyspace: &Arc<Keyspace>) -> Vec<String> {
+    let mut session = engine.session();
+    session.set_principal(Some(engine.owner_of(keyspace)));
+    let mut batch = engine.try_batch(keyspace).unwrap();
+    let large = "x".repeat(65_536);
+    let unit: [&[&[u8]]; 3] = [
+        &[b"INCR", b"unit"],
+        &[b"GET", b"unit"],
+        &[b"RPUSH", b"list", b"c"],
+    ];
+    let unit: Vec<Vec<&[u8]>> = unit.iter().map(|argv| argv.to_vec()).collect();
+    let mut replies = Vec::new();
+    let request = Request::transaction(request_id(20), &unit);
+    let outcome = batch.transaction_once(&mut session, &unit, Some(&request), &mut |reply| {
+        replies.push(show(reply));
+        true
+    });
+    assert_eq!(outcome, Ok(()));
+    let commands: [&[&[u8]]; 3] = [
+        &[b"SET", b"large", large.as_bytes()],
+        &[b"GETDEL", b"large"],
+        &[b"INCR", b"piped"],
+    ];
+    let request = Request::pipeline(request_id(21), commands);
+    for (place, argv) in commands.into_iter().enumerate() {
+        let once = Some(request.at(place));
+        let reply = batch.run_once(&mut session, argv, once.as_ref(), 1 << 20, &mut |_| true);
+        let mut shown = format!("{reply:?}");
+        shown.truncate(60);
+        replies.push(shown);
+    }
+    replies
+}
+
+#[test]
+fn requests_of_earlier_versions_are_answered() {
+    let backup = FaultyStorage::new();
+    let bytes = fs::read(folder(REQUESTS).join(BACKUP)).unwrap();
+    restore(&mut &bytes[..], &backup, &mut |_| ()).unwrap();
+    for storage in [load(REQUESTS), backup] {
+        let engine = open(&storage);
+        let before = state(&engine);
+        for keyspace in engine.keyspaces() {
+            for (at, asked) in ASKED.iter().enumerate() {
+                // In another life only those that have a frame, or were there when the
+                // snapshot was made.
+                ask(&engine, &keyspace, 10 * at, asked);
+            }
+        }
+        let replies = ask_many(&engine, &engine.keyspace("default"));
+        assert_eq!(replies[..4], ["1", "1", "1", "Status(\"OK\")"]);
+        assert!(replies[4].starts_with("Error"), "{}", replies[4]);
+        assert_eq!(replies[5], "Int(1)");
+        assert_eq!(state(&engine), before);
+    }
+}
+
+#[test]
+#[ignore = "makes the files of remembered requests"]
+fn make_requests() {
+    let storage = FaultyStorage::new();
+    let engine = open(&storage);
+    let app = engine.keyspace("default");
+    let latest = Class {
+        durability: Durability::Latest,
+        evictable: false,
+    };
+    let limits = engine.keyspace_of("limits", latest);
+    for keyspace in [&app, &limits] {
+        ask(&engine, keyspace, 0, &ASKED[0]);
+    }
+    engine.tick();
+    engine.save().unwrap();
+    for keyspace in [&app, &limits] {
+        ask(&engine, keyspace, 10, &ASKED[1]);
+    }
+    let replies = ask_many(&engine, &app);
+    assert!(replies[4].starts_with("Bulk"), "{}", replies[4]);
+    engine.tick();
+    engine.close();
+    write_folder(REQUESTS, &storage);
 }
 
 #[test]

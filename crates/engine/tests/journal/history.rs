@@ -185,6 +185,11 @@ impl Restore for State {
         Ok(())
     }
 
+    fn requests(&mut self, keyspace: u32, block: &[u8]) -> Result<(), String> {
+        self.records.push(format!("{keyspace} {block:?}"));
+        Ok(())
+    }
+
     fn record(&mut self, keyspace: u32, record: Box<Record>) -> Result<(), String> {
         self.records.push(format!("{keyspace} {record:?}"));
         Ok(())

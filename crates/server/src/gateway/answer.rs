@@ -14,6 +14,7 @@ use sangam_wire::rest::ResponseFormat;
 
 use super::events::Events;
 use super::payload::Payload;
+use super::request_id;
 
 const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -25,6 +26,8 @@ pub(super) struct Shape {
     pub(super) status: StatusCode,
     pub(super) format: ResponseFormat,
     pub(super) sync_token: Option<HeaderValue>,
+    /// That of the request, where it was honoured.
+    pub(super) request_id: Option<HeaderValue>,
     /// Seconds after which it is worth asking again.
     pub(super) retry_after: Option<u16>,
 }
@@ -41,6 +44,9 @@ pub(super) fn answer(shape: Shape, body: Vec<u8>, headers: HeaderMap) -> Respons
     );
     if let Some(token) = shape.sync_token {
         headers.insert(SYNC_TOKEN, token);
+    }
+    if let Some(id) = shape.request_id {
+        headers.insert(request_id::HEADER, id);
     }
     if let Some(seconds) = shape.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -100,7 +106,7 @@ fn echo_origin(origin: Option<HeaderValue>, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("upstash-sync-token"),
+            HeaderValue::from_static("upstash-sync-token, sangam-request-id"),
         );
         headers.insert(VARY, HeaderValue::from_static("origin"));
     }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sangam_engine::keyspace::requests::RequestId;
 use sangam_engine::pubsub::{Message, Topic};
 use sangam_engine::{Reply, Seq};
 use sangam_wire::rest;
@@ -157,9 +158,17 @@ pub struct Place {
 }
 
 /// Runs commands for callers.
+///
+/// With the id of a request, which comes only where [`Commands::honours_ids`],
+/// each of its writes runs once, however often it is asked (docs/request-ids.md).
 pub trait Commands: Send + Sync + 'static {
     /// What a connection keeps from request to request.
     type Caller: Send + 'static;
+
+    /// Whether a request with an id may be repeated.
+    fn honours_ids(&self) -> bool {
+        false
+    }
 
     /// A caller at an address, who is nobody yet.
     fn caller(&self, remote: String) -> Self::Caller;
@@ -194,6 +203,7 @@ pub trait Commands: Send + Sync + 'static {
         &'a self,
         caller: &'a mut Self::Caller,
         argv: &'a [&'a [u8]],
+        id: Option<RequestId>,
         room: Room<'a>,
     ) -> Answer<'a, (Reply, Beside)>;
 
@@ -205,6 +215,7 @@ pub trait Commands: Send + Sync + 'static {
         &'a self,
         caller: &'a mut Self::Caller,
         commands: &'a rest::Batch<'a>,
+        id: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)>;
 
@@ -214,6 +225,7 @@ pub trait Commands: Send + Sync + 'static {
         &'a self,
         caller: &'a mut Self::Caller,
         commands: &'a rest::Batch<'a>,
+        id: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)>;
 

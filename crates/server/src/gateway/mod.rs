@@ -23,6 +23,7 @@ mod over_engine;
 mod over_store;
 mod payload;
 mod replies;
+mod request_id;
 mod stall;
 mod sync_token;
 
@@ -35,6 +36,7 @@ use hyper::header::{AUTHORIZATION, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use sangam_engine::Reply;
+use sangam_engine::keyspace::requests::RequestId;
 use sangam_engine::pubsub::Topic;
 use sangam_wire::resp;
 use sangam_wire::rest::{
@@ -58,6 +60,7 @@ use crate::listener::{Door, Ends, Transport};
 use answer::{Shape, answer, bare, page, preflight, stream};
 use payload::{Unread, collect, drain};
 use replies::Replies;
+use request_id::Malformed;
 use sync_token::{LastToken, SyncTokens};
 
 /// HTTP connections that may be open, as many as RESP's unless CONFIG says
@@ -272,6 +275,17 @@ impl Route {
     }
 }
 
+/// What a request asks for, beside its commands.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    route: &'a Route,
+    style: Style,
+    /// That which its writes run under once.
+    id: Option<RequestId>,
+    /// Whether its method has a body.
+    with_body: bool,
+}
+
 impl<C: Commands> Gateway<C> {
     /// Serves one request of `caller`.
     async fn handle(
@@ -300,10 +314,15 @@ impl<C: Commands> Gateway<C> {
             }
         };
         let route = Route::of(parts.uri.path());
+        let given = request_id::given(&parts.headers);
         let outcome = match self.open(caller, &parts) {
             Err(error) => {
                 self.drain(&parts, body).await;
                 Outcome::refused(&error)
+            }
+            Ok(_) if given.is_err() => {
+                self.drain(&parts, body).await;
+                self.error(StatusCode::BAD_REQUEST, request_id::MALFORMED)
             }
             Ok(_) if matches!(route, Route::Subscribe(_) | Route::Monitor) => {
                 self.drain(&parts, body).await;
@@ -325,8 +344,13 @@ impl<C: Commands> Gateway<C> {
             }
             Ok(style) => match collect(body, self.limit, self.timing.body).await {
                 Ok(body) => {
-                    self.run(caller, &route, style, &parts, with_body, &body)
-                        .await
+                    let asked = Asked {
+                        route: &route,
+                        style,
+                        id: self.honoured(given),
+                        with_body,
+                    };
+                    self.run(caller, asked, &parts, &body).await
                 }
                 Err(unread) => self.unread(unread),
             },
@@ -336,10 +360,15 @@ impl<C: Commands> Gateway<C> {
             (_, Some(beside)) => Some(beside.seq),
             (_, None) => self.commands.position(&caller.inner),
         };
+        let is_known = outcome.status != StatusCode::UNAUTHORIZED;
+        let is_honoured = is_known && self.honoured(given).is_some();
         let outage = outcome.beside.and_then(|beside| beside.outage);
         let shape = Shape {
             status: outcome.status,
             format: outcome.format,
+            request_id: is_honoured
+                .then(|| parts.headers.get(request_id::HEADER).cloned())
+                .flatten(),
             sync_token: seq.map(|seq| caller.last.at(seq, &self.sync_tokens)),
             retry_after: match outage {
                 Some(Outage::Unavailable(seconds)) => seconds,
@@ -363,33 +392,36 @@ impl<C: Commands> Gateway<C> {
         Style::of(&parts.headers)
     }
 
+    /// The id of a request, where the store can do something with it.
+    fn honoured(&self, given: Result<Option<RequestId>, Malformed>) -> Option<RequestId> {
+        given.ok()?.filter(|_| self.commands.honours_ids())
+    }
+
     async fn run(
         &self,
         caller: &mut Caller<C>,
-        route: &Route,
-        style: Style,
+        asked: Asked<'_>,
         parts: &Parts,
-        with_body: bool,
         body: &[u8],
     ) -> Outcome {
         let caller = &mut caller.inner;
-        let outcome = match route {
+        let outcome = match asked.route {
             Route::Body => match rest::Command::parse(body) {
-                Ok(command) => self.one(caller, style, &command.argv()).await,
+                Ok(command) => self.one(caller, asked, &command.argv()).await,
                 Err(error) => Err(error),
             },
             Route::Pipeline => match rest::Batch::parse(body) {
-                Ok(batch) => self.pipeline(caller, style, &batch).await,
+                Ok(batch) => self.pipeline(caller, asked, &batch).await,
                 Err(error) => Err(error),
             },
             Route::Transaction => match rest::Batch::parse(body) {
-                Ok(batch) => self.transaction(caller, style, &batch).await,
+                Ok(batch) => self.transaction(caller, asked, &batch).await,
                 Err(error) => Err(error),
             },
             Route::Path | Route::Subscribe(_) | Route::Monitor | Route::Metrics => {
-                let body = if with_body { body } else { &[] };
+                let body = if asked.with_body { body } else { &[] };
                 match PathCommand::parse(parts.uri.path(), parts.uri.query(), body) {
-                    Ok(command) => self.one(caller, style, &command.argv()).await,
+                    Ok(command) => self.one(caller, asked, &command.argv()).await,
                     Err(error) => Err(error),
                 }
             }
@@ -400,7 +432,7 @@ impl<C: Commands> Gateway<C> {
     async fn one(
         &self,
         caller: &mut C::Caller,
-        style: Style,
+        Asked { style, id, .. }: Asked<'_>,
         argv: &[&[u8]],
     ) -> Result<Outcome, RestError> {
         let fits = |reply: &Reply| {
@@ -411,7 +443,7 @@ impl<C: Commands> Gateway<C> {
             bytes: self.limit,
             fits: &fits,
         };
-        let (reply, beside) = self.commands.call(caller, argv, room).get().await;
+        let (reply, beside) = self.commands.call(caller, argv, id, room).get().await;
         let mut body = Vec::with_capacity(first_size(&reply));
         style.write(&reply, &mut body);
         self.check_size(body.len())?;
@@ -431,12 +463,16 @@ impl<C: Commands> Gateway<C> {
     async fn pipeline(
         &self,
         caller: &mut C::Caller,
-        style: Style,
+        Asked { style, id, .. }: Asked<'_>,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
         let mut replies = Replies::new(style, batch.len(), self.limit);
         let mut each = |reply: &Reply| replies.push(reply);
-        let (outcome, beside) = self.commands.pipeline(caller, batch, &mut each).get().await;
+        let (outcome, beside) = self
+            .commands
+            .pipeline(caller, batch, id, &mut each)
+            .get()
+            .await;
         let body = replies.finish().map_err(|bytes| self.too_long(bytes))?;
         Ok(Outcome {
             status: StatusCode::OK,
@@ -450,7 +486,7 @@ impl<C: Commands> Gateway<C> {
     async fn transaction(
         &self,
         caller: &mut C::Caller,
-        style: Style,
+        Asked { style, id, .. }: Asked<'_>,
         batch: &rest::Batch<'_>,
     ) -> Result<Outcome, RestError> {
         let style = Style {
@@ -461,7 +497,7 @@ impl<C: Commands> Gateway<C> {
         let mut each = |reply: &Reply| replies.push(reply);
         let (outcome, beside) = self
             .commands
-            .transaction(caller, batch, &mut each)
+            .transaction(caller, batch, id, &mut each)
             .get()
             .await;
         // Comes first: where they did not fit, the outcome is a refusal too.

@@ -3,12 +3,14 @@
 //! A command answers without suspending wherever the lock is free; nothing is
 //! allocated for it then.
 
-use std::sync::Arc;
+mod pipeline;
+
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sangam_engine::journal::Health;
-use sangam_engine::keyspace::{Busy, Keyspace};
+use sangam_engine::keyspace::Busy;
+use sangam_engine::keyspace::requests::{Request, RequestId};
 use sangam_engine::mailbox::Post;
 use sangam_engine::pubsub::Topic;
 use sangam_engine::session::{Dialect, Role, Session};
@@ -20,11 +22,8 @@ use super::commands::{
 };
 use super::metrics::Page;
 use crate::config::Timing;
+use pipeline::Pipeline;
 
-/// Commands that may run under one acquisition of the lock.
-const TURN_COMMANDS: usize = 128;
-/// Microseconds after which a pipeline lets others have the lock.
-const TURN_MICROS: u64 = 1000;
 /// Longest wait of `/metrics` for a keyspace's lock: it goes without its numbers
 /// then.
 const METRICS_PATIENCE: Duration = Duration::from_millis(50);
@@ -58,6 +57,10 @@ impl OverEngine {
 
 impl Commands for OverEngine {
     type Caller = Session;
+
+    fn honours_ids(&self) -> bool {
+        true
+    }
 
     fn caller(&self, remote: String) -> Session {
         self.session(remote)
@@ -122,15 +125,17 @@ impl Commands for OverEngine {
         &'a self,
         session: &'a mut Session,
         argv: &'a [&'a [u8]],
+        id: Option<RequestId>,
         room: Room<'a>,
     ) -> Answer<'a, (Reply, Beside)> {
+        let once = id.map(|id| Request::command(id, argv).at(0));
         let mut fits = |reply: &Reply| (room.fits)(reply);
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((no_principal(), Beside::default()));
         };
         let held = self.engine.paused(session, argv).is_some();
         if !held && let Some(mut batch) = self.engine.try_batch(&keyspace) {
-            let reply = batch.run_within(session, argv, room.bytes, &mut fits);
+            let reply = batch.run_once(session, argv, once.as_ref(), room.bytes, &mut fits);
             let done = Done::of(&batch);
             drop(batch);
             if !self.engine.must_wait(done.seq) {
@@ -148,7 +153,7 @@ impl Commands for OverEngine {
             until_resumed(&self.engine, session, argv).await;
             let (reply, done) = match self.engine.batch(&keyspace).await {
                 Ok(mut batch) => {
-                    let reply = batch.run_within(session, argv, room.bytes, &mut fits);
+                    let reply = batch.run_once(session, argv, once.as_ref(), room.bytes, &mut fits);
                     (reply, Done::of(&batch))
                 }
                 Err(Busy) => return (Engine::busy_reply(&keyspace), keyspace.last_seq().into()),
@@ -162,35 +167,29 @@ impl Commands for OverEngine {
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
+        id: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)> {
         let Some(keyspace) = session.keyspace().cloned() else {
             let _ = commands.iter().all(|_| each(&no_principal()).is_some());
             return Answer::Ready((Ok(()), Beside::default()));
         };
-        let mut next = 0;
+        let mut work = Pipeline::new(commands, id);
         let mut done = Done {
             seq: keyspace.last_seq(),
             wrote: false,
         };
         if let Some(batch) = self.engine.try_batch(&keyspace) {
-            done = turn(&self.engine, batch, session, commands, &mut next, each);
+            done = work.turn(&self.engine, batch, session, each);
         }
-        if next == commands.len() && !self.engine.must_wait(done.seq) {
-            return Answer::Ready((Ok(()), done.seq.into()));
+        if work.is_over() && !self.engine.must_wait(done.seq) {
+            return Answer::Ready((work.outcome(), done.seq.into()));
         }
         Answer::later(async move {
-            rest_of_pipeline(
-                &self.engine,
-                session,
-                keyspace,
-                commands,
-                each,
-                next,
-                &mut done,
-            )
-            .await;
-            (done.settle(&self.engine).await, done.seq.into())
+            work.finish(&self.engine, session, keyspace, each, &mut done)
+                .await;
+            let settled = done.settle(&self.engine).await;
+            (settled.and(work.outcome()), done.seq.into())
         })
     }
 
@@ -198,17 +197,20 @@ impl Commands for OverEngine {
         &'a self,
         session: &'a mut Session,
         commands: &'a rest::Batch<'a>,
+        id: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)> {
         let Some(keyspace) = session.keyspace().cloned() else {
             return Answer::Ready((Err(no_principal()), Beside::default()));
         };
         let unit: Vec<Vec<&[u8]>> = commands.iter().map(Argv::into_vec).collect();
+        let request = id.map(|id| Request::transaction(id, &unit));
         let held = unit
             .iter()
             .any(|argv| self.engine.paused(session, argv).is_some());
         if !held && let Some(mut batch) = self.engine.try_batch(&keyspace) {
-            let outcome = batch.transaction(session, &unit, &mut |reply| each(reply).is_some());
+            let each = &mut |reply: &Reply| each(reply).is_some();
+            let outcome = batch.transaction_once(session, &unit, request.as_ref(), each);
             let done = Done::of(&batch);
             drop(batch);
             if !self.engine.must_wait(done.seq) {
@@ -228,7 +230,8 @@ impl Commands for OverEngine {
             let (outcome, done) = match self.engine.batch(&keyspace).await {
                 Ok(mut batch) => {
                     let each = &mut |reply: &Reply| each(reply).is_some();
-                    (batch.transaction(session, &unit, each), Done::of(&batch))
+                    let outcome = batch.transaction_once(session, &unit, request.as_ref(), each);
+                    (outcome, Done::of(&batch))
                 }
                 Err(Busy) => {
                     return (
@@ -431,80 +434,6 @@ impl Done {
             return Err(engine.lost_reply());
         }
         Ok(())
-    }
-}
-
-/// Runs commands from `next` on until the turn is over. Where there is no room
-/// for a reply, none is left to run.
-fn turn(
-    engine: &Engine,
-    mut batch: Batch<'_>,
-    session: &mut Session,
-    commands: &rest::Batch<'_>,
-    next: &mut usize,
-    each: &mut (dyn FnMut(&Reply) -> Option<usize> + Send),
-) -> Done {
-    let start = batch.clock_micros();
-    let last = *next + TURN_COMMANDS;
-    let mut room = None;
-    while *next < last
-        && batch.clock_micros().saturating_sub(start) < TURN_MICROS
-        && let Some(argv) = commands.argv(*next)
-        && engine.paused(session, &argv).is_none()
-    {
-        let before = room.unwrap_or_default();
-        let mut asked = false;
-        let reply = batch.run_within(session, &argv, before, &mut |reply| {
-            asked = true;
-            room = each(reply);
-            room.is_some()
-        });
-        if !asked {
-            room = each(&reply);
-        }
-        *next = after(*next, room, commands);
-    }
-    Done::of(&batch)
-}
-
-/// The command after `done`, if there was room for its reply; none otherwise.
-fn after(done: usize, room: Option<usize>, commands: &rest::Batch<'_>) -> usize {
-    room.map_or(commands.len(), |_| done + 1)
-}
-
-async fn rest_of_pipeline(
-    engine: &Engine,
-    session: &mut Session,
-    keyspace: Arc<Keyspace>,
-    commands: &rest::Batch<'_>,
-    each: Each<'_>,
-    mut next: usize,
-    done: &mut Done,
-) {
-    let mut add = |turn: Done| {
-        done.seq = turn.seq;
-        done.wrote |= turn.wrote;
-    };
-    while let Some(argv) = commands.argv(next) {
-        if next > 0 {
-            // Those who wait for the lock were woken; let them run.
-            tokio::task::yield_now().await;
-        }
-        until_resumed(engine, session, &argv).await;
-        if let Some(batch) = engine.try_batch(&keyspace) {
-            add(turn(engine, batch, session, commands, &mut next, each));
-            continue;
-        }
-        // What needs no lock goes on while a script holds it.
-        if let Some(reply) = engine.call_unlocked(session, &argv) {
-            next = after(next, each(&reply), commands);
-            continue;
-        }
-        if let Ok(batch) = engine.batch(&keyspace).await {
-            add(turn(engine, batch, session, commands, &mut next, each));
-        } else {
-            next = after(next, each(&Engine::busy_reply(&keyspace)), commands);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod http;
 mod life;
 mod long;
 mod over_store;
+mod requests;
 mod resp;
 mod rest;
 mod start;

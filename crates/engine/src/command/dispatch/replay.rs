@@ -10,6 +10,7 @@ use super::super::spec::find;
 use super::{Batch, call};
 use crate::effect;
 use crate::journal::frame::Frame;
+use crate::keyspace::requests;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -22,10 +23,10 @@ impl Batch<'_> {
     ) -> Result<(), String> {
         self.db.now_ms = frame.now_ms;
         self.db.now_us = frame.now_ms * 1000;
+        self.db.seq = frame.seq;
         self.repeat_all(session, frame.payload)?;
         self.db.effects.clear();
         self.db.outbox.clear();
-        self.db.seq = frame.seq;
         self.keyspace.last_seq.store(frame.seq.0, Ordering::Release);
         Ok(())
     }
@@ -59,7 +60,13 @@ impl Batch<'_> {
     /// Runs the commands of a unit again.
     fn repeat_all(&mut self, session: &mut Session, unit: &[u8]) -> Result<(), String> {
         let mut commands = effect::decode(unit).ok_or("the payload is not commands")?;
-        commands.try_for_each(|argv| self.repeat(session, &argv))
+        commands.try_for_each(|argv| {
+            if requests::is_remembered(&argv) {
+                self.repeat_remembered(&argv)
+            } else {
+                self.repeat(session, &argv)
+            }
+        })
     }
 
     fn repeat(&mut self, session: &mut Session, argv: &[&[u8]]) -> Result<(), String> {

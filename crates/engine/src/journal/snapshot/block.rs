@@ -69,6 +69,8 @@ pub enum BlockKind {
     Footer,
     /// The users of the keyspace that began.
     Users,
+    /// Requests that it remembers.
+    Requests,
 }
 
 impl BlockKind {
@@ -80,6 +82,7 @@ impl BlockKind {
             BlockKind::Footer => 4,
             BlockKind::Library => 5,
             BlockKind::Users => 6,
+            BlockKind::Requests => 7,
         }
     }
 
@@ -91,6 +94,7 @@ impl BlockKind {
             4 => Some(BlockKind::Footer),
             5 => Some(BlockKind::Library),
             6 => Some(BlockKind::Users),
+            7 => Some(BlockKind::Requests),
             _ => None,
         }
     }

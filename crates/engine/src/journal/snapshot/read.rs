@@ -14,7 +14,7 @@ use super::{Section, record};
 use crate::effect::{self, Seq};
 use crate::journal::LogId;
 use crate::journal::storage::StorageFile;
-use crate::keyspace::Record;
+use crate::keyspace::{Record, requests};
 
 /// What a whole snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,13 @@ pub enum Part<'a> {
         /// Its text, as FUNCTION LOAD took it.
         code: &'a [u8],
     },
+    /// Requests that the keyspace of the section before remembers.
+    Requests {
+        /// Number of the keyspace.
+        keyspace: u32,
+        /// The newest id that was dropped, then the effects that remember.
+        block: &'a [u8],
+    },
     /// A record of the section before.
     Record {
         /// Number of the keyspace.
@@ -95,6 +102,7 @@ trait Reader {
     fn section(&mut self, section: Section<'_>) -> Result<(), String>;
     fn users(&mut self, keyspace: u32, commands: &[u8]) -> Result<(), String>;
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String>;
+    fn requests(&mut self, keyspace: u32, block: &[u8]) -> Result<(), String>;
     /// Takes the first of `records`.
     fn record(&mut self, keyspace: u32, records: &mut &[u8]) -> Result<(), String>;
 }
@@ -111,6 +119,10 @@ impl Reader for Skip {
     }
 
     fn library(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn requests(&mut self, _: u32, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 
@@ -132,6 +144,10 @@ impl Reader for Load<'_> {
 
     fn library(&mut self, keyspace: u32, code: &[u8]) -> Result<(), String> {
         (self.0)(Part::Library { keyspace, code })
+    }
+
+    fn requests(&mut self, keyspace: u32, block: &[u8]) -> Result<(), String> {
+        (self.0)(Part::Requests { keyspace, block })
     }
 
     fn record(&mut self, keyspace: u32, records: &mut &[u8]) -> Result<(), String> {
@@ -215,6 +231,13 @@ impl Order {
             (BlockKind::Library, Some((keyspace, 0))) => {
                 self.begins = false;
                 reader.library(*keyspace, payload)
+            }
+            (BlockKind::Requests, Some((keyspace, 0))) => {
+                self.begins = false;
+                if !requests::is_block(payload) {
+                    return Err("requests are not told by effects".to_owned());
+                }
+                reader.requests(*keyspace, payload)
             }
             (BlockKind::Records, Some((keyspace, count))) => {
                 self.begins = false;

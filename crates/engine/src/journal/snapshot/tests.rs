@@ -128,6 +128,7 @@ fn parts(file: &dyn StorageFile) -> Result<(Summary, Vec<String>), Damage> {
             Part::Library { keyspace, code } => {
                 format!("{keyspace}: {}", String::from_utf8_lossy(code))
             }
+            Part::Requests { keyspace, block } => format!("{keyspace}: {block:?}"),
             Part::Record { keyspace, record } => format!("{keyspace}: {}", describe(&record)),
         });
         Ok(())
@@ -521,6 +522,7 @@ fn a_snapshot_under_load_is_the_state_after_the_units_of_its_cut() {
                 Part::Section(section) => cut = section.cut.0 as usize,
                 Part::Library { .. } => panic!("nobody has loaded one"),
                 Part::Users { commands, .. } => panic!("nobody made {commands:?}"),
+                Part::Requests { .. } => panic!("nobody asked"),
                 Part::Record { record, .. } => {
                     let other = loaded.insert(record.key.to_vec(), describe(&record));
                     assert_eq!(other, None);

@@ -20,6 +20,7 @@ use super::{Section, snapshot_name};
 use crate::effect::{Effects, Seq};
 use crate::journal::LogId;
 use crate::journal::storage::{Storage, StorageFile};
+use crate::keyspace::requests::Place;
 use crate::keyspace::{Db, Durability, Guard, Keyspace, Rest, Walk};
 
 /// Time of one hold of a keyspace's lock, microseconds.
@@ -115,6 +116,12 @@ impl<'a> SnapshotWriter<'a> {
     /// Writes a library of the open section, before its records.
     pub fn library(&mut self, code: &[u8]) -> Result<(), SnapshotError> {
         self.block(BlockKind::Library, code)
+    }
+
+    /// Writes a piece of what the open section's keyspace remembers of requests,
+    /// before its records.
+    pub fn requests(&mut self, block: &[u8]) -> Result<(), SnapshotError> {
+        self.block(BlockKind::Requests, block)
     }
 
     /// Writes the blocks of `encoded` that are full.
@@ -276,6 +283,10 @@ pub fn make(
             for code in std::mem::take(&mut walking.libraries) {
                 writer.library(&code)?;
             }
+            let mut place = Place::default();
+            while let Some(block) = walking.requests(&mut place)? {
+                writer.requests(&block)?;
+            }
             let mut over = false;
             while !over {
                 over = walking.step(&mut encoded)?;
@@ -326,6 +337,18 @@ impl<'a> Walking<'a> {
             rest: None,
             longest_hold_us: 0,
         })
+    }
+
+    /// The next piece of what is remembered of requests.
+    fn requests(&mut self, place: &mut Place) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let plan = self.plan;
+        let db = lock(plan, self.keyspace)?;
+        let begun = (plan.clock)();
+        let piece = db.requests.piece(place, self.cut);
+        let held = (plan.clock)().saturating_sub(begun);
+        drop(db);
+        self.longest_hold_us = self.longest_hold_us.max(held);
+        Ok(piece)
     }
 
     /// Encodes a piece; whether it was the last.

@@ -16,11 +16,11 @@
 //! an entry walks the block: a few nanoseconds for each entry before it.
 
 use super::id::StreamId;
-use super::leb128::{
+use super::{StreamLimits, listpack};
+use crate::value::leb128::{
     number_bytes, push_back, push_number, push_text, take_back, take_number, take_number_exact,
     take_text, take_text_exact, text_bytes,
 };
-use super::{StreamLimits, listpack};
 
 /// Redis' limit on a node, and on one entry's texts.
 const MAX_BYTES: usize = 1 << 30;

@@ -17,7 +17,6 @@ mod extent;
 mod group;
 mod groups;
 mod id;
-mod leb128;
 mod listpack;
 mod range;
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod tokens;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sangam_engine::command::admit_forwarded;
+use sangam_engine::keyspace::requests::RequestId;
 use sangam_engine::pubsub::Topic;
 use sangam_engine::session::Dialect;
 use sangam_engine::{Reply, Seq};
@@ -273,6 +274,7 @@ impl Commands for OverStore {
         &'a self,
         caller: &'a mut Caller,
         argv: &'a [&'a [u8]],
+        _: Option<RequestId>,
         _: Room<'a>,
     ) -> Answer<'a, (Reply, Beside)> {
         Answer::later(self.run(caller, argv))
@@ -282,6 +284,7 @@ impl Commands for OverStore {
         &'a self,
         caller: &'a mut Caller,
         commands: &'a rest::Batch<'a>,
+        _: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)> {
         Answer::later(async move {
@@ -294,6 +297,7 @@ impl Commands for OverStore {
         &'a self,
         caller: &'a mut Caller,
         commands: &'a rest::Batch<'a>,
+        _: Option<RequestId>,
         each: Each<'a>,
     ) -> Answer<'a, (Result<(), Reply>, Beside)> {
         Answer::later(self.run_transaction(caller, commands, each))

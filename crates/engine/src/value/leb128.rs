@@ -1,17 +1,17 @@
-//! Numbers and texts as blocks have them: LEB128, and a length with its bytes.
+//! Numbers and texts as encodings have them: LEB128, and a length with its bytes.
 
 /// Bytes of a number.
-pub(super) fn number_bytes(number: u64) -> usize {
+pub(crate) fn number_bytes(number: u64) -> usize {
     let bits = (u64::BITS - number.leading_zeros()).max(1);
     bits.div_ceil(7) as usize
 }
 
-pub(super) fn text_bytes(text: &[u8]) -> usize {
+pub(crate) fn text_bytes(text: &[u8]) -> usize {
     number_bytes(text.len() as u64) + text.len()
 }
 
 #[inline]
-pub(super) fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -20,13 +20,13 @@ pub(super) fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
 }
 
 #[inline]
-pub(super) fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
     push_number(bytes, text.len() as u64);
     bytes.extend_from_slice(text);
 }
 
 /// A number whose first byte is its last.
-pub(super) fn push_back(bytes: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_back(bytes: &mut Vec<u8>, number: u64) {
     let at = bytes.len();
     push_number(bytes, number);
     if let Some(pushed) = bytes.get_mut(at..) {
@@ -35,7 +35,7 @@ pub(super) fn push_back(bytes: &mut Vec<u8>, number: u64) {
 }
 
 #[inline]
-pub(super) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     let (first, rest) = bytes.split_first()?;
     *bytes = rest;
     if *first < 0x80 {
@@ -61,7 +61,7 @@ fn take_long_number(bytes: &mut &[u8], mut number: u64) -> Option<u64> {
 }
 
 #[inline]
-pub(super) fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = take_number(bytes)?;
     let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
     *bytes = rest;
@@ -69,13 +69,13 @@ pub(super) fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// The same for a number from outside: it must be as short as it can be.
-pub(super) fn take_number_exact(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_number_exact(bytes: &mut &[u8]) -> Option<u64> {
     let before = *bytes;
     let number = take_number(bytes)?;
     (before.len() - bytes.len() == number_bytes(number)).then_some(number)
 }
 
-pub(super) fn take_text_exact<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn take_text_exact<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = take_number_exact(bytes)?;
     let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
     *bytes = rest;
@@ -84,7 +84,7 @@ pub(super) fn take_text_exact<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// The number whose first byte is the last of `bytes`, and how many it has.
 #[inline]
-pub(super) fn take_back(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn take_back(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut number = 0;
     for (at, byte) in bytes.iter().rev().take(10).enumerate() {
         number |= u64::from(*byte & 0x7f) << (7 * at);
