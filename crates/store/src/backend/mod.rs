@@ -6,6 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
+mod redis;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,9 +18,9 @@ use sangam_engine::pubsub::{Message, Topic};
 use crate::commands::Commands;
 use crate::error::{Error, Why};
 use crate::options::Options;
-use crate::target::Target;
+use crate::target::{Scheme, Target};
 
-pub(crate) use embedded::Embedded;
+pub(crate) use embedded::{Embedded, of_connection};
 
 /// An answer that comes.
 pub(crate) type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -128,9 +129,12 @@ pub(crate) trait Listener: Send {
 }
 
 /// The back end over a network that a target names.
-pub(crate) fn remote(target: &Target, _options: &Options) -> Result<Box<dyn Remote>, Error> {
-    Err(Error::Unsupported(format!(
-        "{} is not built yet",
-        target.place()
-    )))
+pub(crate) fn remote(target: &Target, options: &Options) -> Result<Box<dyn Remote>, Error> {
+    match target.scheme() {
+        Scheme::Redis => redis::open(target, options),
+        _ => Err(Error::Unsupported(format!(
+            "{} is not built yet",
+            target.place()
+        ))),
+    }
 }
