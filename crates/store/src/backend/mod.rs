@@ -6,6 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
+mod redis;
 mod upstash;
 
 use std::future::Future;
@@ -20,7 +21,7 @@ use crate::error::{Error, Why};
 use crate::options::Options;
 use crate::target::{Scheme, Target};
 
-pub(crate) use embedded::{Embedded, refusal};
+pub(crate) use embedded::{Embedded, of_connection, refusal};
 
 /// An answer that comes.
 pub(crate) type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -140,11 +141,12 @@ pub(crate) trait Listener: Send {
 
 /// The back end over a network that a target names.
 pub(crate) fn remote(target: &Target, options: &Options) -> Result<Box<dyn Remote>, Error> {
-    if target.scheme() == Scheme::Rest {
-        return Ok(Box::new(upstash::Upstash::new(target, options)?));
+    match target.scheme() {
+        Scheme::Redis => redis::open(target, options),
+        Scheme::Rest => Ok(Box::new(upstash::Upstash::new(target, options)?)),
+        Scheme::Embedded | Scheme::Disabled => Err(Error::Unsupported(format!(
+            "{} is no store over a network",
+            target.place()
+        ))),
     }
-    Err(Error::Unsupported(format!(
-        "{} is not built yet",
-        target.place()
-    )))
 }

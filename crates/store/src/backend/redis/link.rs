@@ -1,0 +1,216 @@
+//! One connection, over redis-rs' multiplexer: commands of many callers leave
+//! together and each gets its own reply, also after another gave up waiting.
+//!
+//! What redis-rs does not tell is taken from the socket: whether the connection
+//! is over before a command is given to it (then nothing of the command leaves),
+//! and whether the server is silent. A link on which somebody waits is looked at
+//! twice a command's time-out; where nothing was heard meanwhile it is asked with
+//! PING, and closed at the next look.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
+use sangam_engine::Reply;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use super::stream::{Pulse, Socket, Watched};
+use super::value;
+use crate::backend::{Failure, Sent};
+use crate::error::Why;
+
+/// Calls that may wait for the task that writes.
+const QUEUE: usize = 1024;
+
+/// A connection; closed when it is dropped.
+pub(super) struct Link {
+    multiplexer: MultiplexedConnection,
+    pulse: Arc<Pulse>,
+    place: String,
+    driver: AbortHandle,
+    /// Whether MULTI is known to be permitted on it.
+    pub(super) transacts: AtomicBool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Says that a caller stopped waiting, when it is dropped.
+struct Waiting<'a> {
+    pulse: &'a Pulse,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pulse.doubt();
+        }
+    }
+}
+
+impl Link {
+    /// Takes over a connection that is logged in. Where `silence` is given, the
+    /// server has to answer within it.
+    pub(super) async fn over(
+        socket: Box<dyn Socket>,
+        place: String,
+        silence: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        let pulse = Arc::new(Pulse::default());
+        let stream = Watched::new(socket, pulse.clone());
+        // All that redis-rs would say by itself was said.
+        let quiet = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
+        let (multiplexer, driver) = MultiplexedConnection::new_with_config(&quiet, stream, config)
+            .await
+            .map_err(|error| {
+                Failure::NotSent(Why::Connect {
+                    place: place.clone(),
+                    reason: error.to_string(),
+                })
+            })?;
+        let watched = pulse.clone();
+        let asked = multiplexer.clone();
+        let driver = tokio::spawn(async move {
+            tokio::select! {
+                () = driver => watched.close(|| "the server's bytes are no replies".to_owned()),
+                () = until_silent(&watched, asked, silence) => {}
+            }
+        });
+        Ok(Link {
+            multiplexer,
+            pulse,
+            place,
+            driver: driver.abort_handle(),
+            transacts: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.pulse.is_closed()
+    }
+
+    /// Sends a command and waits for its reply.
+    pub(super) async fn call(&self, argv: &[&[u8]], sent: &Sent) -> Result<Reply, Failure> {
+        let command = command(argv);
+        let mut multiplexer = self.begin(sent)?;
+        let mut waiting = self.waiting();
+        let outcome = multiplexer.send_packed_command(&command).await;
+        waiting.answered = true;
+        self.ended(outcome).map(value::reply)
+    }
+
+    /// Sends commands in one piece and waits for all replies.
+    pub(super) async fn pipeline<'a, A: AsRef<[&'a [u8]]>>(
+        &self,
+        commands: impl ExactSizeIterator<Item = A>,
+        sent: &Sent,
+    ) -> Result<Vec<Reply>, Failure> {
+        let count = commands.len();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(count);
+        for argv in commands {
+            pipeline.add_command(command(argv.as_ref()));
+        }
+        let mut multiplexer = self.begin(sent)?;
+        let mut waiting = self.waiting();
+        let outcome = multiplexer.send_packed_commands(&pipeline, 0, count).await;
+        waiting.answered = true;
+        let replies: Vec<Reply> = self.ended(outcome)?.into_iter().map(value::reply).collect();
+        if replies.len() == count {
+            return Ok(replies);
+        }
+        self.pulse
+            .close(|| "it answered too few commands".to_owned());
+        Err(self.broken())
+    }
+
+    fn begin(&self, sent: &Sent) -> Result<MultiplexedConnection, Failure> {
+        if self.is_closed() {
+            return Err(Failure::NotSent(self.why()));
+        }
+        sent.set();
+        Ok(self.multiplexer.clone())
+    }
+
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting {
+            pulse: &self.pulse,
+            answered: false,
+        }
+    }
+
+    fn ended<T>(&self, outcome: Result<T, RedisError>) -> Result<T, Failure> {
+        outcome.map_err(|error| {
+            self.pulse.close(|| error.to_string());
+            self.broken()
+        })
+    }
+
+    fn broken(&self) -> Failure {
+        Failure::Lost(self.why())
+    }
+
+    fn why(&self) -> Why {
+        Why::Broken {
+            place: self.place.clone(),
+            reason: self.pulse.reason(),
+        }
+    }
+
+    pub(super) fn has_transacted(&self) -> bool {
+        self.transacts.swap(true, Ordering::Relaxed)
+    }
+}
+
+fn command(argv: &[&[u8]]) -> Cmd {
+    let bytes = argv.iter().map(|arg| arg.len()).sum();
+    let mut command = Cmd::with_capacity(argv.len(), bytes);
+    for arg in argv {
+        command.arg(*arg);
+    }
+    command
+}
+
+/// Returns when a server that somebody waits for says nothing.
+async fn until_silent(
+    pulse: &Pulse,
+    multiplexer: MultiplexedConnection,
+    silence: Option<Duration>,
+) {
+    let Some(silence) = silence else {
+        return std::future::pending().await;
+    };
+    let mut heard = pulse.heard();
+    let mut asked = false;
+    loop {
+        sleep(silence / 2).await;
+        let now = pulse.heard();
+        if now != heard || !pulse.is_doubtful() {
+            (heard, asked) = (now, false);
+        } else if asked {
+            pulse.close(|| format!("nothing was heard for {} ms", silence.as_millis()));
+            return;
+        } else {
+            asked = true;
+            let mut multiplexer = multiplexer.clone();
+            tokio::spawn(async move {
+                let ping: Result<Value, _> =
+                    multiplexer.send_packed_command(&command(&[b"PING"])).await;
+                drop(ping);
+            });
+        }
+    }
+}

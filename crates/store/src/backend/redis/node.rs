@@ -1,0 +1,206 @@
+//! One server, or the master that sentinels name: a connection that all callers
+//! share, made anew when it breaks, and connections for one caller at a time.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sangam_engine::Reply;
+
+use super::address::Host;
+use super::connect::{Dialer, Part};
+use super::dedicated::Pool;
+use super::flight::Flight;
+use super::link::Link;
+use super::listener::Listening;
+use super::sentinel::Sentinels;
+use super::stream::Socket;
+use crate::backend::{Failure, Sent};
+use crate::commands::Commands;
+use crate::error::Why;
+
+/// Where a connection goes.
+pub(super) enum Way {
+    Fixed(Host, Part),
+    /// Asked anew for each connection.
+    Sentinels(Sentinels),
+}
+
+/// Makes connections to one server.
+pub(super) struct Connector {
+    pub(super) dialer: Dialer,
+    pub(super) way: Way,
+}
+
+impl Connector {
+    /// A connection of many callers, on which the server has to answer in time.
+    async fn shared(&self) -> Result<Link, Failure> {
+        let (socket, host) = self.open().await?;
+        let silence = Some(self.dialer.command_timeout);
+        Link::over(socket, self.dialer.place(&host), silence).await
+    }
+
+    /// A connection of one caller, who may wait as long as it likes.
+    pub(super) async fn own(&self) -> Result<Link, Failure> {
+        let (socket, host) = self.open().await?;
+        Link::over(socket, self.dialer.place(&host), None).await
+    }
+
+    async fn open(&self) -> Result<(Box<dyn Socket>, Host), Failure> {
+        match &self.way {
+            Way::Fixed(host, part) => {
+                let socket = self.dialer.connect(host, *part).await?;
+                Ok((socket, host.clone()))
+            }
+            Way::Sentinels(sentinels) => sentinels.connect(&self.dialer).await,
+        }
+    }
+}
+
+/// A server.
+pub(super) struct Node {
+    connector: Arc<Connector>,
+    link: Arc<Mutex<Option<Arc<Link>>>>,
+    connecting: Flight<Result<Arc<Link>, Failure>>,
+    pool: Pool,
+}
+
+impl Node {
+    pub(super) fn new(dialer: Dialer, way: Way) -> Self {
+        let connector = Arc::new(Connector { dialer, way });
+        Node {
+            pool: Pool::new(connector.clone()),
+            link: Arc::default(),
+            connecting: Flight::default(),
+            connector,
+        }
+    }
+
+    fn open_link(&self) -> Option<Arc<Link>> {
+        let link = self.link.lock();
+        link.as_ref().filter(|link| !link.is_closed()).cloned()
+    }
+
+    /// The shared connection, made by the first who needs it.
+    pub(super) async fn shared(&self) -> Result<Arc<Link>, Failure> {
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let made = self.connecting.join(|| {
+            let (connector, slot) = (self.connector.clone(), self.link.clone());
+            async move {
+                let open = slot.lock().as_ref().filter(|it| !it.is_closed()).cloned();
+                if let Some(link) = open {
+                    return Ok(link);
+                }
+                let link = Arc::new(connector.shared().await?);
+                *slot.lock() = Some(link.clone());
+                Ok(link)
+            }
+        });
+        made.await.unwrap_or_else(|| {
+            Err(Failure::NotSent(Why::Refusing(
+                "a connection could not be made".to_owned(),
+            )))
+        })
+    }
+
+    /// Takes a look at a reply: a server that is a master no longer is left.
+    fn judged(&self, reply: Reply, link: &Arc<Link>) -> Reply {
+        if let Reply::Error(text) = &reply
+            && (text.starts_with(b"READONLY") || text.starts_with(b"MASTERDOWN"))
+        {
+            let mut current = self.link.lock();
+            if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, link)) {
+                *current = None;
+            }
+            self.pool.forget();
+        }
+        reply
+    }
+
+    pub(super) async fn call(&self, argv: &[&[u8]], sent: &Sent) -> Result<Reply, Failure> {
+        let link = self.shared().await?;
+        let reply = link.call(argv, sent).await?;
+        Ok(self.judged(reply, &link))
+    }
+
+    /// The same with ASKING before it.
+    pub(super) async fn ask(&self, argv: &[&[u8]], sent: &Sent) -> Result<Reply, Failure> {
+        let link = self.shared().await?;
+        let both = [&[&b"ASKING"[..]][..], argv];
+        let mut replies = link.pipeline(both.iter(), sent).await?;
+        Ok(replies.pop().unwrap_or(Reply::Null))
+    }
+
+    pub(super) async fn call_blocking(
+        &self,
+        argv: &[&[u8]],
+        sent: &Sent,
+    ) -> Result<Reply, Failure> {
+        let lease = self.pool.take().await?;
+        let reply = lease.link().call(argv, sent).await?;
+        let demoted = matches!(&reply, Reply::Error(text) if text.starts_with(b"READONLY"));
+        if demoted {
+            self.pool.forget();
+        } else {
+            lease.give_back();
+        }
+        Ok(reply)
+    }
+
+    pub(super) async fn pipeline<'a, A: AsRef<[&'a [u8]]>>(
+        &self,
+        commands: impl ExactSizeIterator<Item = A>,
+        sent: &Sent,
+    ) -> Result<Vec<Reply>, Failure> {
+        let link = self.shared().await?;
+        let replies = link.pipeline(commands, sent).await?;
+        Ok(replies
+            .into_iter()
+            .map(|reply| self.judged(reply, &link))
+            .collect())
+    }
+
+    pub(super) async fn transaction(
+        &self,
+        commands: &Commands,
+        sent: &Sent,
+    ) -> Result<Reply, Failure> {
+        let lease = self.pool.take().await?;
+        let reply = super::transaction::run(lease.link(), commands, sent).await?;
+        if let Reply::Error(text) = &reply
+            && text.starts_with(b"READONLY")
+        {
+            self.pool.forget();
+        } else {
+            lease.give_back();
+        }
+        Ok(reply)
+    }
+
+    pub(super) async fn listen(&self) -> Result<Listening, Failure> {
+        let (socket, host) = self.connector.open().await?;
+        let dialer = &self.connector.dialer;
+        Ok(Listening::new(
+            socket,
+            dialer.place(&host),
+            dialer.command_timeout,
+        ))
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        let link = self.shared().await?;
+        let reply = link.call(&[b"PING"], &Sent::default()).await?;
+        match self.judged(reply, &link) {
+            Reply::Error(text) => Err(self.faults().refused("PING", &text)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn faults(&self) -> super::fault::Faults {
+        match &self.connector.way {
+            Way::Fixed(host, _) => self.connector.dialer.faults(host),
+            Way::Sentinels(sentinels) => sentinels.faults(&self.connector.dialer),
+        }
+    }
+}
