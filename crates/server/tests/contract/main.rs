@@ -11,10 +11,12 @@
 )]
 
 mod callers;
+mod faults;
 mod keys;
 mod place;
 mod plain;
 mod replies;
+mod steps;
 mod units;
 mod waiting;
 
@@ -43,6 +45,10 @@ macro_rules! on {
                 units::a_script_is_found_again_after_it_was_forgotten
                 units::scripts_run_one_after_the_other
                 units::an_error_in_a_script_is_the_scripts
+                steps::a_step_of_many_callers_happens_once_for_each
+                steps::one_of_many_swaps_a_value
+                steps::a_fence_only_grows
+                steps::a_step_that_fails_changes_nothing
                 callers::everybody_gets_their_own_replies
                 callers::who_gives_up_takes_nobody_elses_reply
                 callers::every_increment_counts_once
@@ -70,4 +76,7 @@ macro_rules! on {
 }
 
 on!(embedded);
-on!(rest);
+on!(own_gateway);
+on!(own_gateway_behind_a_proxy);
+on!(strict_gateway);
+on!(gateway_of_a_gateway);

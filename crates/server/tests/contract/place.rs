@@ -1,11 +1,13 @@
 //! The back ends that the suite runs on.
 //!
-//! Servers are shared by all tests of the process and started once; each test
-//! connects a store of its own, and has keys of its own, all in one slot of a
-//! cluster.
+//! Servers in processes of their own are shared by all tests and started once;
+//! each test connects a store of its own, and has keys of its own, all in one
+//! slot of a cluster.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sangam_rig::proxy::HttpProxy;
 use sangam_server::{Config, Running, Server};
 use sangam_store::{Options, Store, Target};
 
@@ -14,8 +16,9 @@ pub(crate) struct Place {
     pub(crate) store: Store,
     pub(crate) can: Can,
     tag: String,
-    /// A server of this test alone.
-    _server: Option<Running>,
+    /// Lives as long as the test.
+    #[allow(dead_code, reason = "it is only held")]
+    held: Option<Box<dyn Any + Send>>,
 }
 
 /// What not every back end can do.
@@ -43,7 +46,7 @@ impl Place {
             store,
             can,
             tag: format!("{{t{number}}}"),
-            _server: None,
+            held: None,
         }
     }
 
@@ -63,19 +66,77 @@ pub(crate) async fn embedded() -> Place {
     Place::new(Store::memory(), ALL)
 }
 
-/// The gateway of a server in this process, over REST.
-pub(crate) async fn rest() -> Place {
-    let server = Server::start(Config::in_memory("full")).await.unwrap();
-    let url = format!("http://{}", server.http());
-    let target = Target::new(&url, Some("full"), "SANGAM_STORE", "SANGAM_STORE_TOKEN").unwrap();
-    let store = Store::connect(&target, Options::default()).await.unwrap();
-    let can = Can {
-        wait: false,
-        carry_bytes: false,
-        ..ALL
+/// A URL as the setting of a server gives it.
+fn target(url: &str, token: Option<&str>) -> Target {
+    Target::new(url, token, "SANGAM_STORE", "SANGAM_STORE_TOKEN").unwrap()
+}
+
+async fn connect(url: &str, token: Option<&str>, can: Can) -> Place {
+    let options = Options::default();
+    let store = Store::connect(&target(url, token), options).await.unwrap();
+    Place::new(store, can)
+}
+
+/// A server of ours in this process.
+pub(crate) async fn ours() -> Running {
+    Server::start(Config::in_memory(TOKEN)).await.unwrap()
+}
+
+/// What opens it.
+pub(crate) const TOKEN: &str = "s3cret";
+
+const REST: Can = Can {
+    wait: false,
+    carry_bytes: false,
+    ..ALL
+};
+
+/// Our gateway.
+pub(crate) async fn own_gateway() -> Place {
+    over_rest(ours().await).await
+}
+
+/// Our gateway, which refuses what Upstash refuses.
+pub(crate) async fn strict_gateway() -> Place {
+    let config = Config {
+        strict_upstash: true,
+        ..Config::in_memory(TOKEN)
     };
-    Place {
-        _server: Some(server),
-        ..Place::new(store, can)
-    }
+    over_rest(Server::start(config).await.unwrap()).await
+}
+
+async fn over_rest(server: Running) -> Place {
+    let url = format!("http://{}", server.http());
+    let mut place = connect(&url, Some(TOKEN), REST).await;
+    place.held = Some(Box::new(server));
+    place
+}
+
+/// Our gateway behind a proxy that does nothing.
+pub(crate) async fn own_gateway_behind_a_proxy() -> Place {
+    let server = ours().await;
+    let proxy = HttpProxy::start(server.http());
+    let url = format!("http://{}", proxy.addr());
+    let mut place = connect(&url, Some(TOKEN), REST).await;
+    place.held = Some(Box::new((server, proxy)));
+    place
+}
+
+/// Our gateway in front of our gateway.
+pub(crate) async fn gateway_of_a_gateway() -> Place {
+    let server = ours().await;
+    let url = format!("http://{}", server.http());
+    let mut place = gateway_of(&url, Some(TOKEN)).await;
+    place.held = Some(Box::new((place.held.take(), server)));
+    place
+}
+
+/// Our gateway in front of another store.
+async fn gateway_of(url: &str, token: Option<&str>) -> Place {
+    let config = Config {
+        store: Some(target(url, token)),
+        resp: None,
+        ..Config::in_memory(TOKEN)
+    };
+    over_rest(Server::start(config).await.unwrap()).await
 }
