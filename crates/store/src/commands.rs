@@ -9,6 +9,7 @@ pub type Argv<'a> = SmallVec<[&'a [u8]; 8]>;
 /// [`Store::transaction`](crate::Store::transaction). Adding one copies its
 /// bytes and allocates nothing else once the buffers have grown.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_field_names, reason = "what it holds is commands")]
 pub struct Commands {
     bytes: Vec<u8>,
     /// Where each argument ends in `bytes`.

@@ -164,3 +164,11 @@ pub(crate) fn checked(reply: Reply) -> Result<Reply, Error> {
         reply => Ok(reply),
     }
 }
+
+/// The error that a reply is.
+pub(crate) fn refusal(reply: Reply) -> Error {
+    match reply {
+        Reply::Error(text) => Error::Command(text.into()),
+        other => Error::Reply(format!("an error was expected, {other:?} came")),
+    }
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sangam_engine::clock::SystemClock;
+use sangam_engine::clock::{Clock as _, SystemClock};
 use sangam_engine::journal::JournalOptions;
 use sangam_engine::journal::storage::DiskStorage;
 use sangam_engine::{Engine, Reply};
@@ -266,10 +266,7 @@ impl Store {
         match &self.0.backend {
             Backend::Embedded(embedded) => embedded.engine.now_micros(),
             Backend::Remote { guarded, .. } => guarded.clock.now_micros(),
-            Backend::Disabled(_) => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                since.unwrap_or_default().as_micros() as u64
-            }
+            Backend::Disabled(_) => SystemClock::default().now_micros(),
         }
     }
 

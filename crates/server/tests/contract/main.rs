@@ -45,10 +45,12 @@ macro_rules! on {
                 units::a_script_is_found_again_after_it_was_forgotten
                 units::scripts_run_one_after_the_other
                 units::an_error_in_a_script_is_the_scripts
-                steps::a_step_of_many_callers_happens_once_for_each
-                steps::one_of_many_swaps_a_value
-                steps::a_fence_only_grows
-                steps::a_step_that_fails_changes_nothing
+                steps::a_lease_is_its_holders
+                steps::a_step_is_found_again_after_scripts_were_forgotten
+                steps::numbers_are_exact_to_their_bounds
+                steps::fences_and_versions_only_grow
+                steps::a_step_that_fails_says_why_and_changes_nothing
+                steps::steps_of_many_tasks_come_one_after_the_other
                 callers::everybody_gets_their_own_replies
                 callers::who_gives_up_takes_nobody_elses_reply
                 callers::every_increment_counts_once

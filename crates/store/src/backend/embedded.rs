@@ -14,11 +14,10 @@ use sangam_engine::{Batch, Engine, Reply, Seq};
 use tokio::sync::watch;
 
 use crate::commands::{Argv, Commands};
-use crate::error::{Error, Why, checked};
+use crate::error::{Error, Why, checked, refusal};
 use crate::kind::is_of_connection;
 use crate::op::AtomicOp;
 use crate::resilience::{State, Status};
-use crate::typed::unexpected;
 
 /// Sessions that are kept for the next call.
 const SESSIONS_KEPT: usize = 64;
@@ -31,6 +30,10 @@ const SCRIPT: &[&[u8]] = &[b"EVAL"];
 pub(crate) struct Embedded {
     pub(crate) engine: Engine,
     keyspace: Arc<Keyspace>,
+    #[allow(
+        clippy::vec_box,
+        reason = "a session is large, and is moved twice a call"
+    )]
     sessions: Mutex<Vec<Box<Session>>>,
     /// Always up; here so that it can be watched like others.
     pub(crate) state: watch::Sender<State>,
@@ -187,7 +190,7 @@ impl Embedded {
             }
         }
         if let Err(error) = self.settle(done).await {
-            replies.iter_mut().for_each(|it| *it = Err(error.clone()));
+            replies.fill(Err(error));
         }
         replies
     }
@@ -320,14 +323,6 @@ fn run_atomic<O: AtomicOp>(
 ) -> Result<O::Output, Error> {
     let outcome = batch.atomic(session, &op.keys(), |tx| op.run(tx));
     outcome.map_err(|error| refusal(error.into()))
-}
-
-/// The error that a reply is.
-pub(crate) fn refusal(reply: Reply) -> Error {
-    match reply {
-        Reply::Error(text) => Error::Command(text.into()),
-        other => unexpected("an error", &other),
-    }
 }
 
 /// What ran under a lock that was given back.

@@ -21,7 +21,7 @@ use crate::error::{Error, Why};
 use crate::options::Options;
 use crate::target::{Scheme, Target};
 
-pub(crate) use embedded::{Embedded, of_connection, refusal};
+pub(crate) use embedded::{Embedded, of_connection};
 
 /// An answer that comes.
 pub(crate) type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

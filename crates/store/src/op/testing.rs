@@ -31,8 +31,7 @@ use sangam_engine::{Engine, Options, Reply};
 use sangam_wire::resp::{DecodedReply, decode_reply};
 
 use super::AtomicOp;
-use crate::backend::refusal;
-use crate::error::{Error, checked};
+use crate::error::{Error, checked, refusal};
 use crate::script::{self, Script};
 use crate::typed::{array, int, value};
 

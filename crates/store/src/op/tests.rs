@@ -245,7 +245,7 @@ fn ops_cost_what_their_modules_say() {
         (came, twins.cost())
     };
     let key = KEYS[0];
-    let ttl = Ttl::In(Duration::from_secs(60));
+    let ttl = Ttl::In(Duration::from_mins(1));
     let set = |expected| CompareAndSet {
         key,
         expected,
