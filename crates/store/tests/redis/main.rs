@@ -8,7 +8,9 @@
 
 mod breaks;
 mod calls;
+mod cluster;
 mod messages;
+mod sentinel;
 mod settings;
 
 use std::time::Duration;

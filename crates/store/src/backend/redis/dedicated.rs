@@ -26,30 +26,65 @@ const MOST: usize = 1000;
 
 pub(super) struct Pool {
     connector: Arc<Connector>,
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Shelf>,
     places: Arc<Semaphore>,
 }
 
+/// Connections that wait for their next caller.
 #[derive(Default)]
-struct Shelf {
+pub(super) struct Shelf(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
     links: Vec<Link>,
     /// How often everything was thrown away.
     age: u64,
 }
 
+impl Shelf {
+    /// Throws away what is kept, and later what is lent: it leads to the wrong
+    /// server.
+    pub(super) fn forget(&self) {
+        let mut kept = self.0.lock();
+        kept.links.clear();
+        kept.age += 1;
+    }
+
+    /// How often that was done.
+    pub(super) fn age(&self) -> u64 {
+        self.0.lock().age
+    }
+
+    fn take(&self) -> (Option<Link>, u64) {
+        let mut kept = self.0.lock();
+        let mut link = kept.links.pop();
+        while link.as_ref().is_some_and(Link::is_closed) {
+            link = kept.links.pop();
+        }
+        (link, kept.age)
+    }
+
+    fn keep(&self, link: Link, age: u64) {
+        let mut kept = self.0.lock();
+        if kept.links.len() < KEPT && kept.age == age && !link.is_closed() {
+            kept.links.push(link);
+        }
+    }
+}
+
 /// A connection of one's own; closed when it is dropped.
 pub(super) struct Lease {
     link: Link,
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Shelf>,
     age: u64,
     _place: OwnedSemaphorePermit,
 }
 
 impl Pool {
-    pub(super) fn new(connector: Arc<Connector>) -> Self {
+    pub(super) fn new(connector: Arc<Connector>, shelf: Arc<Shelf>) -> Self {
         Pool {
             connector,
-            shelf: Arc::default(),
+            shelf,
             places: Arc::new(Semaphore::new(MOST)),
         }
     }
@@ -58,14 +93,7 @@ impl Pool {
     pub(super) async fn take(&self) -> Result<Lease, Failure> {
         let place = self.places.clone().acquire_owned().await;
         let place = place.map_err(|_| Failure::NotSent(Why::Full { calls: MOST }))?;
-        let (kept, age) = {
-            let mut shelf = self.shelf.lock();
-            let mut kept = shelf.links.pop();
-            while kept.as_ref().is_some_and(Link::is_closed) {
-                kept = shelf.links.pop();
-            }
-            (kept, shelf.age)
-        };
+        let (kept, age) = self.shelf.take();
         let link = match kept {
             Some(link) => link,
             None => self.connector.own().await?,
@@ -77,13 +105,6 @@ impl Pool {
             _place: place,
         })
     }
-
-    /// Throws away what is kept or lent: it leads to the wrong server.
-    pub(super) fn forget(&self) {
-        let mut shelf = self.shelf.lock();
-        shelf.links.clear();
-        shelf.age += 1;
-    }
 }
 
 impl Lease {
@@ -93,9 +114,6 @@ impl Lease {
 
     /// Keeps it for the next caller.
     pub(super) fn give_back(self) {
-        let mut shelf = self.shelf.lock();
-        if shelf.links.len() < KEPT && shelf.age == self.age && !self.link.is_closed() {
-            shelf.links.push(self.link);
-        }
+        self.shelf.keep(self.link, self.age);
     }
 }

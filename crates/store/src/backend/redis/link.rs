@@ -96,6 +96,11 @@ impl Link {
         })
     }
 
+    /// Where it leads.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.pulse.is_closed()
     }

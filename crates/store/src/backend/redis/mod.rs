@@ -17,6 +17,7 @@
 //! own ([`dedicated`]).
 
 mod address;
+mod cluster;
 mod connect;
 mod dedicated;
 mod fault;
@@ -59,8 +60,7 @@ pub(super) fn open(target: &Target, options: &Options) -> Result<Box<dyn Remote>
             dialer: Arc::new(dialer.for_sentinels(login)),
         }),
         Deployment::Cluster(hosts) => {
-            let _ = hosts;
-            return Err(Error::Unsupported("a cluster is not built yet".to_owned()));
+            return Ok(Box::new(cluster::Cluster::new(dialer, hosts)));
         }
     };
     Ok(Box::new(single::Single(Node::new(dialer, way))))

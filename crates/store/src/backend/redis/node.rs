@@ -2,17 +2,19 @@
 //! share, made anew when it breaks, and connections for one caller at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 use sangam_engine::Reply;
 
 use super::address::Host;
 use super::connect::{Dialer, Part};
-use super::dedicated::Pool;
+use super::dedicated::{Lease, Pool, Shelf};
 use super::flight::Flight;
 use super::link::Link;
 use super::listener::Listening;
-use super::sentinel::Sentinels;
+use super::sentinel::{Sentinels, watch};
 use super::stream::Socket;
 use crate::backend::{Failure, Sent};
 use crate::commands::Commands;
@@ -56,10 +58,57 @@ impl Connector {
     }
 }
 
+/// Connections to the server that is thought to be the right one.
+#[derive(Default)]
+pub(super) struct Held {
+    link: Mutex<Option<Arc<Link>>>,
+    shelf: Arc<Shelf>,
+    watched: AtomicBool,
+}
+
+impl Held {
+    fn open_link(&self) -> Option<Arc<Link>> {
+        let link = self.link.lock();
+        link.as_ref().filter(|link| !link.is_closed()).cloned()
+    }
+
+    /// Another server is the right one: connections are made anew. Calls that
+    /// are on their way are waited for by their callers.
+    pub(super) fn leave(&self) {
+        *self.link.lock() = None;
+        self.shelf.forget();
+    }
+
+    /// Where the shared connection leads.
+    pub(super) fn place(&self) -> Option<String> {
+        self.open_link().map(|link| link.place().to_owned())
+    }
+
+    /// Makes the shared connection.
+    async fn connect(self: Arc<Self>, connector: Arc<Connector>) -> Result<Arc<Link>, Failure> {
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let mut age = self.shelf.age();
+        let mut link = Arc::new(connector.shared().await?);
+        if self.shelf.age() != age {
+            age = self.shelf.age();
+            link = Arc::new(connector.shared().await?);
+        }
+        if self.shelf.age() == age {
+            *self.link.lock() = Some(link.clone());
+        }
+        if matches!(connector.way, Way::Sentinels(_)) && !self.watched.swap(true, Relaxed) {
+            tokio::spawn(watch(Arc::downgrade(&self), connector));
+        }
+        Ok(link)
+    }
+}
+
 /// A server.
 pub(super) struct Node {
     connector: Arc<Connector>,
-    link: Arc<Mutex<Option<Arc<Link>>>>,
+    held: Arc<Held>,
     connecting: Flight<Result<Arc<Link>, Failure>>,
     pool: Pool,
 }
@@ -67,36 +116,23 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(dialer: Dialer, way: Way) -> Self {
         let connector = Arc::new(Connector { dialer, way });
+        let held = Arc::new(Held::default());
         Node {
-            pool: Pool::new(connector.clone()),
-            link: Arc::default(),
+            pool: Pool::new(connector.clone(), held.shelf.clone()),
+            held,
             connecting: Flight::default(),
             connector,
         }
     }
 
-    fn open_link(&self) -> Option<Arc<Link>> {
-        let link = self.link.lock();
-        link.as_ref().filter(|link| !link.is_closed()).cloned()
-    }
-
     /// The shared connection, made by the first who needs it.
     pub(super) async fn shared(&self) -> Result<Arc<Link>, Failure> {
-        if let Some(link) = self.open_link() {
+        if let Some(link) = self.held.open_link() {
             return Ok(link);
         }
-        let made = self.connecting.join(|| {
-            let (connector, slot) = (self.connector.clone(), self.link.clone());
-            async move {
-                let open = slot.lock().as_ref().filter(|it| !it.is_closed()).cloned();
-                if let Some(link) = open {
-                    return Ok(link);
-                }
-                let link = Arc::new(connector.shared().await?);
-                *slot.lock() = Some(link.clone());
-                Ok(link)
-            }
-        });
+        let made = self
+            .connecting
+            .join(|| self.held.clone().connect(self.connector.clone()));
         made.await.unwrap_or_else(|| {
             Err(Failure::NotSent(Why::Refusing(
                 "a connection could not be made".to_owned(),
@@ -109,11 +145,10 @@ impl Node {
         if let Reply::Error(text) = &reply
             && (text.starts_with(b"READONLY") || text.starts_with(b"MASTERDOWN"))
         {
-            let mut current = self.link.lock();
-            if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, link)) {
-                *current = None;
+            let current = self.held.link.lock().clone();
+            if current.is_some_and(|it| Arc::ptr_eq(&it, link)) {
+                self.held.leave();
             }
-            self.pool.forget();
         }
         reply
     }
@@ -139,13 +174,25 @@ impl Node {
     ) -> Result<Reply, Failure> {
         let lease = self.pool.take().await?;
         let reply = lease.link().call(argv, sent).await?;
-        let demoted = matches!(&reply, Reply::Error(text) if text.starts_with(b"READONLY"));
-        if demoted {
-            self.pool.forget();
+        Ok(self.returned(lease, reply))
+    }
+
+    /// The same with ASKING before it.
+    pub(super) async fn ask_blocking(&self, argv: &[&[u8]], sent: &Sent) -> Result<Reply, Failure> {
+        let lease = self.pool.take().await?;
+        let both = [&[&b"ASKING"[..]][..], argv];
+        let mut replies = lease.link().pipeline(both.iter(), sent).await?;
+        Ok(self.returned(lease, replies.pop().unwrap_or(Reply::Null)))
+    }
+
+    /// Keeps a connection for the next, unless it leads to a master no longer.
+    fn returned(&self, lease: Lease, reply: Reply) -> Reply {
+        if matches!(&reply, Reply::Error(text) if text.starts_with(b"READONLY")) {
+            self.held.leave();
         } else {
             lease.give_back();
         }
-        Ok(reply)
+        reply
     }
 
     pub(super) async fn pipeline<'a, A: AsRef<[&'a [u8]]>>(
@@ -168,14 +215,7 @@ impl Node {
     ) -> Result<Reply, Failure> {
         let lease = self.pool.take().await?;
         let reply = super::transaction::run(lease.link(), commands, sent).await?;
-        if let Reply::Error(text) = &reply
-            && text.starts_with(b"READONLY")
-        {
-            self.pool.forget();
-        } else {
-            lease.give_back();
-        }
-        Ok(reply)
+        Ok(self.returned(lease, reply))
     }
 
     pub(super) async fn listen(&self) -> Result<Listening, Failure> {
@@ -194,6 +234,14 @@ impl Node {
         match self.judged(reply, &link) {
             Reply::Error(text) => Err(self.faults().refused("PING", &text)),
             _ => Ok(()),
+        }
+    }
+
+    /// Where it is, if it stays there.
+    pub(super) fn host(&self) -> Option<&Host> {
+        match &self.connector.way {
+            Way::Fixed(host, _) => Some(host),
+            Way::Sentinels(_) => None,
         }
     }
 

@@ -1,0 +1,173 @@
+//! A pipeline over several masters: each gets its part in one piece and in
+//! order, all at the same time. What is redirected goes again alone, in order.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use sangam_engine::Reply;
+
+use super::route::{Route, crossed, route};
+use super::{Cluster, Redirection, is_stale};
+use crate::backend::redis::node::Node;
+use crate::backend::redis::plan::{Outcomes, Plan, outcomes};
+use crate::backend::{Failure, Sent};
+use crate::commands::Commands;
+
+/// Commands for one master: their places among all.
+struct Part {
+    node: Arc<Node>,
+    places: Vec<usize>,
+}
+
+impl Cluster {
+    pub(super) async fn run_pipeline(&self, commands: &Commands, sent: &Sent) -> Outcomes {
+        let mut outcomes = outcomes(commands);
+        let all = 0..commands.len();
+        let mut open: Vec<usize> = all
+            .filter(|at| outcomes.get(*at).is_some_and(Result::is_ok))
+            .collect();
+        let mut apart = Vec::new();
+        for again in [false, true] {
+            let parts = match self.parts(commands, &open, &mut apart, &mut outcomes).await {
+                Ok(parts) => parts,
+                Err(failure) => {
+                    for at in open {
+                        put(&mut outcomes, at, Err(failure.clone()));
+                    }
+                    return outcomes;
+                }
+            };
+            open = self.run_parts(commands, parts, sent, &mut outcomes).await;
+            // A master that could not be reached: perhaps there is another now.
+            if open.is_empty() || again || self.refresh().await.is_err() {
+                break;
+            }
+        }
+        self.follow_each(commands, sent, &mut outcomes).await;
+        for at in apart {
+            let argv = commands.get(at).unwrap_or_default();
+            put(&mut outcomes, at, self.run(&argv, sent).await);
+        }
+        outcomes
+    }
+
+    /// Shares commands out among the masters. What goes to several of them is
+    /// left for later; what goes to none has its outcome.
+    async fn parts(
+        &self,
+        commands: &Commands,
+        open: &[usize],
+        apart: &mut Vec<usize>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Vec<Part>, Failure> {
+        let mut parts: Vec<Part> = Vec::new();
+        for at in open.iter().copied() {
+            let argv = commands.get(at).unwrap_or_default();
+            let node = match route(&argv) {
+                Route::Slot(slot) => match self.owner(slot).await? {
+                    Some(node) => node,
+                    None => {
+                        let reply = Reply::error("CLUSTERDOWN Hash slot not served");
+                        put(outcomes, at, Ok(reply));
+                        continue;
+                    }
+                },
+                Route::Any => match parts.first() {
+                    Some(part) => part.node.clone(),
+                    None => match self.in_turn().await?.into_iter().next() {
+                        Some(node) => node,
+                        None => return Err(self.servers.faults().unreachable("it has no masters")),
+                    },
+                },
+                Route::All(_) | Route::Scan => {
+                    apart.push(at);
+                    continue;
+                }
+                Route::Crossed => {
+                    put(outcomes, at, Ok(crossed()));
+                    continue;
+                }
+            };
+            match parts.iter_mut().find(|it| Arc::ptr_eq(&it.node, &node)) {
+                Some(part) => part.places.push(at),
+                None => parts.push(Part {
+                    node,
+                    places: vec![at],
+                }),
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Runs all parts; answers the places of commands that were not sent.
+    async fn run_parts(
+        &self,
+        commands: &Commands,
+        parts: Vec<Part>,
+        sent: &Sent,
+        outcomes: &mut Outcomes,
+    ) -> Vec<usize> {
+        let runs = parts.iter().map(|part| async {
+            let mut plan = Plan::default();
+            for at in &part.places {
+                plan.push(*at, commands.get(*at).unwrap_or_default());
+            }
+            let replies = part.node.pipeline(plan.wire().iter(), sent).await;
+            (plan, replies)
+        });
+        let mut open = Vec::new();
+        for (part, (plan, replies)) in parts.iter().zip(join_all(runs).await) {
+            match &replies {
+                Err(Failure::NotSent(_)) => open.extend(&part.places),
+                Err(_) => self.refresh_soon(),
+                Ok(_) => {}
+            }
+            plan.settle(replies, outcomes);
+        }
+        open.sort_unstable();
+        open
+    }
+
+    /// Sends again, one after the other, what was redirected.
+    async fn follow_each(&self, commands: &Commands, sent: &Sent, outcomes: &mut Outcomes) {
+        for at in 0..commands.len() {
+            let Some(Ok(Reply::Error(text))) = outcomes.get(at) else {
+                continue;
+            };
+            if is_stale(text) {
+                self.refresh_soon();
+            }
+            if !text.starts_with(b"MOVED ") && !text.starts_with(b"ASK ") {
+                continue;
+            }
+            let argv = commands.get(at).unwrap_or_default();
+            let outcome = self.one(&argv, text, sent).await;
+            put(outcomes, at, outcome);
+        }
+    }
+
+    /// One command of a pipeline, after it was redirected by `text`.
+    async fn one(&self, argv: &[&[u8]], text: &[u8], sent: &Sent) -> Result<Reply, Failure> {
+        use crate::kind::Kind;
+        if Kind::of(argv) != Kind::Blocking {
+            return self.run(argv, sent).await;
+        }
+        // As in the pipeline, it does not wait.
+        let node = match Redirection::of(text, None).map(|to| self.follow(to)) {
+            Some((node, false)) => node,
+            _ => return Ok(Reply::error("TRYAGAIN the slot is being moved")),
+        };
+        let mut plan = Plan::default();
+        plan.push(0, argv.iter().copied().collect());
+        let replies = node.pipeline(plan.wire().iter(), sent).await;
+        let mut outcome = vec![Ok(Reply::Null)];
+        plan.settle(replies, &mut outcome);
+        outcome.pop().unwrap_or(Ok(Reply::Null))
+    }
+}
+
+fn put(outcomes: &mut Outcomes, at: usize, outcome: Result<Reply, Failure>) {
+    if let Some(place) = outcomes.get_mut(at) {
+        *place = outcome;
+    }
+}
