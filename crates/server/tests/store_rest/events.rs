@@ -22,7 +22,7 @@ async fn message(subscription: &mut Subscription) -> (String, Vec<u8>) {
             String::from_utf8_lossy(&message.channel).into_owned(),
             message.payload.to_vec(),
         ),
-        other => panic!("{other:?}"),
+        gap @ Event::Gap(_) => panic!("{gap:?}"),
     }
 }
 
