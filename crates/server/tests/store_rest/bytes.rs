@@ -9,7 +9,7 @@ use crate::{connect, one_slot};
 async fn they_go_by_path_in_their_place() {
     let endpoint = Endpoint::start(|seen| Act::Answer(all_ok(seen))).await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
-    let set: [&[u8]; 5] = [b"SET", b"k/\xff", b"\xfe\x00", b"EX", b"60"];
+    let set: [&[u8]; 5] = [b"SET", b"k/\xff", b"\xfe\x00v", b"EX", b"60"];
     assert_eq!(store.call(&set).await, Ok(Reply::OK));
     let mut commands = Commands::new();
     commands
@@ -30,7 +30,7 @@ async fn they_go_by_path_in_their_place() {
         .map(|it| (it.path, it.body))
         .collect();
     let expected: [(&str, &[u8]); 4] = [
-        ("/SET/k%2F%FF?EX=60", b"\xfe\x00"),
+        ("/SET/k%2F%FF?EX=60", b"\xfe\x00v"),
         ("/pipeline", br#"[["INCR","a"],["INCR","b"]]"#),
         ("/SET/c", b"\xff"),
         ("/", br#"["INCR","d"]"#),
@@ -50,16 +50,17 @@ async fn an_endpoint_that_answers_json_only_is_understood() {
         }
         let body = match seen.text().as_str() {
             "[\"GET\",\"k\"]" => r#"{"result":"/wA="}"#,
-            "[[\"TYPE\",\"k\"],[\"GET\",\"k\"]]" => {
-                r#"[{"result":"c3RyaW5n"},{"result":"T0s="}]"#
-            }
+            "[[\"TYPE\",\"k\"],[\"GET\",\"k\"]]" => r#"[{"result":"c3RyaW5n"},{"result":"T0s="}]"#,
             _ => r#"{"result":"77+9"}"#,
         };
         Act::Answer(answer("200 OK", &[], body))
     })
     .await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
-    assert_eq!(store.call(&[b"GET", b"k"]).await, Ok(Reply::bulk(b"\xff\0")));
+    assert_eq!(
+        store.call(&[b"GET", b"k"]).await,
+        Ok(Reply::bulk(b"\xff\0"))
+    );
     let mut unit = Commands::new();
     unit.push(&[b"TYPE", b"k"]).push(&[b"GET", b"k"]);
     assert_eq!(

@@ -119,14 +119,10 @@ impl Endpoint {
 
     /// The requests that came, without greetings.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        let seen = self.seen.lock();
-        let calls = seen
-            .iter()
-            .filter(|it| !it.text().starts_with("[\"PING\""));
-        calls.cloned().collect()
+        self.seen.lock().clone()
     }
 
-    /// Until so many came, greetings among them.
+    /// Until so many came, not counting greetings.
     pub(crate) async fn until_seen(&self, count: usize) {
         let mut seen = self.count.subscribe();
         let wait = timeout(DEADLINE, seen.wait_for(|it| *it >= count));
@@ -149,9 +145,14 @@ impl Endpoint {
 async fn serve(serving: Arc<Serving>, stream: TcpStream, connection: usize) {
     let mut stream = BufReader::new(stream);
     while let Some(seen) = receive(&mut stream, connection).await {
-        serving.seen.lock().push(seen.clone());
+        let greets = seen.text().starts_with("[\"PING\"");
+        if !greets {
+            serving.seen.lock().push(seen.clone());
+        }
         let act = (serving.say)(&seen);
-        serving.count.send_modify(|count| *count += 1);
+        serving
+            .count
+            .send_modify(|count| *count += usize::from(!greets));
         let (bytes, is_last) = match act {
             Act::Answer(bytes) => (bytes, false),
             Act::Last(bytes) => (bytes, true),
@@ -205,7 +206,11 @@ async fn receive(stream: &mut BufReader<TcpStream>, connection: usize) -> Option
 
 /// 200 with RESP2.
 pub(crate) fn resp(body: &str) -> Vec<u8> {
-    answer("200 OK", &[("content-type", "application/octet-stream")], body)
+    answer(
+        "200 OK",
+        &[("content-type", "application/octet-stream")],
+        body,
+    )
 }
 
 /// An answer with this status.

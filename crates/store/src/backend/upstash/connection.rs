@@ -5,6 +5,7 @@
 //! in between, and a connection that is dropped is closed.
 
 use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use hyper::client::conn::http1;
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use socket2::Socket;
 
 use super::endpoint::Transport;
 
@@ -28,6 +30,7 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driver,
+    socket: Socket,
     last: Instant,
     /// Whether a request has gone over it.
     pub(super) used: bool,
@@ -60,7 +63,7 @@ pub(super) enum Break {
 }
 
 impl Connection {
-    pub(super) async fn over(stream: Box<dyn Transport>) -> hyper::Result<Self> {
+    pub(super) async fn over(stream: Box<dyn Transport>, socket: Socket) -> hyper::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Connection {
             sender,
@@ -68,6 +71,7 @@ impl Connection {
                 connection: Box::pin(connection),
                 over: false,
             },
+            socket,
             last: Instant::now(),
             used: false,
         })
@@ -121,7 +125,7 @@ impl Connection {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Break> {
-        if self.driver.run(self.sender.ready()).await.is_err() {
+        if self.used && self.is_gone() || self.driver.run(self.sender.ready()).await.is_err() {
             return Err(Break::Before);
         }
         self.used = true;
@@ -131,6 +135,15 @@ impl Connection {
             Some(_) => Break::Before,
             None => broken(&error.into_error()),
         })
+    }
+
+    /// Whether the other side has ended the connection, though the runtime may not
+    /// have heard of it yet: what is written now would be lost.
+    fn is_gone(&self) -> bool {
+        match self.socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
     }
 
     /// The next bytes of a body; `None` at its end.

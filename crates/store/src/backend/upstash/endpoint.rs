@@ -15,6 +15,7 @@ use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -127,6 +128,10 @@ impl Endpoint {
         stream
             .set_nodelay(true)
             .map_err(|error| self.unreached(&error.to_string()))?;
+        // A second handle, for a look that hyper does not offer.
+        let socket = SockRef::from(&stream)
+            .try_clone()
+            .map_err(|error| self.unreached(&error.to_string()))?;
         let stream: Box<dyn Transport> = match &self.tls {
             None => Box::new(stream),
             Some((connector, name)) => {
@@ -134,7 +139,7 @@ impl Endpoint {
                 Box::new(stream.map_err(|error| self.no_tls(&error))?)
             }
         };
-        Connection::over(stream)
+        Connection::over(stream, socket)
             .await
             .map_err(|error| self.unreached(&error.to_string()))
     }

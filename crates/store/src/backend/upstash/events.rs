@@ -390,6 +390,54 @@ mod tests {
         }
     }
 
+    /// An endpoint on a thread of its own, whose time does not jump: it confirms a
+    /// subscription, says what it is told to, and is silent.
+    fn endpoint() -> (std::net::SocketAddr, std::sync::mpsc::Sender<&'static str>) {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (say, said) = std::sync::mpsc::channel::<&str>();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            let confirmation = "data: subscribe,c,1\n\n";
+            write!(stream, "{head}{confirmation}").unwrap();
+            for text in said {
+                stream.write_all(text.as_bytes()).unwrap();
+            }
+        });
+        (addr, say)
+    }
+
+    #[tokio::test]
+    async fn comments_keep_a_stream_and_silence_ends_it() {
+        let (addr, say) = endpoint();
+        let url = format!("http://{addr}");
+        let target = crate::Target::new(&url, Some("t"), "A", "B").unwrap();
+        let options = crate::Options::default();
+        let endpoint = super::super::Endpoint::of(&target, options.connect_timeout).unwrap();
+        let shared = Arc::new(Shared::new(endpoint, options));
+        let mut events = Events::open(shared).await.unwrap();
+        events.subscribe(Topic::Channel, b"c").await.unwrap();
+        for _ in 0..3 {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(40)).await;
+            tokio::time::resume();
+            say.send(": keepalive\n\ndata: message,c,x\n\n").unwrap();
+            assert_eq!(&*events.next().await.unwrap().payload, b"x");
+        }
+        tokio::time::pause();
+        tokio::time::advance(SILENCE_MAX).await;
+        match events.next().await {
+            Err(Failure::Lost(why)) => {
+                assert!(why.to_string().ends_with("the stream is silent"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(say);
+    }
+
     #[test]
     fn commas_in_names() {
         let found = |channel: &str, payload: &str| Some((channel.to_owned(), payload.to_owned()));

@@ -115,6 +115,9 @@ impl Slot {
         let mut calls = calls.iter();
         let mut is_first = true;
         while let Some(call) = calls.next() {
+            if !is_first && jobs.iter().all(Job::is_gone) {
+                break;
+            }
             let mut asked = self.ask(call, &jobs).await;
             while !is_first && matches!(asked, Asked::Unwritten) {
                 asked = match self.connect().await {
@@ -159,7 +162,8 @@ impl Slot {
 
     /// Keeps jobs for when the endpoint wants to be asked again, if they can wait.
     fn later(&self, after: Duration, why: &Why, jobs: Vec<Job>) {
-        let then = Instant::now() + after;
+        // Who says "now" has refused a moment ago.
+        let then = Instant::now() + after.max(self.shared.options.backoff_min);
         let patience = self.shared.options.command_timeout;
         let (patient, late): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| then < job.made + patience);
