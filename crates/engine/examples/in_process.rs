@@ -8,6 +8,7 @@
 
 use std::time::Instant;
 
+use sangam_engine::keyspace::StrRef;
 use sangam_engine::random::Random;
 use sangam_engine::{Engine, Reply, Ttl};
 
@@ -108,13 +109,14 @@ fn main() {
         println!("{sha:?}");
         return;
     };
+    engine.call(&mut session, &[b"SET", b"swapped", &value]);
     measure("EVALSHA, get and put", calls, |_| {
         let (reply, _) = engine.call(&mut session, &[b"EVALSHA", &sha, b"1", b"swapped", &value]);
         assert!(!reply.is_error());
     });
     measure("atomic, get and put", calls, |_| {
         let (outcome, _) = engine.atomic(&mut session, &[b"swapped"], |tx| {
-            let length = tx.get(b"swapped")?.map_or(0, |text| text.len());
+            let length = tx.get(b"swapped")?.map_or(0, StrRef::len);
             tx.put(b"swapped", &value, Ttl::None)?;
             Ok(length)
         });
@@ -122,7 +124,7 @@ fn main() {
     });
     measure("atomic, get", calls, |_| {
         let (outcome, _) = engine.atomic(&mut session, &[b"swapped"], |tx| {
-            Ok(tx.get(b"swapped")?.map_or(0, |text| text.len()))
+            Ok(tx.get(b"swapped")?.map_or(0, StrRef::len))
         });
         assert_eq!(outcome, Ok(value.len()));
     });

@@ -1,5 +1,7 @@
 //! Every op on random states with random arguments, in both languages, on the
 //! engine and on a real redis-server.
+//!
+//! `SANGAM_OPS` sets how many histories are tried.
 
 use std::time::Duration;
 
@@ -194,8 +196,9 @@ fn take(twins: &mut Twins, key: &[u8], step: &Step) -> Result<bool, String> {
 
 /// Random histories on `twins`; answers how many ops succeeded.
 fn compare(mut twins: Twins, cases: u32, advances: bool) -> u32 {
+    let wanted = std::env::var("SANGAM_OPS").ok();
     let mut runner = TestRunner::new(Config {
-        cases,
+        cases: wanted.and_then(|text| text.parse().ok()).unwrap_or(cases),
         failure_persistence: None,
         ..Config::default()
     });

@@ -139,8 +139,9 @@ impl<'a> Tx<'a> {
         Ok(deadline.map(|deadline| deadline.map_or(Ttl::None, Ttl::At)))
     }
 
-    /// Says when `key` goes; whether there is one and that is another moment than
-    /// none. A moment that has passed removes it. [`Ttl::Keep`] changes nothing.
+    /// Says when `key` goes, and answers whether it could: there is such a key, and
+    /// for [`Ttl::None`] it had a time to lose. A moment that has passed removes the
+    /// key; [`Ttl::Keep`] changes nothing.
     pub fn set_ttl(&mut self, key: &[u8], ttl: Ttl) -> Result<bool, CommandError> {
         match ttl {
             Ttl::Keep => self.exists(key),
