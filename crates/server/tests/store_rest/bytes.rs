@@ -50,16 +50,17 @@ async fn an_endpoint_that_answers_json_only_is_understood() {
         }
         let body = match seen.text().as_str() {
             "[\"GET\",\"k\"]" => r#"{"result":"/wA="}"#,
-            "[[\"TYPE\",\"k\"],[\"GET\",\"k\"]]" => {
-                r#"[{"result":"c3RyaW5n"},{"result":"T0s="}]"#
-            }
+            "[[\"TYPE\",\"k\"],[\"GET\",\"k\"]]" => r#"[{"result":"c3RyaW5n"},{"result":"T0s="}]"#,
             _ => r#"{"result":"77+9"}"#,
         };
         Act::Answer(answer("200 OK", &[], body))
     })
     .await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
-    assert_eq!(store.call(&[b"GET", b"k"]).await, Ok(Reply::bulk(b"\xff\0")));
+    assert_eq!(
+        store.call(&[b"GET", b"k"]).await,
+        Ok(Reply::bulk(b"\xff\0"))
+    );
     let mut unit = Commands::new();
     unit.push(&[b"TYPE", b"k"]).push(&[b"GET", b"k"]);
     assert_eq!(

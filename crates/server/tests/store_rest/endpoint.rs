@@ -120,9 +120,7 @@ impl Endpoint {
     /// The requests that came, without greetings.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock();
-        let calls = seen
-            .iter()
-            .filter(|it| !it.text().starts_with("[\"PING\""));
+        let calls = seen.iter().filter(|it| !it.text().starts_with("[\"PING\""));
         calls.cloned().collect()
     }
 
@@ -205,7 +203,11 @@ async fn receive(stream: &mut BufReader<TcpStream>, connection: usize) -> Option
 
 /// 200 with RESP2.
 pub(crate) fn resp(body: &str) -> Vec<u8> {
-    answer("200 OK", &[("content-type", "application/octet-stream")], body)
+    answer(
+        "200 OK",
+        &[("content-type", "application/octet-stream")],
+        body,
+    )
 }
 
 /// An answer with this status.

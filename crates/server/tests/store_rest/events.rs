@@ -10,7 +10,10 @@ use crate::endpoint::{Act, Endpoint, answer};
 use crate::{DEADLINE, behind_a_line, connect, gateway, one_slot};
 
 async fn next(subscription: &mut Subscription) -> Event {
-    timeout(DEADLINE, subscription.next()).await.unwrap().unwrap()
+    timeout(DEADLINE, subscription.next())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 async fn message(subscription: &mut Subscription) -> (String, Vec<u8>) {
@@ -41,7 +44,10 @@ async fn names_of_any_kind_and_what_a_payload_can_carry() {
     }
     let mut pattern = store.subscribe(Topic::Pattern, &[b"p,*"]).await.unwrap();
     publish(&store, b"p,1", b"x,y").await;
-    assert_eq!(message(&mut pattern).await, ("p,1".to_owned(), b"x,y".to_vec()));
+    assert_eq!(
+        message(&mut pattern).await,
+        ("p,1".to_owned(), b"x,y".to_vec())
+    );
     for (published, received) in [
         (b"".as_slice(), b"".as_slice()),
         (b"\xff\x00 \xfe", b"\xff\x00 \xfe"),
@@ -61,7 +67,10 @@ async fn a_break_is_a_gap_and_then_it_goes_on() {
         ..Options::default()
     };
     let (_server, line, store) = behind_a_line(options).await;
-    let mut one = store.subscribe(Topic::Channel, &[b"c", b"d"]).await.unwrap();
+    let mut one = store
+        .subscribe(Topic::Channel, &[b"c", b"d"])
+        .await
+        .unwrap();
     let mut other = store.subscribe(Topic::Channel, &[b"c"]).await.unwrap();
     for how in [Cut::Reset, Cut::Close] {
         line.line().cut(how);
@@ -84,7 +93,10 @@ async fn a_topic_that_nobody_wants_is_given_up() {
     let (_server, line, store) = behind_a_line(one_slot()).await;
     let before = line.counters().open;
     let one = store.subscribe(Topic::Channel, &[b"c"]).await.unwrap();
-    let other = store.subscribe(Topic::Channel, &[b"c", b"d"]).await.unwrap();
+    let other = store
+        .subscribe(Topic::Channel, &[b"c", b"d"])
+        .await
+        .unwrap();
     assert_eq!(line.counters().open, before + 2, "a connection a topic");
     drop(other);
     line.line()
@@ -106,7 +118,10 @@ async fn refusals_are_told() {
     .await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
     for (name, expected) in [
-        ("no", "refused the subscription: NOPERM this user has no permissions"),
+        (
+            "no",
+            "refused the subscription: NOPERM this user has no permissions",
+        ),
         ("other", "answers a subscription without a stream of events"),
         ("", "cannot name the empty channel"),
     ] {

@@ -27,10 +27,9 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
 
 #[tokio::test]
 async fn an_answer_that_says_it_is_the_last_is() {
-    let endpoint = Endpoint::start(|_| {
-        Act::Last(answer("200 OK", &[("connection", "close")], "+OK\r\n"))
-    })
-    .await;
+    let endpoint =
+        Endpoint::start(|_| Act::Last(answer("200 OK", &[("connection", "close")], "+OK\r\n")))
+            .await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
     for _ in 0..20 {
         assert_eq!(store.call(&SET).await, Ok(Reply::OK));
@@ -56,12 +55,21 @@ async fn half_an_answer_is_none() {
 
 #[tokio::test]
 async fn too_few_and_too_many_replies_are_none() {
-    for body in ["", "+OK\r\n+OK\r\n", "$5\r\nab\r\n", "OK", "{\"result\":{}}"] {
+    for body in [
+        "",
+        "+OK\r\n+OK\r\n",
+        "$5\r\nab\r\n",
+        "OK",
+        "{\"result\":{}}",
+    ] {
         let endpoint = Endpoint::start(move |_| Act::Answer(resp(body))).await;
         let store = connect(&endpoint.url(), one_slot()).await.unwrap();
         let set = store.call(&SET).await;
         assert!(
-            matches!(&set, Err(Error::Indeterminate(Why::Answer { status: 200, .. }))),
+            matches!(
+                &set,
+                Err(Error::Indeterminate(Why::Answer { status: 200, .. }))
+            ),
             "{set:?}"
         );
     }
@@ -159,7 +167,10 @@ async fn who_says_when_to_come_back_is_asked_then() {
     let began = Instant::now();
     let late = store.call(&SET).await;
     assert!(
-        matches!(&late, Err(Error::Unavailable(Why::Answer { status: 429, .. }))),
+        matches!(
+            &late,
+            Err(Error::Unavailable(Why::Answer { status: 429, .. }))
+        ),
         "{late:?}"
     );
     assert!(began.elapsed() < Duration::from_secs(1));

@@ -24,7 +24,9 @@ async fn what_waits_leaves_together_and_what_finds_a_slot_free_at_once() {
     let endpoint = holding().await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();
     let mut pipeline = Commands::new();
-    pipeline.push(&[b"SET", b"c", b"3"]).push(&[b"SET", b"d", b"4"]);
+    pipeline
+        .push(&[b"SET", b"c", b"3"])
+        .push(&[b"SET", b"d", b"4"]);
     let mut unit = Commands::new();
     unit.push(&[b"SET", b"t", b"5"]);
     let first = store.call(&[b"SET", b"first", b"1"]);
@@ -132,12 +134,13 @@ async fn waiting_in_the_queue_had_no_effect_and_being_on_the_way_may_have() {
         ..one_slot()
     };
     let store = connect(&endpoint.url(), options).await.unwrap();
-    let (sent, (queued, queued_unit)) = tokio::join!(store.call(&[b"SET", b"first", b"1"]), async {
-        endpoint.until_seen(2).await;
-        let mut unit = Commands::new();
-        unit.push(&[b"INCR", b"n"]);
-        tokio::join!(store.call(&[b"INCR", b"n"]), store.transaction(&unit))
-    });
+    let (sent, (queued, queued_unit)) =
+        tokio::join!(store.call(&[b"SET", b"first", b"1"]), async {
+            endpoint.until_seen(2).await;
+            let mut unit = Commands::new();
+            unit.push(&[b"INCR", b"n"]);
+            tokio::join!(store.call(&[b"INCR", b"n"]), store.transaction(&unit))
+        });
     assert!(matches!(sent, Err(Error::Indeterminate(_))), "{sent:?}");
     assert!(matches!(queued, Err(Error::Unavailable(_))), "{queued:?}");
     assert!(

@@ -38,12 +38,22 @@ async fn answers_of_others() {
         "setting `SANGAM_STORE`: URL answered 400 and HTML, it is no Redis REST endpoint"
     );
     assert_eq!(
-        refusal(answer("307 Temporary Redirect", &[("location", "https://other/")], "")).await,
+        refusal(answer(
+            "307 Temporary Redirect",
+            &[("location", "https://other/")],
+            ""
+        ))
+        .await,
         "setting `SANGAM_STORE`: URL answered 307, a redirect to https://other/, which is not \
          followed: write the address that answers"
     );
     assert_eq!(
-        refusal(answer("403 Forbidden", &[], "your address is not allowed\n")).await,
+        refusal(answer(
+            "403 Forbidden",
+            &[],
+            "your address is not allowed\n"
+        ))
+        .await,
         "setting `SANGAM_STORE`: URL answered 403: your address is not allowed"
     );
     assert_eq!(
@@ -87,10 +97,15 @@ async fn where_nobody_listens_the_store_is_down_and_found_later() {
     let (_server, _) = gateway(|config| config.http = port.to_string()).await;
     let mut states = store.states();
     let up = states.wait_for(|state| state.status == Status::Up);
-    tokio::time::timeout(crate::DEADLINE, up).await.unwrap().unwrap();
+    tokio::time::timeout(crate::DEADLINE, up)
+        .await
+        .unwrap()
+        .unwrap();
     store.call(&[b"SET", b"k", b"v"]).await.unwrap();
 
-    let store = connect("http://no.such.host.invalid", one_slot()).await.unwrap();
+    let store = connect("http://no.such.host.invalid", one_slot())
+        .await
+        .unwrap();
     let reason = store.state().reason;
     let expected = "cannot connect to http://no.such.host.invalid: ";
     assert!(reason.starts_with(expected), "{reason}");

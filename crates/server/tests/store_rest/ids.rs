@@ -28,7 +28,11 @@ async fn breaking(honours: bool, at: &'static [usize]) -> Endpoint {
         if at.contains(&number) {
             return Act::Last(Vec::new());
         }
-        Act::Answer(if honours { honouring(seen) } else { all_ok(seen) })
+        Act::Answer(if honours {
+            honouring(seen)
+        } else {
+            all_ok(seen)
+        })
     })
     .await
 }
@@ -89,17 +93,21 @@ async fn repeats_end_with_the_callers_time() {
 #[tokio::test]
 async fn an_answer_that_tells_nothing_of_the_first_attempt_leaves_it_unknown() {
     for (error, is_known) in [
-        ("ERR this request was applied; its reply is too large to be kept", false),
-        ("ERR request id X is older than the window of 300 s; nothing was run", false),
+        (
+            "ERR this request was applied; its reply is too large to be kept",
+            false,
+        ),
+        (
+            "ERR request id X is older than the window of 300 s; nothing was run",
+            false,
+        ),
         ("WRONGTYPE Operation against a key", true),
     ] {
         let count = AtomicUsize::new(0);
-        let endpoint = Endpoint::start(move |seen| {
-            match count.fetch_add(1, Ordering::Relaxed) {
-                0 => Act::Answer(honouring(seen)),
-                1 => Act::Last(Vec::new()),
-                _ => Act::Answer(answer("400 Bad Request", &[], &format!("-{error}\r\n"))),
-            }
+        let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
+            0 => Act::Answer(honouring(seen)),
+            1 => Act::Last(Vec::new()),
+            _ => Act::Answer(answer("400 Bad Request", &[], &format!("-{error}\r\n"))),
         })
         .await;
         let store = connect(&endpoint.url(), one_slot()).await.unwrap();

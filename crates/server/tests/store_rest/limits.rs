@@ -13,11 +13,17 @@ async fn what_is_above_our_limit_is_not_read() {
         ..one_slot()
     };
     let store = connect(&url, options).await.unwrap();
-    store.call(&[b"SET", b"k", &vec![b'x'; 60_000]]).await.unwrap();
+    store
+        .call(&[b"SET", b"k", &vec![b'x'; 60_000]])
+        .await
+        .unwrap();
     let error = store.call(&[b"GET", b"k"]).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("more than 50000 bytes (option `rest_reply_max`)"), "{text}");
+    assert!(
+        text.contains("more than 50000 bytes (option `rest_reply_max`)"),
+        "{text}"
+    );
     let error = store.call(&[b"GETDEL", b"k"]).await.unwrap_err();
     assert!(matches!(error, Error::Indeterminate(_)), "{error:?}");
     assert_eq!(store.call(&[b"GET", b"k"]).await, Ok(Reply::Null));

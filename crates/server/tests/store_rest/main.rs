@@ -86,5 +86,7 @@ async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>)
         }
     })
     .await;
-    all.into_iter().map(|(_, outcome)| outcome.unwrap()).collect()
+    all.into_iter()
+        .map(|(_, outcome)| outcome.unwrap())
+        .collect()
 }

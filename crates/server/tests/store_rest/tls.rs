@@ -36,11 +36,15 @@ async fn refusal(url: &str) -> String {
 async fn an_authority_of_ones_own_is_named_in_the_url() {
     let (server, url) = secure("127.0.0.1:0").await;
     let ca = file("ca.pem");
-    let store = connect(&format!("{url}/?ca={ca}"), one_slot()).await.unwrap();
+    let store = connect(&format!("{url}/?ca={ca}"), one_slot())
+        .await
+        .unwrap();
     assert_eq!(store.call(&[b"SET", b"k", b"v"]).await, Ok(Reply::OK));
     let mut messages = store.subscribe(Topic::Channel, &[b"c"]).await.unwrap();
     store.call(&[b"PUBLISH", b"c", b"hello"]).await.unwrap();
-    let event = tokio::time::timeout(DEADLINE, messages.next()).await.unwrap();
+    let event = tokio::time::timeout(DEADLINE, messages.next())
+        .await
+        .unwrap();
     assert!(matches!(event, Some(Event::Message(it)) if &*it.payload == b"hello"));
 
     let text = refusal(&url).await;
@@ -67,9 +71,7 @@ async fn a_certificate_for_another_name() {
     let text = refusal(&format!("{url}?ca={}", file("ca.pem"))).await;
     assert_eq!(
         text,
-        format!(
-            "setting `SANGAM_STORE`: {url} has a certificate for another name than 127.0.0.2"
-        )
+        format!("setting `SANGAM_STORE`: {url} has a certificate for another name than 127.0.0.2")
     );
 }
 

@@ -217,6 +217,7 @@ impl Guarded {
     }
 
     /// Until the breaker is closed.
+    #[cfg(test)]
     pub(crate) async fn until_closed(&self) {
         let mut states = self.states();
         while self.breaker.is_open() {
