@@ -57,7 +57,7 @@ impl Work<'_> {
             Work::Blocking(argv) => node.call_blocking(argv, sent).await,
             // ASKING does not reach into MULTI: until the slot has moved, a unit
             // has to wait.
-            Work::Unit(_) if asking => Ok(Reply::error("TRYAGAIN the slot is being moved")),
+            Work::Unit(_) if asking => Ok(moving()),
             Work::Unit(commands) => node.transaction(commands, sent).await,
         }
     }
@@ -86,6 +86,16 @@ impl Redirection {
             Redirection::Ask(host)
         })
     }
+}
+
+/// The refusal of what cannot run while its slot is moved.
+fn moving() -> Reply {
+    Reply::error("TRYAGAIN the slot is being moved")
+}
+
+/// The refusal of a slot that nobody has.
+fn not_served() -> Reply {
+    Reply::error("CLUSTERDOWN Hash slot not served")
 }
 
 /// Whether a master's error says that the slots may have changed.
@@ -153,22 +163,20 @@ impl Cluster {
                 Some(it) => it,
                 None => match self.owner(slot).await? {
                     Some(node) => (node, false),
-                    None => return Ok(Reply::error("CLUSTERDOWN Hash slot not served")),
+                    None => return Ok(not_served()),
                 },
             };
             match work.run(&node, asking, sent).await {
-                Ok(Reply::Error(text)) => match Redirection::of(&text, node.host()) {
-                    Some(to) => {
-                        redirected = Some(self.follow(to));
-                        last = text;
-                    }
-                    None => {
+                Ok(Reply::Error(text)) => {
+                    let Some(to) = Redirection::of(&text, node.host()) else {
                         if is_stale(&text) {
                             self.refresh_soon();
                         }
                         return Ok(Reply::Error(text));
-                    }
-                },
+                    };
+                    redirected = Some(self.follow(to));
+                    last = text;
+                }
                 Ok(reply) => return Ok(reply),
                 Err(failure @ Failure::NotSent(_)) if !refreshed => {
                     refreshed = true;
