@@ -103,6 +103,11 @@ fn without_keys(argv: &[&[u8]]) -> Route {
         b"keys" => Route::All(Merge::Join),
         b"flushall" | b"flushdb" => Route::All(Merge::Same),
         b"randomkey" => Route::All(Merge::Some),
+        // Any would do, but of two that were published one after the other by
+        // different masters the second may arrive first.
+        b"publish" => argv
+            .get(1)
+            .map_or(Route::Any, |channel| Route::Slot(slot_of(channel))),
         b"script" => match word(1).as_slice() {
             b"exists" => Route::All(Merge::Least),
             b"load" | b"flush" => Route::All(Merge::Same),
