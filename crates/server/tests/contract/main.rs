@@ -85,7 +85,10 @@ on!(gateway_of_a_gateway);
 
 on!(redis);
 on!(redis_behind_a_proxy);
+on!(cluster);
+on!(cluster_behind_proxies);
 on!(sentinel);
 on!(sentinel_behind_proxies);
 on!(own_resp);
 on!(gateway_of_redis);
+on!(gateway_of_a_cluster);

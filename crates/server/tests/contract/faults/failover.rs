@@ -41,6 +41,33 @@ async fn a_server_that_is_killed_and_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_loses_a_master() {
+    let mut line = line::cluster_with_replicas().await;
+    let load = Load::start(&line.store, line::LIMIT);
+    load.until_all_is_well(10).await;
+    load.forgives_losses();
+    let cluster = &mut line.net;
+    let (old, _) = cluster.fail_over("n0").await;
+    load.until_all_is_well(20).await;
+    cluster.restart(old).await;
+    load.until_all_is_well(20).await;
+    load.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_changes_a_master_without_loss() {
+    let line = line::cluster_with_replicas().await;
+    let load = Load::start(&line.store, line::LIMIT);
+    load.until_all_is_well(10).await;
+    let cluster = &line.net;
+    for _ in 0..2 {
+        cluster.switch_over("n0").await;
+        load.until_all_is_well(20).await;
+    }
+    load.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_choose_another_master() {
     let mut line = line::sentinel().await;
     let load = Load::start(&line.store, line::LIMIT);

@@ -10,7 +10,7 @@ use sangam_store::{Options, Store, Target};
 
 use crate::place::{TOKEN, ours};
 
-pub(super) use redis::{redis, sentinel};
+pub(super) use redis::{cluster, cluster_with_replicas, redis, sentinel};
 
 /// The longest that a call may take.
 pub(super) const LIMIT: Duration = Duration::from_millis(600);

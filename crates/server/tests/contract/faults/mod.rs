@@ -323,6 +323,7 @@ macro_rules! endured {
 
 endured! {
     redis
+    cluster
     rest [
         overtaking
         too_many_requests

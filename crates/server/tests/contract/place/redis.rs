@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use sangam_rig::proxy::Proxy;
-use sangam_rig::redis::{MASTER_NAME, Redis, Sentinel};
+use sangam_rig::redis::{Cluster, MASTER_NAME, Redis, Sentinel};
 use tokio::sync::OnceCell;
 
-use super::{ALL, Place, TOKEN, connect, gateway_of, ours};
+use super::{ALL, Can, Place, TOKEN, connect, gateway_of, ours};
 
 /// `host:port,host:port`.
 pub(crate) fn list(addrs: &[SocketAddr]) -> String {
@@ -33,6 +33,27 @@ pub(crate) async fn redis_behind_a_proxy() -> Place {
     };
     let (_, proxy) = SERVER.get_or_init(start).await;
     connect(&format!("redis://{}", proxy.addr()), None, ALL).await
+}
+
+const SLOTS: Can = Can {
+    span_slots: false,
+    ..ALL
+};
+
+/// A cluster of three masters.
+pub(crate) async fn cluster() -> Place {
+    static SERVER: OnceCell<Cluster> = OnceCell::const_new();
+    let cluster = SERVER.get_or_init(|| Cluster::start(3, 0)).await;
+    let url = format!("redis-cluster://{}", list(&cluster.addrs()));
+    connect(&url, None, SLOTS).await
+}
+
+/// A cluster whose nodes are behind proxies that do nothing.
+pub(crate) async fn cluster_behind_proxies() -> Place {
+    static SERVER: OnceCell<Cluster> = OnceCell::const_new();
+    let cluster = SERVER.get_or_init(|| Cluster::behind_proxies(3, 0)).await;
+    let url = format!("redis-cluster://{}", list(&cluster.addrs()));
+    connect(&url, None, SLOTS).await
 }
 
 /// A master found by sentinels.
@@ -67,4 +88,14 @@ pub(crate) async fn gateway_of_redis() -> Place {
     static SERVER: OnceCell<Redis> = OnceCell::const_new();
     let server = SERVER.get_or_init(Redis::start).await;
     gateway_of(&server.url(), None).await
+}
+
+/// Our gateway in front of a cluster.
+pub(crate) async fn gateway_of_a_cluster() -> Place {
+    static SERVER: OnceCell<Cluster> = OnceCell::const_new();
+    let cluster = SERVER.get_or_init(|| Cluster::start(3, 0)).await;
+    let url = format!("redis-cluster://{}", list(&cluster.addrs()));
+    let mut place = gateway_of(&url, None).await;
+    place.can.span_slots = false;
+    place
 }

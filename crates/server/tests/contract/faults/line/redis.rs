@@ -1,7 +1,7 @@
 //! Lines that speak RESP.
 
 use sangam_rig::proxy::Proxy;
-use sangam_rig::redis::{MASTER_NAME, Redis, Sentinel};
+use sangam_rig::redis::{Cluster, MASTER_NAME, Redis, Sentinel};
 
 use super::{Line, Net, over};
 use crate::place::list;
@@ -9,6 +9,12 @@ use crate::place::list;
 impl Net for (Redis, Proxy) {
     fn proxies(&self) -> Vec<&Proxy> {
         vec![&self.1]
+    }
+}
+
+impl Net for Cluster {
+    fn proxies(&self) -> Vec<&Proxy> {
+        self.proxies().iter().collect()
     }
 }
 
@@ -22,6 +28,20 @@ pub(crate) async fn redis() -> Line<(Redis, Proxy)> {
     let proxy = Proxy::start(server.addr());
     let url = format!("redis://{}", proxy.addr());
     over((server, proxy), &url, None).await
+}
+
+/// Three masters.
+pub(crate) async fn cluster() -> Line<Cluster> {
+    let cluster = Cluster::behind_proxies(3, 0).await;
+    let url = format!("redis-cluster://{}", list(&cluster.addrs()));
+    over(cluster, &url, None).await
+}
+
+/// Three masters with a replica each, without proxies.
+pub(crate) async fn cluster_with_replicas() -> Line<Cluster> {
+    let cluster = Cluster::start(3, 1).await;
+    let url = format!("redis-cluster://{}", list(&cluster.addrs()));
+    over(cluster, &url, None).await
 }
 
 /// A master and two replicas under sentinels, without proxies.
