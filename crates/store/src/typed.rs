@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sangam_engine::Reply;
 
+use crate::commands::Commands;
 use crate::error::Error;
 use crate::store::Store;
 
@@ -28,17 +29,34 @@ impl Store {
         value(self.call(&[b"GET", key]).await?)
     }
 
-    /// The values of several strings, in order.
+    /// The values of several strings, in order. They may be in different slots of
+    /// a cluster, and are then not of one moment.
     pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let mut argv: Vec<&[u8]> = vec![b"MGET"];
         argv.extend_from_slice(keys);
-        array(self.call(&argv).await?)?
-            .into_iter()
-            .map(value)
-            .collect()
+        let found = match self.call(&argv).await {
+            Err(error) if is_crossed(&error) => {
+                let replies = self.each(b"MGET", keys).await?;
+                let arrays: Result<Vec<_>, _> = replies.into_iter().map(array).collect();
+                arrays?.into_iter().flatten().collect()
+            }
+            outcome => array(outcome?)?,
+        };
+        found.into_iter().map(value).collect()
+    }
+
+    /// The replies to a command for each key.
+    async fn each(&self, name: &[u8], keys: &[&[u8]]) -> Result<Vec<Reply>, Error> {
+        let commands: Commands = keys.iter().map(|key| [name, key]).collect();
+        let outcomes = self.pipeline(&commands).await;
+        let unknown = |it: &&Result<Reply, Error>| matches!(it, Err(Error::Indeterminate(_)));
+        if let Some(Err(error)) = outcomes.iter().find(unknown) {
+            return Err(error.clone());
+        }
+        outcomes.into_iter().collect()
     }
 
     /// Sets a string, whatever was there.
@@ -88,7 +106,13 @@ impl Store {
         }
         let mut argv: Vec<&[u8]> = vec![b"DEL"];
         argv.extend_from_slice(keys);
-        count(self.call(&argv).await?)
+        match self.call(&argv).await {
+            Err(error) if is_crossed(&error) => {
+                let replies = self.each(b"DEL", keys).await?;
+                replies.into_iter().map(count).sum()
+            }
+            outcome => count(outcome?),
+        }
     }
 
     /// Whether there is such a key.
@@ -141,6 +165,11 @@ pub(crate) fn int(reply: Reply) -> Result<i64, Error> {
         Reply::Bool(truth) => Ok(i64::from(truth)),
         other => Err(unexpected("an integer", &other)),
     }
+}
+
+/// Whether a command was refused because its keys are in several slots.
+fn is_crossed(error: &Error) -> bool {
+    error.code() == Some("CROSSSLOT")
 }
 
 fn count(reply: Reply) -> Result<u64, Error> {

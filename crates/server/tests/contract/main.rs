@@ -82,3 +82,8 @@ on!(own_gateway);
 on!(own_gateway_behind_a_proxy);
 on!(strict_gateway);
 on!(gateway_of_a_gateway);
+on!(redis);
+on!(redis_in_resp2);
+on!(redis_cluster);
+on!(redis_sentinel);
+on!(gateway_of_redis);

@@ -8,8 +8,10 @@ use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sangam_rig::proxy::HttpProxy;
+use sangam_rig::redis::{Cluster, MASTER_NAME, Redis, Sentinel};
 use sangam_server::{Config, Running, Server};
 use sangam_store::{Options, Store, Target};
+use tokio::sync::OnceCell;
 
 /// A store, and what its back end cannot do.
 pub(crate) struct Place {
@@ -139,4 +141,45 @@ async fn gateway_of(url: &str, token: Option<&str>) -> Place {
         ..Config::in_memory(TOKEN)
     };
     over_rest(Server::start(config).await.unwrap()).await
+}
+
+static REDIS: OnceCell<Redis> = OnceCell::const_new();
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static SENTINEL: OnceCell<Sentinel> = OnceCell::const_new();
+
+/// A real Redis.
+pub(crate) async fn redis() -> Place {
+    let server = REDIS.get_or_init(Redis::start).await;
+    connect(&server.url(), None, ALL).await
+}
+
+/// The same in the older protocol.
+pub(crate) async fn redis_in_resp2() -> Place {
+    let server = REDIS.get_or_init(Redis::start).await;
+    connect(&format!("{}?protocol=resp2", server.url()), None, ALL).await
+}
+
+/// A cluster of three masters.
+pub(crate) async fn redis_cluster() -> Place {
+    let cluster = CLUSTER.get_or_init(|| Cluster::start(3, 0)).await;
+    let hosts: Vec<_> = cluster.addrs().iter().map(ToString::to_string).collect();
+    let can = Can {
+        span_slots: false,
+        ..ALL
+    };
+    connect(&format!("redis-cluster://{}", hosts.join(",")), None, can).await
+}
+
+/// The master that sentinels name.
+pub(crate) async fn redis_sentinel() -> Place {
+    let set = SENTINEL.get_or_init(|| Sentinel::start(1)).await;
+    let hosts: Vec<_> = set.sentinels().iter().map(ToString::to_string).collect();
+    let url = format!("redis+sentinel://{}/{MASTER_NAME}", hosts.join(","));
+    connect(&url, None, ALL).await
+}
+
+/// Our gateway in front of a real Redis.
+pub(crate) async fn gateway_of_redis() -> Place {
+    let server = REDIS.get_or_init(Redis::start).await;
+    gateway_of(&server.url(), None).await
 }
