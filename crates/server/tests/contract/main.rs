@@ -84,6 +84,7 @@ on!(strict_gateway);
 on!(gateway_of_a_gateway);
 
 on!(redis);
+on!(redis_in_resp2);
 on!(redis_behind_a_proxy);
 on!(cluster);
 on!(cluster_behind_proxies);

@@ -14,13 +14,22 @@ pub(crate) fn list(addrs: &[SocketAddr]) -> String {
     addrs.join(",")
 }
 
+async fn server() -> &'static Redis {
+    static SERVER: OnceCell<Redis> = OnceCell::const_new();
+    SERVER
+        .get_or_init(|| Redis::options().password("s3cret").start())
+        .await
+}
+
 /// A redis-server.
 pub(crate) async fn redis() -> Place {
-    static SERVER: OnceCell<Redis> = OnceCell::const_new();
-    let server = SERVER
-        .get_or_init(|| Redis::options().password("s3cret").start())
-        .await;
-    connect(&server.url(), None, ALL).await
+    connect(&server().await.url(), None, ALL).await
+}
+
+/// The same in the older protocol.
+pub(crate) async fn redis_in_resp2() -> Place {
+    let url = format!("{}?protocol=resp2", server().await.url());
+    connect(&url, None, ALL).await
 }
 
 /// A redis-server behind a proxy that does nothing.

@@ -211,8 +211,18 @@ impl Cluster {
 
     /// Runs something on any master that can be reached.
     async fn on_any(&self, work: Work<'_>, sent: &Sent) -> Result<Reply, Failure> {
+        let masters = self.in_turn().await?;
+        self.on_one_of(masters, work, sent).await
+    }
+
+    async fn on_one_of(
+        &self,
+        masters: Vec<Arc<Node>>,
+        work: Work<'_>,
+        sent: &Sent,
+    ) -> Result<Reply, Failure> {
         let mut failure = None;
-        for node in self.in_turn().await? {
+        for node in masters {
             match work.run(&node, false, sent).await {
                 Err(not_sent @ Failure::NotSent(_)) => failure = Some(not_sent),
                 outcome => return outcome,
@@ -235,6 +245,10 @@ impl Cluster {
         match route::route(argv) {
             Route::Slot(slot) => self.on_slot(slot, Work::Call(argv), sent).await,
             Route::Any => self.on_any(Work::Call(argv), sent).await,
+            Route::First => {
+                let masters = self.masters().await?;
+                self.on_one_of(masters, Work::Call(argv), sent).await
+            }
             Route::All(merge) => self.on_all(argv, merge, sent).await,
             Route::Scan => self.scan(argv, sent).await,
             Route::Crossed => Ok(route::crossed()),
@@ -245,7 +259,9 @@ impl Cluster {
         match route {
             Route::Slot(slot) => self.on_slot(slot, work, sent).await,
             Route::Crossed => Ok(route::crossed()),
-            Route::Any | Route::All(_) | Route::Scan => self.on_any(work, sent).await,
+            Route::Any | Route::First | Route::All(_) | Route::Scan => {
+                self.on_any(work, sent).await
+            }
         }
     }
 }

@@ -79,6 +79,10 @@ impl Cluster {
                         None => return Err(self.servers.faults().unreachable("it has no masters")),
                     },
                 },
+                Route::First => match self.masters().await?.into_iter().next() {
+                    Some(node) => node,
+                    None => return Err(self.servers.faults().unreachable("it has no masters")),
+                },
                 Route::All(_) | Route::Scan => {
                     apart.push(at);
                     continue;
