@@ -371,7 +371,7 @@ fn eval<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
     };
     let known = scripts.learn(text)?;
     let rest = rest.iter().copied().map(Cow::Borrowed);
-    let args = [Cow::Borrowed(*name), Cow::Owned(known.text.to_vec())];
+    let args = [Cow::Borrowed(*name), Cow::Owned(known.text.clone())];
     Some(Plan::Send(Request {
         args: args.into_iter().chain(rest).collect(),
         then: Then::Plain,
@@ -400,7 +400,7 @@ fn by_text<'a>(args: impl Iterator<Item = Cow<'a, [u8]>>, known: &Known) -> Vec<
     if let [name, script, ..] = args.as_mut_slice() {
         let read_only = is(name, "EVALSHA_RO");
         *name = Cow::Borrowed(if read_only { b"EVAL_RO" } else { b"EVAL" });
-        *script = Cow::Owned(known.text.to_vec());
+        *script = Cow::Owned(known.text.clone());
     }
     args
 }
@@ -413,7 +413,7 @@ fn script<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
         && is(word, "LOAD")
     {
         let known = scripts.learn(text)?;
-        let sent = Cow::Owned(known.text.to_vec());
+        let sent = Cow::Owned(known.text.clone());
         return Some(Plan::Send(Request {
             args: vec![Cow::Borrowed(*name), Cow::Borrowed(*word), sent],
             then: Then::Loaded(hex_sha1(text)),
