@@ -2,8 +2,8 @@
 //!
 //! Upstash takes forms that a Redis refuses, and knows some that an older Redis
 //! does not: those are rewritten here, each in a function of its own, with as few
-//! commands as it takes. What another store of Upstash's dialect is sent stays as
-//! it is.
+//! commands as it takes. Another store of Upstash's dialect is sent what the client
+//! sent, but for what is about waiting and connections, which no store shares.
 //!
 //! | request | sent |
 //! |---|---|
@@ -74,20 +74,18 @@ pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> 
     let Some(name) = argv.first() else {
         return plain();
     };
-    if dialect == Dialect::Upstash {
-        return plain();
-    }
-    let strips = dialect == Dialect::Redis;
+    let (emulates, strips) = (dialect != Dialect::Upstash, dialect == Dialect::Redis);
     let rewritten = match name.to_ascii_lowercase().as_slice() {
+        b"xread" => without_block(argv, 1),
+        b"xreadgroup" => without_block(argv, 4),
+        b"client" => set_info(argv),
+        _ if !emulates => None,
         b"scan" => scan(argv),
         b"zrange" => range(argv, 2),
         b"zrangestore" => range(argv, 3),
         b"xadd" | b"xtrim" => trim_exactly(argv),
-        b"xread" => without_block(argv, 1),
-        b"xreadgroup" => without_block(argv, 4),
         b"copy" => copy(argv),
         b"unlink" if argv.len() == 1 => Some(Plan::Here(Reply::Int(0))),
-        b"client" => set_info(argv),
         b"eval" | b"eval_ro" if strips => eval(argv, scripts),
         b"evalsha" | b"evalsha_ro" if strips => evalsha(argv, scripts),
         b"script" if strips => script(argv, scripts),
