@@ -87,7 +87,7 @@ async fn slots_of_a_cluster_are_its_own_refusal() {
         r#"[{"result":"OK"},{"result":"OK"},{"result":"1"}]"#
     );
     for (path, body) in [
-        ("/", r#"["MGET","a","b"]"#),
+        ("/", r#"["SUNIONSTORE","s","a","b"]"#),
         ("/multi-exec", r#"[["SET","a","3"],["SET","b","3"]]"#),
     ] {
         let refused = http.post(path, body).await;
