@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sangam_rig::proxy::{Cut, Direction, Fault, Proxy, Whom};
-use sangam_rig::redis::Redis;
+use sangam_rig::redis::{Cluster, Redis};
 use sangam_rig::wait;
 use sangam_server::{Config, Running, Server, StartError};
 use sangam_store::{Options, Store, Target};
@@ -58,6 +58,55 @@ async fn until_ready(http: &mut Http, status: u16, word: &str) -> Value {
 async fn forms_of_upstash_are_answered() {
     let redis = Redis::start().await;
     answers_forms_of_upstash(store(&redis.url()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_gateway_answers_forms_of_upstash_itself() {
+    let behind = crate::start::start().await;
+    let url = format!("http://{}", behind.http());
+    let target = Target::new(&url, Some("full"), "--store", "--store-token").unwrap();
+    let store = Store::connect(&target, Options::default()).await.unwrap();
+    answers_forms_of_upstash(store).await;
+    behind.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_of_a_cluster_are_its_own_refusal() {
+    let cluster = Cluster::start(3, 0).await;
+    let url = format!("redis-cluster://{}", cluster.addrs()[0]);
+    let server = over(store(&url).await).await;
+    let mut http = Http::connect(server.http()).await;
+    until_ready(&mut http, 200, "ready").await;
+    assert_eq!(
+        http.post(
+            "/pipeline",
+            r#"[["SET","a","1"],["SET","b","2"],["GET","a"]]"#
+        )
+        .await
+        .text(),
+        r#"[{"result":"OK"},{"result":"OK"},{"result":"1"}]"#
+    );
+    for (path, body) in [
+        ("/", r#"["SUNIONSTORE","s","a","b"]"#),
+        ("/multi-exec", r#"[["SET","a","3"],["SET","b","3"]]"#),
+    ] {
+        let refused = http.post(path, body).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(
+            refused.text().starts_with(r#"{"error":"CROSSSLOT "#),
+            "{}",
+            refused.text()
+        );
+    }
+    let text = r"#!lua flags=allow-key-locking\nreturn redis.call('GET', KEYS[1])";
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        let eval = format!(r#"["EVAL","{text}","1","{key}"]"#);
+        assert_eq!(
+            asked(&mut http, &eval).await,
+            format!(r#"{{"result":"{value}"}}"#)
+        );
+    }
+    server.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

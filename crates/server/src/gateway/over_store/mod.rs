@@ -139,11 +139,7 @@ impl OverStore {
             .map(|argv| self.plan(caller, argv, false))
             .collect();
         let (batch, wrote) = gathered(&plans);
-        let mut outcomes = match batch.is_empty() {
-            true => Vec::new(),
-            false => self.store.pipeline(&batch).await,
-        }
-        .into_iter();
+        let mut outcomes = self.store.pipeline(&batch).await.into_iter();
         drop(batch);
         for plan in &plans {
             let reply = match plan {
