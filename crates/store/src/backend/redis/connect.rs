@@ -150,14 +150,14 @@ impl Dialer {
         match timeout(self.connect_timeout / 2, handshake).await {
             Ok(Ok(socket)) => Ok(Box::new(socket)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                if self.answers_plainly(name, port, faults).await {
+                if self.within(self.answers_plainly(name, port, faults)).await {
                     return Err(faults.has_no_tls());
                 }
                 Err(faults.unreachable("it closed the connection in the TLS handshake"))
             }
             Ok(Err(error)) => Err(faults.tls(&error)),
             Err(_) => {
-                if self.answers_plainly(name, port, faults).await {
+                if self.within(self.answers_plainly(name, port, faults)).await {
                     return Err(faults.has_no_tls());
                 }
                 Err(faults.unreachable("no answer to the TLS handshake; does it speak TLS?"))
@@ -200,6 +200,13 @@ impl Dialer {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.command_timeout.max(UNACKNOWLEDGED_MIN)))?;
         Ok(())
+    }
+
+    /// The answer to a question about a failure, if it comes before the time for
+    /// the connection is over.
+    async fn within(&self, question: impl Future<Output = bool>) -> bool {
+        let limit = self.connect_timeout / 4;
+        timeout(limit, question).await.unwrap_or(false)
     }
 
     /// Whether a port that fails at TLS answers Redis' protocol without. No secret
@@ -382,7 +389,7 @@ impl Dialer {
             match socket.read_buf(&mut buf).await {
                 Ok(1..) => {}
                 Ok(0) if buf.is_empty() && replies.is_empty() => {
-                    if self.tls.is_none() && self.answers_tls(host, faults).await {
+                    if self.tls.is_none() && self.within(self.answers_tls(host, faults)).await {
                         return Err(faults.needs_tls());
                     }
                     let reason = outcome.err().map(|error| error.to_string());
@@ -393,7 +400,7 @@ impl Dialer {
                 Ok(0) => return Err(faults.unreachable("it closed the connection")),
                 Err(error) if self.tls.is_some() => return Err(faults.tls(&error)),
                 Err(error) => {
-                    if self.answers_tls(host, faults).await {
+                    if self.within(self.answers_tls(host, faults)).await {
                         return Err(faults.needs_tls());
                     }
                     return Err(faults.unreachable(error.to_string()));
