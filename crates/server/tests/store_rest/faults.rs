@@ -184,7 +184,7 @@ async fn who_says_when_to_come_back_is_asked_then() {
 #[tokio::test]
 async fn other_statuses() {
     let statuses = [
-        ("503 Service Unavailable", "unavailable"),
+        ("503 Service Unavailable", "indeterminate"),
         ("404 Not Found", "unavailable"),
         ("408 Request Timeout", "unavailable"),
         ("504 Gateway Timeout", "indeterminate"),
@@ -214,5 +214,38 @@ async fn other_statuses() {
         };
         assert_eq!(kind, expected, "{status}: {error:?}");
         assert!(error.to_string().contains(&status[..3]), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_503_is_without_effect_where_a_store_says_it() {
+    for (body, no_effect) in [
+        (r#"{"error":"ERR store unavailable: it is down"}"#, true),
+        ("-ERR store unavailable: it is down\r\n", true),
+        (r#"{"error":"upstream reset"}"#, false),
+        (
+            "upstream connect error or disconnect/reset before headers",
+            false,
+        ),
+        ("", false),
+    ] {
+        let endpoint =
+            Endpoint::start(move |_| Act::Answer(answer("503 Service Unavailable", &[], body)))
+                .await;
+        let options = Options {
+            retries: 1,
+            ..one_slot()
+        };
+        let store = connect(&endpoint.url(), options).await.unwrap();
+        let set = store.call(&SET).await;
+        match set {
+            Err(Error::Unavailable(_)) if no_effect => {}
+            Err(Error::Indeterminate(_)) if !no_effect => {}
+            other => panic!("{body}: {other:?}"),
+        }
+        // Nobody repeats what may have been applied.
+        assert_eq!(endpoint.seen().len(), if no_effect { 2 } else { 1 });
+        let get = store.call(&GET).await;
+        assert!(matches!(get, Err(Error::Unavailable(_))), "{get:?}");
     }
 }

@@ -63,6 +63,23 @@ async fn it_is_repeated_under_the_same_name() {
 }
 
 #[tokio::test]
+async fn a_proxys_503_is_repeated_under_the_same_name() {
+    let count = AtomicUsize::new(0);
+    let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
+        1 => Act::Answer(answer("503 Service Unavailable", &[], "upstream reset")),
+        _ => Act::Answer(honouring(seen)),
+    })
+    .await;
+    let store = connect(&endpoint.url(), one_slot()).await.unwrap();
+    store.call(&[b"INCR", b"n"]).await.unwrap();
+    assert_eq!(store.call(&[b"INCR", b"n"]).await, Ok(Reply::OK));
+    let seen = endpoint.seen();
+    assert_eq!(seen.len(), 3);
+    assert!(seen[1].header(ID).is_some());
+    assert_eq!(seen[1].header(ID), seen[2].header(ID));
+}
+
+#[tokio::test]
 async fn without_that_its_outcome_is_unknown_and_it_is_sent_once() {
     let endpoint = breaking(false, &[1, 2]).await;
     let store = connect(&endpoint.url(), one_slot()).await.unwrap();

@@ -31,7 +31,7 @@ use tokio::time::timeout;
 
 use super::connection::{Answer, Break, Connection};
 use super::reply::{self, Verdict};
-use super::request::{self, Form};
+use super::request;
 use super::shared::Shared;
 use crate::backend::{Coming, Failure, Listener};
 
@@ -249,7 +249,8 @@ impl Reader {
                 String::from_utf8_lossy(&text)
             ));
         }
-        match reply::read(answer, Form::Single, endpoint, false) {
+        // It writes as little as a PING.
+        match reply::read(answer, &request::ping(), endpoint, false) {
             Verdict::Refused(failure) => failure,
             Verdict::Later(_, why) | Verdict::Unknown(why) | Verdict::Apart(why) => {
                 Failure::NotSent(why)

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::connection::Answer;
 use super::endpoint::Endpoint;
-use super::request::Form;
+use super::request::{Call, Form};
 use crate::backend::Failure;
 use crate::error::Why;
 
@@ -47,10 +47,10 @@ pub(super) enum Verdict {
     Unknown(Why),
 }
 
-/// Reads an answer to a request of this form. At a greeting, what is no answer of
-/// such an endpoint is a setting's fault.
-pub(super) fn read(answer: &Answer, form: Form, endpoint: &Endpoint, greeting: bool) -> Verdict {
-    let status = answer.status;
+/// Reads an answer to a request. At a greeting, what is no answer of such an
+/// endpoint is a setting's fault.
+pub(super) fn read(answer: &Answer, call: &Call, endpoint: &Endpoint, greeting: bool) -> Verdict {
+    let (status, form) = (answer.status, call.form);
     match status {
         StatusCode::OK => {
             if let Some(replies) = replies(&answer.body, form) {
@@ -89,6 +89,10 @@ pub(super) fn read(answer: &Answer, form: Form, endpoint: &Endpoint, greeting: b
                 endpoint.place,
                 status.as_u16()
             )))
+        }
+        // A proxy says it too when it lost the server amid a request.
+        StatusCode::SERVICE_UNAVAILABLE if call.writes && !is_of_a_store(&answer.body) => {
+            Verdict::Unknown(why(answer, endpoint))
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             let after = answer.headers.get(RETRY_AFTER);
@@ -176,6 +180,11 @@ pub(super) fn error(body: &[u8]) -> Option<Vec<u8>> {
         },
         _ => None,
     }
+}
+
+/// Whether a body is an error in the words of a store, its code first.
+fn is_of_a_store(body: &[u8]) -> bool {
+    error(body).is_some_and(|text| text.starts_with(b"ERR "))
 }
 
 /// The replies in a body, if it has as many as were asked for.

@@ -279,7 +279,7 @@ impl Slot {
                     // It knows no RESP2: asked again, it may know base64.
                     return Box::pin(self.attempt(call, id, greets)).await;
                 }
-                return Ok(reply::read(&answer, call.form, endpoint, greets));
+                return Ok(reply::read(&answer, call, endpoint, greets));
             }
             Ok(Err(broken)) => broken,
             Err(_) => {
