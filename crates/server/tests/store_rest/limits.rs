@@ -1,8 +1,9 @@
 //! Answers that are too large, by our limit and by the endpoint's.
 
-use sangam_store::{Error, Options, Reply};
+use sangam_server::{Config, Server};
+use sangam_store::{Commands, Error, Options, Reply, Store};
 
-use crate::endpoint::{Act, Endpoint, resp};
+use crate::endpoint::{Act, Endpoint, answer, resp};
 use crate::{connect, gateway, join_all, one_slot};
 
 #[tokio::test]
@@ -82,7 +83,7 @@ async fn reads_that_are_too_large_together_are_asked_one_by_one() {
 async fn writes_among_what_is_too_large_together_are_unknown() {
     let refusal = r#"{"error":"ERR max request size exceeded. Limit: 10 bytes, Actual: 20 bytes"}"#;
     let endpoint = Endpoint::start(move |seen| match seen.path.as_str() {
-        "/pipeline" => Act::Answer(crate::endpoint::answer("400 Bad Request", &[], refusal)),
+        "/pipeline" => Act::Answer(answer("400 Bad Request", &[], refusal)),
         _ if seen.text().contains("first") => Act::WhenOpen(resp("+OK\r\n")),
         _ => Act::Answer(resp("$1\r\nv\r\n")),
     })
@@ -103,4 +104,62 @@ async fn writes_among_what_is_too_large_together_are_unknown() {
     assert!(matches!(write, Err(Error::Indeterminate(_))), "{write:?}");
     let paths: Vec<_> = endpoint.seen().into_iter().map(|it| it.path).collect();
     assert_eq!(paths, ["/", "/pipeline", "/"]);
+}
+
+/// What became of a GETDEL by itself, and of one in a transaction.
+async fn consumed(store: &Store) -> [Error; 2] {
+    let del: [&[u8]; 2] = [b"GETDEL", b"k"];
+    let alone = store.call(&del).await.unwrap_err();
+    let mut unit = Commands::new();
+    unit.push(&del);
+    [alone, store.transaction(&unit).await.unwrap_err()]
+}
+
+#[tokio::test]
+async fn a_write_whose_reply_is_too_large_for_the_endpoint_is_unknown() {
+    let refusal =
+        r#"{"error":"ERR max request size exceeded. Limit: 100 bytes, Actual: 120 bytes"}"#;
+    let endpoint =
+        Endpoint::start(move |_| Act::Answer(answer("400 Bad Request", &[], refusal))).await;
+    let store = connect(&endpoint.url(), Options::default()).await.unwrap();
+    for error in consumed(&store).await {
+        assert!(matches!(error, Error::Indeterminate(_)), "{error:?}");
+    }
+    // It did nothing, or it was refused before it ran.
+    let large = [b'x'; 100];
+    let requests: [&[&[u8]]; 2] = [&[b"GET", b"k"], &[b"SET", b"k", &large]];
+    for argv in requests {
+        let error = store.call(argv).await.unwrap_err();
+        assert!(matches!(error, Error::Command(_)), "{error:?}");
+    }
+    assert_eq!(endpoint.seen().len(), 4, "none is repeated");
+}
+
+#[tokio::test]
+async fn where_it_is_undone_it_had_no_effect() {
+    let (_server, url) = gateway(|config| config.max_request_size = 1000).await;
+    let store = connect(&url, one_slot()).await.unwrap();
+    for _ in 0..2 {
+        let half: [&[u8]; 3] = [b"APPEND", b"k", &[b'x'; 600]];
+        store.call(&half).await.unwrap();
+    }
+    for error in consumed(&store).await {
+        assert!(matches!(error, Error::Command(_)), "{error:?}");
+    }
+    assert_eq!(store.call(&[b"STRLEN", b"k"]).await, Ok(Reply::Int(1200)));
+}
+
+#[tokio::test]
+async fn a_gateway_over_a_store_does_not_undo_it() {
+    let behind = Store::memory();
+    let mut config = Config::in_memory("full");
+    config.max_request_size = 1000;
+    let server = Server::start_over(behind.clone(), config).await.unwrap();
+    let url = format!("http://{}", server.http());
+    let store = connect(&url, one_slot()).await.unwrap();
+    let value = [b'x'; 1200];
+    behind.call(&[b"SET", b"k", &value]).await.unwrap();
+    let error = store.call(&[b"GETDEL", b"k"]).await.unwrap_err();
+    assert!(matches!(error, Error::Indeterminate(_)), "{error:?}");
+    assert_eq!(behind.call(&[b"GET", b"k"]).await, Ok(Reply::Null));
 }

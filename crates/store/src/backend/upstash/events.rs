@@ -250,7 +250,7 @@ impl Reader {
             ));
         }
         // It writes as little as a PING.
-        match reply::read(answer, &request::ping(), endpoint, false) {
+        match reply::read(answer, &request::ping(), false, endpoint, false) {
             Verdict::Refused(failure) => failure,
             Verdict::Later(_, why) | Verdict::Unknown(why) | Verdict::Apart(why) => {
                 Failure::NotSent(why)

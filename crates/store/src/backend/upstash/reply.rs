@@ -37,7 +37,7 @@ const TOO_LARGE: &[u8] = b"ERR max request size exceeded";
 pub(super) enum Verdict {
     /// An outcome for each command.
     Replies(Outcomes),
-    /// Together their replies are too many bytes; some may have run.
+    /// Their replies are too many bytes, together or alone; some may have run.
     Apart(Why),
     /// Nothing was run, and it may be asked again after so long.
     Later(Option<Duration>, Why),
@@ -47,9 +47,15 @@ pub(super) enum Verdict {
     Unknown(Why),
 }
 
-/// Reads an answer to a request. At a greeting, what is no answer of such an
-/// endpoint is a setting's fault.
-pub(super) fn read(answer: &Answer, call: &Call, endpoint: &Endpoint, greeting: bool) -> Verdict {
+/// Reads an answer to a request, which said whether it `honoured` the request's
+/// id. At a greeting, what is no answer of such an endpoint is a setting's fault.
+pub(super) fn read(
+    answer: &Answer,
+    call: &Call,
+    honoured: bool,
+    endpoint: &Endpoint,
+    greeting: bool,
+) -> Verdict {
     let (status, form) = (answer.status, call.form);
     match status {
         StatusCode::OK => {
@@ -62,7 +68,7 @@ pub(super) fn read(answer: &Answer, call: &Call, endpoint: &Endpoint, greeting: 
             Verdict::Unknown(why(answer, endpoint))
         }
         StatusCode::BAD_REQUEST => match error(&answer.body) {
-            Some(text) if text.starts_with(TOO_LARGE) && matches!(form, Form::Pipeline(_)) => {
+            Some(text) if text.starts_with(TOO_LARGE) && may_have_run(&text, call, honoured) => {
                 Verdict::Apart(why(answer, endpoint))
             }
             Some(text) => {
@@ -180,6 +186,26 @@ pub(super) fn error(body: &[u8]) -> Option<Vec<u8>> {
         },
         _ => None,
     }
+}
+
+/// Whether something of a request may have run whose answer was above the limit
+/// that `text` tells. Who honours ids undoes a single command or a transaction;
+/// others leave what ran.
+fn may_have_run(text: &[u8], call: &Call, honoured: bool) -> bool {
+    match call.form {
+        Form::Pipeline(_) => true,
+        Form::Single | Form::Transaction(_) => {
+            let refused = limit(text).is_some_and(|limit| call.body.len() > limit);
+            call.writes && !honoured && !refused
+        }
+    }
+}
+
+/// The limit in an error about one.
+fn limit(text: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (_, rest) = text.split_once("Limit: ")?;
+    rest.split(' ').next()?.parse().ok()
 }
 
 /// Whether a body is an error in the words of a store, its code first.

@@ -1,7 +1,7 @@
 //! Names for requests that hold a write (docs/request-ids.md): a server that
 //! honours them runs a repeated request once.
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("sangam-request-id");
 
@@ -21,6 +21,14 @@ pub(super) fn make(millis: u64) -> Option<HeaderValue> {
         text.push(digit);
     }
     HeaderValue::try_from(text).ok()
+}
+
+/// Whether an answer's headers say that its request ran under `id`.
+pub(super) fn is_honoured(id: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
+    let (Some(id), Some(echoed)) = (id, headers.get(HEADER)) else {
+        return false;
+    };
+    echoed.as_bytes().eq_ignore_ascii_case(id.as_bytes())
 }
 
 /// Whether an error says that a server could not tell whether a repeat is one, or

@@ -165,9 +165,7 @@ impl Shared {
             let received = self.clock.ours();
             self.clock.saw(date.as_bytes(), left.micros, received);
         }
-        if let (Some(id), Some(echoed)) = (id, headers.get(request_id::HEADER))
-            && echoed.as_bytes().eq_ignore_ascii_case(id.as_bytes())
-        {
+        if request_id::is_honoured(id, headers) {
             self.honours_ids.store(true, Ordering::Relaxed);
         }
         if let Some(token) = headers.get(SYNC_TOKEN) {

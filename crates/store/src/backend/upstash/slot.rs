@@ -36,7 +36,8 @@ enum Asked {
     Unwritten,
     /// Nothing was run; it may be asked again after so long.
     Later(Option<Duration>, Why),
-    /// Together the replies are too many bytes; some commands may have run.
+    /// The replies are too many bytes, together or alone; some commands may have
+    /// run.
     Apart(TooLarge),
     /// All commands fail alike.
     Failed(Failure),
@@ -279,7 +280,8 @@ impl Slot {
                     // It knows no RESP2: asked again, it may know base64.
                     return Box::pin(self.attempt(call, id, greets)).await;
                 }
-                return Ok(reply::read(&answer, call, endpoint, greets));
+                let honoured = request_id::is_honoured(id, &answer.headers);
+                return Ok(reply::read(&answer, call, honoured, endpoint, greets));
             }
             Ok(Err(broken)) => broken,
             Err(_) => {
