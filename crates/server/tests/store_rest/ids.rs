@@ -125,7 +125,14 @@ async fn an_answer_that_tells_nothing_of_the_first_attempt_leaves_it_unknown() {
         let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
             0 => Act::Answer(honouring(seen)),
             1 => Act::Last(Vec::new()),
-            _ => Act::Answer(answer("400 Bad Request", &[], &format!("-{error}\r\n"))),
+            _ => {
+                let headers = [(ID, seen.header(ID).unwrap())];
+                Act::Answer(answer(
+                    "400 Bad Request",
+                    &headers,
+                    &format!("-{error}\r\n"),
+                ))
+            }
         })
         .await;
         let store = connect(&endpoint.url(), one_slot()).await.unwrap();
@@ -189,4 +196,41 @@ async fn at_our_gateway_every_write_counts_once_and_none_is_unknown() {
             next += 5;
         }
     }
+}
+
+#[tokio::test]
+async fn who_no_longer_honours_names_is_not_asked_twice() {
+    let count = AtomicUsize::new(0);
+    let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Act::Answer(honouring(seen)),
+        2 => Act::Last(Vec::new()),
+        _ => Act::Answer(all_ok(seen)),
+    })
+    .await;
+    let store = connect(&endpoint.url(), one_slot()).await.unwrap();
+    for _ in 0..2 {
+        store.call(&[b"INCR", b"n"]).await.unwrap();
+    }
+    let lost = store.call(&[b"INCR", b"n"]).await;
+    assert!(matches!(lost, Err(Error::Indeterminate(_))), "{lost:?}");
+    assert_eq!(endpoint.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn a_repeat_that_is_not_known_as_one_leaves_it_unknown() {
+    let count = AtomicUsize::new(0);
+    let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Act::Answer(honouring(seen)),
+        1 => Act::Last(Vec::new()),
+        _ => Act::Answer(all_ok(seen)),
+    })
+    .await;
+    let store = connect(&endpoint.url(), one_slot()).await.unwrap();
+    store.call(&[b"INCR", b"n"]).await.unwrap();
+    let unknown = store.call(&[b"INCR", b"n"]).await;
+    match unknown {
+        Err(Error::Indeterminate(why)) => assert!(why.to_string().contains("no ids"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(endpoint.seen().len(), 3);
 }

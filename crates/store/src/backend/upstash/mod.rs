@@ -13,8 +13,9 @@
 //!   request. Of two writes on their way at once, that whose answer came later
 //!   counts as the newer.
 //! - **Repeats.** A request that holds a write has an id ([`request_id`]). Once an
-//!   answer has shown that the endpoint honours ids, a request whose answer was
-//!   lost is sent again with the same id; elsewhere its outcome is unknown.
+//!   answer has shown that the endpoint honours ids, and until one lacks that, a
+//!   request whose answer was lost is sent again with the same id; elsewhere its
+//!   outcome is unknown.
 //!   `Retry-After` is waited for where a call has that much time.
 //! - **Bill.** The clock is read from answers ([`clock`]), and the greeting is a
 //!   PING, which costs nothing.

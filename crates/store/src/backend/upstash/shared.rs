@@ -31,7 +31,8 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) clock: DateClock,
     sync: Mutex<Option<Synced>>,
-    /// Whether an answer has shown that the endpoint runs a repeated request once.
+    /// Whether the newest answer to a request with an id has shown that the
+    /// endpoint runs a repeated one once.
     honours_ids: AtomicBool,
     /// Whether bytes that are no text reach it in JSON.
     takes_bytes: AtomicBool,
@@ -74,6 +75,11 @@ impl Shared {
 
     pub(super) fn honours_ids(&self) -> bool {
         self.honours_ids.load(Ordering::Relaxed)
+    }
+
+    /// What the newest answer of the endpoint itself has shown.
+    pub(super) fn set_honours_ids(&self, honours: bool) {
+        self.honours_ids.store(honours, Ordering::Relaxed);
     }
 
     pub(super) fn takes_bytes(&self) -> bool {
@@ -159,14 +165,11 @@ impl Shared {
     }
 
     /// Learns from an answer's headers.
-    pub(super) fn saw(&self, answer: &Answer, call: &Call, left: Left, id: Option<&HeaderValue>) {
+    pub(super) fn saw(&self, answer: &Answer, call: &Call, left: Left) {
         let headers = &answer.headers;
         if let Some(date) = headers.get(DATE) {
             let received = self.clock.ours();
             self.clock.saw(date.as_bytes(), left.micros, received);
-        }
-        if request_id::is_honoured(id, headers) {
-            self.honours_ids.store(true, Ordering::Relaxed);
         }
         if let Some(token) = headers.get(SYNC_TOKEN) {
             let mut sync = self.sync.lock();

@@ -212,11 +212,13 @@ impl Slot {
         // Why an attempt was lost.
         let mut lost: Option<Why> = None;
         loop {
-            let attempt = self.attempt(call, id.as_ref(), greets).await;
+            let repeats = lost.is_some();
+            let attempt = self.attempt(call, id.as_ref(), greets, repeats).await;
             let why = match (attempt, lost.take()) {
                 (Err(asked), None) => return asked,
                 // An attempt that was not written tells nothing of the one before.
                 (Err(Asked::Unwritten | Asked::Failed(Failure::NotSent(_))), Some(why)) => why,
+                (Err(asked @ Asked::Failed(Failure::Lost(_))), Some(_)) => return asked,
                 (Err(_), Some(why)) => return Asked::Failed(Failure::Lost(why)),
                 (Ok(Verdict::Replies(outcomes)), before) => {
                     if before.is_none() && !renewed && is_off(&outcomes) {
@@ -256,6 +258,7 @@ impl Slot {
         call: &Call,
         id: Option<&HeaderValue>,
         greets: bool,
+        repeats: bool,
     ) -> Result<Verdict, Asked> {
         if self.connection.is_none() {
             self.connect().await.map_err(Asked::Failed)?;
@@ -275,13 +278,24 @@ impl Slot {
         let endpoint = &shared.endpoint;
         let broken = match outcome {
             Ok(Ok(answer)) => {
-                shared.saw(&answer, call, left, id);
+                shared.saw(&answer, call, left);
                 if greets && answer.body.starts_with(b"{\"result\"") && shared.set_json_only() {
                     // It knows no RESP2: asked again, it may know base64.
-                    return Box::pin(self.attempt(call, id, greets)).await;
+                    return Box::pin(self.attempt(call, id, greets, repeats)).await;
                 }
                 let honoured = request_id::is_honoured(id, &answer.headers);
-                return Ok(reply::read(&answer, call, honoured, endpoint, greets));
+                let verdict = reply::read(&answer, call, honoured, endpoint, greets);
+                // What a proxy says in its place shows nothing of the endpoint.
+                let is_its_own = matches!(verdict, Verdict::Replies(_) | Verdict::Apart(_));
+                if id.is_some() && (honoured || is_its_own) {
+                    shared.set_honours_ids(honoured);
+                    if repeats && !honoured {
+                        // It may have been applied by either attempt, or by both.
+                        let why = endpoint.broken("a repeat met a server that knows no ids");
+                        return Err(Asked::Failed(Failure::Lost(why)));
+                    }
+                }
+                return Ok(verdict);
             }
             Ok(Err(broken)) => broken,
             Err(_) => {
