@@ -249,3 +249,20 @@ async fn a_503_is_without_effect_where_a_store_says_it() {
         assert!(matches!(get, Err(Error::Unavailable(_))), "{get:?}");
     }
 }
+
+#[tokio::test]
+async fn whoever_says_to_come_back_in_an_age_is_asked_again_all_the_same() {
+    let count = AtomicUsize::new(0);
+    let endpoint = Endpoint::start(move |seen| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => {
+            let headers = [("retry-after", "18446744073709551615")];
+            Act::Answer(answer("429 Too Many Requests", &headers, ""))
+        }
+        _ => Act::Answer(all_ok(seen)),
+    })
+    .await;
+    let store = connect(&endpoint.url(), one_slot()).await.unwrap();
+    let late = store.call(&SET).await;
+    assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+    assert_eq!(store.call(&SET).await, Ok(Reply::OK));
+}

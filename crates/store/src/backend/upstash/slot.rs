@@ -167,12 +167,14 @@ impl Slot {
 
     /// Keeps jobs for when the endpoint wants to be asked again, if they can wait.
     fn later(&self, after: Duration, why: &Why, jobs: Vec<Job>) {
-        // Who says "now" has refused a moment ago.
-        let then = Instant::now() + after.max(self.shared.options.backoff_min);
+        // Who says "now" has refused a moment ago; who says "in an age" may mean a
+        // moment that no clock tells.
+        let then = Instant::now().checked_add(after.max(self.shared.options.backoff_min));
         let patience = self.shared.options.command_timeout;
-        let (patient, late): (Vec<_>, Vec<_>) =
-            jobs.into_iter().partition(|job| then < job.made + patience);
-        if !patient.is_empty() {
+        let (patient, late): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .partition(|job| then.is_some_and(|then| then < job.made + patience));
+        if let Some(then) = then.filter(|_| !patient.is_empty()) {
             self.shared.pause_until(then);
         }
         self.shared.queue.put_back(self.number, patient);
