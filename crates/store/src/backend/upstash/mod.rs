@@ -61,7 +61,7 @@ impl Upstash {
         let shared = Arc::new(Shared::new(endpoint, options.clone()));
         let mut slots = JoinSet::new();
         for number in 0..options.rest_slots.max(1) {
-            slots.spawn(Slot::new(shared.clone(), number).run());
+            slots.spawn(slot::keep(shared.clone(), number, Slot::run));
         }
         Ok(Upstash {
             shared,
@@ -79,7 +79,7 @@ impl Upstash {
         outcomes.pop().unwrap_or_else(|| Err(self.ended()))
     }
 
-    /// For calls whose slot is gone, which happens to none that runs.
+    /// For calls whose slot has panicked.
     fn ended(&self) -> Failure {
         Failure::Lost(self.shared.endpoint.broken("its task has ended"))
     }

@@ -369,6 +369,34 @@ impl Queue {
         });
     }
 
+    /// Forgets what a slot that has panicked had taken: those jobs are gone, and
+    /// their callers are with it only as long as others of theirs wait.
+    pub(super) fn abandoned(&self, slot: usize) {
+        let mut lines = self.lines.lock();
+        let Lines { slots, callers, .. } = &mut *lines;
+        let Some(line) = slots.get_mut(slot) else {
+            return;
+        };
+        line.is_idle = false;
+        line.is_connected = false;
+        let mut waiting: HashMap<Caller, usize> = HashMap::new();
+        for job in &line.jobs {
+            *waiting.entry(job.caller).or_default() += 1;
+        }
+        callers.retain(|caller, place| {
+            if place.slot == Some(slot) {
+                place.jobs = place.common + waiting.get(caller).copied().unwrap_or_default();
+            }
+            place.jobs > 0
+        });
+    }
+
+    /// Whether no caller has a call queued or on its way.
+    #[cfg(test)]
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.lines.lock().callers.is_empty()
+    }
+
     /// Says that a slot's connection is gone, or there.
     pub(super) fn connected(&self, slot: usize, is_connected: bool) {
         if let Some(line) = self.lines.lock().slots.get_mut(slot) {
@@ -502,7 +530,7 @@ mod tests {
             assert_eq!(names(&jobs), expected);
             done(&queue, jobs);
         }
-        assert!(queue.lines.lock().callers.is_empty());
+        assert!(queue.is_forgotten());
     }
 
     #[test]
@@ -521,7 +549,7 @@ mod tests {
         assert!(late.is_set());
         queue.put_back(0, jobs);
         assert!(queue.take(0).is_empty());
-        assert!(queue.lines.lock().callers.is_empty());
+        assert!(queue.is_forgotten());
     }
 
     #[tokio::test]
@@ -539,6 +567,6 @@ mod tests {
         queue.fail(0, &failure);
         assert!(one.outcomes().await.unwrap()[0].is_err());
         assert!(two.outcomes().await.unwrap()[0].is_err());
-        assert!(queue.lines.lock().callers.is_empty());
+        assert!(queue.is_forgotten());
     }
 }

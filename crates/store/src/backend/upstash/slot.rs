@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use sangam_engine::Reply;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Break, Connection};
@@ -47,6 +48,26 @@ enum Asked {
 enum TooLarge {
     Theirs(Why),
     Ours(Why),
+}
+
+/// Runs a slot, and another in its place where it panics: the calls that it had
+/// taken have no outcome then, all others go on.
+pub(super) async fn keep<Running>(shared: Arc<Shared>, number: usize, run: impl Fn(Slot) -> Running)
+where
+    Running: Future<Output = ()> + Send + 'static,
+{
+    // Ends with this future.
+    let mut running = JoinSet::new();
+    loop {
+        running.spawn(run(Slot::new(shared.clone(), number)));
+        match running.join_next().await {
+            Some(Err(error)) if error.is_panic() => {}
+            _ => return,
+        }
+        tracing::error!(store = %shared.endpoint.place, "slot {number} has panicked");
+        shared.queue.abandoned(number);
+        sleep(shared.options.backoff_min).await;
+    }
 }
 
 impl Slot {
@@ -337,4 +358,50 @@ fn judged(mut outcomes: Outcomes, why: &Why) -> Outcomes {
         }
     }
     outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::endpoint::Endpoint;
+    use super::super::request;
+    use super::*;
+    use crate::backend::Sent;
+    use crate::options::Options;
+    use crate::target::Target;
+
+    #[tokio::test]
+    async fn a_slot_that_panics_is_replaced() {
+        let options = Options {
+            rest_slots: 1,
+            backoff_min: Duration::from_millis(1),
+            ..Options::default()
+        };
+        let target = Target::new("http://127.0.0.1:1", Some("t"), "URL", "TOKEN").unwrap();
+        let endpoint = Endpoint::of(&target, options.connect_timeout).unwrap();
+        let shared = Arc::new(Shared::new(endpoint, options));
+        let (sent, broke) = (Sent::default(), Arc::new(AtomicBool::new(false)));
+        let push = || {
+            let work = Work::Calls(vec![request::ping()]);
+            shared.queue.push(work, false, &sent)
+        };
+        let (mut first, mut second) = (push(), push());
+        // Panics with its first job in hand.
+        let run = move |slot: Slot| {
+            let broke = broke.clone();
+            async move {
+                let jobs = slot.shared.queue.take(slot.number);
+                assert!(broke.swap(true, Ordering::Relaxed), "panics once");
+                slot.shared.queue.finish(jobs, |_| Outcomes::new());
+                std::future::pending().await
+            }
+        };
+        let mut keeping = JoinSet::new();
+        keeping.spawn(keep(shared.clone(), 0, run));
+        let limit = Duration::from_secs(10);
+        assert!(timeout(limit, first.outcomes()).await.unwrap().is_none());
+        assert!(timeout(limit, second.outcomes()).await.unwrap().is_some());
+        assert!(shared.queue.is_forgotten(), "its caller is with no slot");
+    }
 }
