@@ -19,7 +19,10 @@
 //!
 //! **Cancellation.** A job's ticket says whether it waits, was taken, or its
 //! caller is gone; taking it and giving up are one compare-and-swap against each
-//! other. A job whose caller is gone is not sent.
+//! other. A job whose caller is gone is not sent. It may stand in a line that no
+//! slot takes from for seconds, so lines are swept whenever jobs of [`GONE_MAX`]
+//! bytes were given up: no more than that is held for nobody, and a sweep costs
+//! little beside the bytes that called for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,7 +35,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task;
 
 use super::reply::Outcomes;
-use super::request::{BODY_MAX, Work};
+use super::request::{BODY_MAX, Call, Work};
 use crate::backend::{Failure, Sent};
 
 /// Whoever makes calls one after the other.
@@ -51,6 +54,11 @@ impl Caller {
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const GONE: u8 = 2;
+
+/// Bytes of jobs that were given up and may stand in lines all the same.
+const GONE_MAX: usize = 1 << 20;
+/// What a job costs beside its bytes, at least.
+const JOB_COST: usize = size_of::<Job>();
 
 /// What a slot and the caller of a job both see.
 #[derive(Debug, Default)]
@@ -94,6 +102,18 @@ impl Job {
         }
     }
 
+    /// Bytes that it holds.
+    fn cost(&self) -> usize {
+        let bytes = match &self.work {
+            Work::Items(items) => items.json.capacity(),
+            Work::Calls(calls) => {
+                let bytes = |call: &Call| size_of::<Call>() + call.path.len() + call.body.len();
+                calls.iter().map(bytes).sum()
+            }
+        };
+        JOB_COST + bytes
+    }
+
     /// Outcomes that it waits for.
     pub(super) fn outcomes(&self) -> usize {
         match &self.work {
@@ -107,6 +127,8 @@ impl Job {
 /// may have left.
 pub(super) struct Waiting<'a> {
     ticket: Arc<Ticket>,
+    queue: &'a Queue,
+    cost: usize,
     sent: &'a Sent,
     outcome: oneshot::Receiver<Outcomes>,
 }
@@ -122,6 +144,8 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.ticket.0.swap(GONE, Ordering::AcqRel) == TAKEN {
             self.sent.set();
+        } else {
+            self.queue.gave_up(self.cost);
         }
     }
 }
@@ -149,6 +173,8 @@ struct Lines {
     common: VecDeque<Job>,
     slots: Vec<Line>,
     callers: HashMap<Caller, Place>,
+    /// Bytes of jobs that were given up since the last sweep.
+    gone: usize,
 }
 
 pub(super) struct Queue {
@@ -172,7 +198,7 @@ impl Queue {
     }
 
     /// Puts work into the caller's place.
-    pub(super) fn push<'a>(&self, work: Work, greets: bool, sent: &'a Sent) -> Waiting<'a> {
+    pub(super) fn push<'a>(&'a self, work: Work, greets: bool, sent: &'a Sent) -> Waiting<'a> {
         let ticket = Arc::new(Ticket::default());
         let (outcome, receiver) = oneshot::channel();
         let caller = Caller::here();
@@ -185,11 +211,13 @@ impl Queue {
             ticket: ticket.clone(),
             outcome,
         };
+        let cost = job.cost();
         let mut lines = self.lines.lock();
         let Lines {
             common,
             slots,
             callers,
+            ..
         } = &mut *lines;
         let place = callers.entry(caller).or_default();
         place.jobs += 1;
@@ -204,8 +232,41 @@ impl Queue {
         }
         Waiting {
             ticket,
+            queue: self,
+            cost,
             sent,
             outcome: receiver,
+        }
+    }
+
+    /// Counts a job that was given up as it waited, and sweeps once they are many.
+    fn gave_up(&self, cost: usize) {
+        // What they hold is freed after the lock.
+        let mut swept = Vec::new();
+        let mut lines = self.lines.lock();
+        lines.gone += cost;
+        if lines.gone <= GONE_MAX {
+            return;
+        }
+        lines.gone = 0;
+        let Lines {
+            common,
+            slots,
+            callers,
+            ..
+        } = &mut *lines;
+        let of_slots = slots.iter_mut().map(|line| (&mut line.jobs, false));
+        for (jobs, is_common) in of_slots.chain([(common, true)]) {
+            let (gone, kept): (VecDeque<_>, _) =
+                std::mem::take(jobs).into_iter().partition(Job::is_gone);
+            *jobs = kept;
+            for job in &gone {
+                if is_common && let Some(place) = callers.get_mut(&job.caller) {
+                    place.common -= 1;
+                }
+                release(callers, job.caller);
+            }
+            swept.extend(gone);
         }
     }
 
@@ -261,6 +322,7 @@ impl Queue {
             common,
             slots,
             callers,
+            ..
         } = &mut *lines;
         let mut open = true;
         if let Some(line) = slots.get_mut(slot) {
@@ -480,7 +542,7 @@ mod tests {
     }
 
     /// Pushes as another caller: threads are callers too.
-    fn elsewhere<'a>(queue: &Queue, work: Work, sent: &'a Sent) -> Waiting<'a> {
+    fn elsewhere<'a>(queue: &'a Queue, work: Work, sent: &'a Sent) -> Waiting<'a> {
         std::thread::scope(|scope| {
             let pushed = scope.spawn(|| queue.push(work, false, sent));
             pushed.join().unwrap()
@@ -549,6 +611,33 @@ mod tests {
         assert!(late.is_set());
         queue.put_back(0, jobs);
         assert!(queue.take(0).is_empty());
+        assert!(queue.is_forgotten());
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_held() {
+        let (queue, sent) = (Queue::new(2, 100), Sent::default());
+        let large = "x".repeat(100_000);
+        let _first = queue.push(work("1"), false, &sent);
+        let on_its_way = queue.take(0);
+        let _second = queue.push(work("2"), false, &sent);
+        let _other = elsewhere(&queue, work("3"), &sent);
+        for turn in 0..200 {
+            drop(queue.push(work(&large), false, &sent));
+            drop(elsewhere(&queue, work(&large), &sent));
+            drop(elsewhere(&queue, transaction(&large), &sent));
+            let lines = queue.lines.lock();
+            let jobs = lines.slots.iter().flat_map(|line| &line.jobs);
+            let held: usize = jobs.chain(&lines.common).map(Job::cost).sum();
+            assert!(held < GONE_MAX + 500_000, "{held} bytes after {turn}");
+        }
+        done(&queue, on_its_way);
+        let (mine, others) = (queue.take(0), queue.take(1));
+        assert_eq!(
+            (names(&mine), names(&others)),
+            ("2 3".into(), String::new())
+        );
+        done(&queue, mine);
         assert!(queue.is_forgotten());
     }
 
