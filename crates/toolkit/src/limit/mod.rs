@@ -1,0 +1,11 @@
+//! Limits: so much in such a time, for whoever an identifier names; several rules at
+//! once, all or nothing.
+
+mod algorithm;
+mod check;
+mod rule;
+
+pub use rule::{Algorithm, Rule, RuleError};
+
+#[cfg(test)]
+mod tests;

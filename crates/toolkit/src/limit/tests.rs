@@ -1,0 +1,130 @@
+//! The check in both languages, on states that earlier checks and strangers left.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sangam_store::op::testing::Twins;
+
+use super::algorithm::Now;
+use super::check::{Check, Hit};
+use super::rule::{Algorithm, Rule};
+
+fn rule(algorithm: Algorithm, limit: u64, millis: u64) -> Rule {
+    Rule::new(algorithm, limit, Duration::from_millis(millis)).unwrap()
+}
+
+fn now(twins: &Twins) -> Now {
+    Now(twins.now_ms() as i64 * 1000)
+}
+
+/// A step of a story.
+#[derive(Debug, Clone)]
+enum Step {
+    Hit {
+        rules: Vec<usize>,
+        cost: u64,
+        peek: bool,
+        idle: bool,
+        permit: u8,
+    },
+    Wait(u64),
+    Spoil(usize, Vec<u8>),
+}
+
+fn rules() -> Vec<Rule> {
+    vec![
+        rule(Algorithm::FixedWindow, 5, 60_000),
+        rule(Algorithm::SlidingWindow, 5, 60_000),
+        rule(Algorithm::SlidingLog, 5, 60_000),
+        rule(Algorithm::TokenBucket, 5, 60_000).with_burst(3).unwrap(),
+        rule(Algorithm::Gcra, 7, 90_000),
+        rule(Algorithm::Concurrency, 4, 60_000),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let hit = (
+        vec(0usize..6, 1..4),
+        prop_oneof![Just(0u64), Just(1), Just(1), Just(1), 2u64..4],
+        proptest::bool::weighted(0.2),
+        any::<bool>(),
+        0u8..3,
+    )
+        .prop_map(|(mut rules, cost, peek, idle, permit)| {
+            rules.sort_unstable();
+            rules.dedup();
+            Step::Hit {
+                rules,
+                cost,
+                peek,
+                idle,
+                permit,
+            }
+        });
+    let spoilt = prop_oneof![
+        vec(any::<u8>(), 0..40),
+        vec(any::<u8>(), 0..30).prop_map(|mut tail| {
+            tail.insert(0, b"fsblc"[tail.len() % 5]);
+            tail
+        }),
+        "[lc][0-9]{1,3};([a-f]{0,2}:?[0-9]{1,5}:[0-9],){0,3}".prop_map(String::into_bytes),
+    ];
+    prop_oneof![
+        8 => hit,
+        3 => prop_oneof![0u64..20_000, 30_000u64..200_000].prop_map(Step::Wait),
+        1 => (0usize..6, spoilt).prop_map(|(at, value)| Step::Spoil(at, value)),
+    ]
+}
+
+fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
+    let rules = rules();
+    let keys: Vec<String> = (0..rules.len()).map(|at| format!("k{at}")).collect();
+    for step in story {
+        match step {
+            Step::Wait(millis) => twins.advance(Duration::from_millis(*millis)),
+            Step::Spoil(at, value) => {
+                twins
+                    .prepare(&[b"SET", keys[*at].as_bytes(), value, b"EX", b"600"])
+                    .unwrap();
+            }
+            Step::Hit {
+                rules: chosen,
+                cost,
+                peek,
+                idle,
+                permit,
+            } => {
+                let permit = [b'a' + permit];
+                let hits: Vec<Hit<'_>> = chosen
+                    .iter()
+                    .map(|at| Hit {
+                        key: keys[*at].as_bytes(),
+                        rule: rules[*at],
+                        cost: (*cost).min(rules[*at].burst()),
+                        permit: if *at == 5 { &permit } else { b"" },
+                        idle: *idle,
+                    })
+                    .collect();
+                let check = Check {
+                    hits: &hits,
+                    now: now(twins),
+                    peek: *peek,
+                };
+                let outcome = twins.check(&check).map_err(TestCaseError::fail)?;
+                prop_assert!(outcome.is_ok(), "{outcome:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_languages_agree(story in vec(step(), 1..30)) {
+        play(&mut Twins::new(), &story)?;
+    }
+}
