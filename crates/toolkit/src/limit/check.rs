@@ -19,7 +19,10 @@ use super::algorithm::{
 };
 use super::rule::{Algorithm, Rule};
 
-static CHECK: Script = Script::new("limit-check", include_str!("check.lua"));
+static CHECK: Script = Script::new(
+    "limit-check",
+    concat!(include_str!("state.lua"), include_str!("check.lua")),
+);
 
 /// One rule's part of a check.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +103,8 @@ macro_rules! by_algorithm {
 }
 pub(crate) use by_algorithm;
 
-fn permits(rule: &Rule) -> bool {
+/// Whether entries have ids.
+pub(crate) fn permits(rule: &Rule) -> bool {
     rule.algorithm() == Algorithm::Concurrency
 }
 
@@ -200,7 +204,6 @@ impl Hit<'_> {
             ..
         } = looked
             && self.cost > 0
-            && !self.is_guess()
         {
             tx.remove(self.key)?;
         }

@@ -1,6 +1,7 @@
 //! Limits: so much in such a time, for whoever an identifier names; several rules at
 //! once, all or nothing.
 
+mod adjust;
 mod algorithm;
 mod check;
 mod rule;

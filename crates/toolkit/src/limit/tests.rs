@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sangam_store::op::testing::Twins;
 
+use super::adjust::{Adjust, Change};
 use super::algorithm::Now;
 use super::check::{Check, Hit};
 use super::rule::{Algorithm, Rule};
@@ -27,6 +28,12 @@ enum Step {
         cost: u64,
         peek: bool,
         idle: bool,
+        permit: u8,
+    },
+    Change {
+        rule: usize,
+        kind: u8,
+        amount: u64,
         permit: u8,
     },
     Wait(u64),
@@ -73,6 +80,9 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         8 => hit,
+        3 => (0usize..6, 0u8..5, 0u64..20, 0u8..3).prop_map(|(rule, kind, amount, permit)| {
+            Step::Change { rule, kind, amount, permit }
+        }),
         3 => prop_oneof![0u64..20_000, 30_000u64..200_000].prop_map(Step::Wait),
         1 => (0usize..6, spoilt).prop_map(|(at, value)| Step::Spoil(at, value)),
     ]
@@ -88,6 +98,29 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
                 twins
                     .prepare(&[b"SET", keys[*at].as_bytes(), value, b"EX", b"600"])
                     .unwrap();
+            }
+            Step::Change {
+                rule,
+                kind,
+                amount,
+                permit,
+            } => {
+                let permit = [b'a' + permit];
+                let now = now(twins);
+                let adjust = Adjust {
+                    key: keys[*rule].as_bytes(),
+                    rule: rules[*rule],
+                    now,
+                    change: match kind {
+                        0 => Change::Give(*amount),
+                        1 => Change::Charge(*amount),
+                        2 => Change::Block(now.millis() + *amount as i64 * 10_000),
+                        3 => Change::Unblock,
+                        _ => Change::Release(&permit),
+                    },
+                };
+                let outcome = twins.check(&adjust).map_err(TestCaseError::fail)?;
+                prop_assert!(outcome.is_ok(), "{outcome:?}");
             }
             Step::Hit {
                 rules: chosen,
@@ -121,7 +154,7 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn both_languages_agree(story in vec(step(), 1..30)) {

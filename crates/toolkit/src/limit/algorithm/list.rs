@@ -117,6 +117,18 @@ impl List {
         self.entries.len() != before
     }
 
+    /// Counts hits without asking, at most until the limit is used up twice.
+    pub(crate) fn charge(&mut self, rule: &Rule, now: Now, hits: i64) {
+        let cost = hits.min((2 * rule.limit() as i64 - self.used()).max(0));
+        if cost > 0 {
+            self.entries.push(Entry {
+                id: Vec::new(),
+                end: now.0 + rule.window_ms() as i64 * 1000,
+                cost,
+            });
+        }
+    }
+
     /// Gives back what hits cost, the newest first.
     pub(crate) fn give(&mut self, mut cost: i64) {
         while cost > 0

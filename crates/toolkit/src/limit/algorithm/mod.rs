@@ -94,6 +94,13 @@ pub(crate) trait Counter {
     /// What there is room for; the numbers are rolled and without the hit.
     fn room(numbers: &Numbers, rule: &Rule, now: Now, cost: i64) -> Room;
 
+    /// Counts hits without asking, at most until the limit is used up twice.
+    fn charge(numbers: &mut Numbers, rule: &Rule, _now: Now, hits: i64) {
+        if let Some(last) = numbers.fields.get_mut(Self::FIELDS - 1) {
+            *last = (*last + hits).min(2 * rule.limit() as i64).max(*last);
+        }
+    }
+
     /// Gives back what a hit cost.
     fn give(numbers: &mut Numbers, rule: &Rule, now: Now, cost: i64);
 }
