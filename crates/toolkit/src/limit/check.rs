@@ -137,8 +137,7 @@ impl Hit<'_> {
         let fresh = read.is_none();
         let mut numbers = read.unwrap_or_default();
         let rolled = C::roll(&mut numbers, &self.rule, now, fresh);
-        let fits =
-            C::fits(&numbers, &self.rule, now, self.cost as i64) && !numbers.is_blocked(now);
+        let fits = C::fits(&numbers, &self.rule, now, self.cost as i64) && !numbers.is_blocked(now);
         let looked = Looked::Counter {
             numbers,
             fresh,

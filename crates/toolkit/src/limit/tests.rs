@@ -45,7 +45,9 @@ fn rules() -> Vec<Rule> {
         rule(Algorithm::FixedWindow, 5, 60_000),
         rule(Algorithm::SlidingWindow, 5, 60_000),
         rule(Algorithm::SlidingLog, 5, 60_000),
-        rule(Algorithm::TokenBucket, 5, 60_000).with_burst(3).unwrap(),
+        rule(Algorithm::TokenBucket, 5, 60_000)
+            .with_burst(3)
+            .unwrap(),
         rule(Algorithm::Gcra, 7, 90_000),
         rule(Algorithm::Concurrency, 4, 60_000),
     ]

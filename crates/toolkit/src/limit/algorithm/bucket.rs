@@ -75,7 +75,9 @@ impl Counter for Bucket {
     fn charge(numbers: &mut Numbers, rule: &Rule, now: Now, hits: i64) {
         let [_, arrival, _] = &mut numbers.fields;
         let most = now.0 + 2 * Bucket::depth(rule);
-        *arrival = (*arrival + Bucket::weight(rule, hits)).min(most).max(*arrival);
+        *arrival = (*arrival + Bucket::weight(rule, hits))
+            .min(most)
+            .max(*arrival);
     }
 
     fn give(numbers: &mut Numbers, rule: &Rule, now: Now, cost: i64) {

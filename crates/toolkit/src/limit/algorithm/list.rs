@@ -64,7 +64,11 @@ impl List {
 
     pub(crate) fn encode(&self, permits: bool, rule: &Rule) -> Vec<u8> {
         let span = rule.window_ms() as i64 * 1000;
-        let mut value = if permits { b"c".to_vec() } else { b"l".to_vec() };
+        let mut value = if permits {
+            b"c".to_vec()
+        } else {
+            b"l".to_vec()
+        };
         value.extend_from_slice(self.blocked_until.to_string().as_bytes());
         value.push(b';');
         for entry in &self.entries {
