@@ -2,7 +2,7 @@
 //! against the same store with one call a request, in one run.
 //!
 //! ```sh
-//! cargo run --release -p sangam-server --example rest_speed
+//! cargo run --release -p sangam-server --example rest_speed [slots]
 //! ```
 //!
 //! The gateway runs in this process, once reached directly and once over a line
@@ -67,8 +67,10 @@ async fn compare(name: &str, addr: SocketAddr) {
 async fn connect(addr: SocketAddr, rest_batch: usize) -> Store {
     let url = format!("http://{addr}");
     let target = Target::new(&url, Some("token"), "SANGAM_STORE", "SANGAM_STORE_TOKEN").unwrap();
+    let slots = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let options = Options {
         rest_batch,
+        rest_slots: slots.unwrap_or(Options::default().rest_slots),
         ..Options::default()
     };
     Store::connect(&target, options).await.unwrap()

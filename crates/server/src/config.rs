@@ -373,7 +373,7 @@ impl Config {
             file.strict_upstash,
         );
 
-        let store = target(store, store_token)?;
+        let store = target(store.as_ref(), store_token.as_ref())?;
         let mut warnings = Vec::new();
         if store.is_some() {
             let of_the_engine = [&fsync, &maxmemory, &policy, &debug_command];
@@ -471,11 +471,11 @@ impl Config {
 /// The store that the settings name, unless it is the embedded engine. Values of
 /// other programs' variables (`REDIS_URL`) mean nothing here: a server must not
 /// call itself by the settings of its apps.
-fn target(url: Option<Setting>, token: Option<Setting>) -> Result<Option<Target>, ConfigError> {
+fn target(url: Option<&Setting>, token: Option<&Setting>) -> Result<Option<Target>, ConfigError> {
     let Some(url) = url else {
         return Ok(None);
     };
-    let token = token.as_ref().map(|setting| setting.text.as_str());
+    let token = token.map(|setting| setting.text.as_str());
     let target = match &url.origin {
         Origin::Command(_) => Target::new(
             &url.text,

@@ -172,17 +172,16 @@ impl Server {
         }
 
         let resp_address = resp.as_ref().map(|(_, address)| *address);
-        let behind = match store {
-            Some(store) => Behind::Store(store),
-            None => {
-                let port = resp_address.map_or(0, |address| address.port());
-                let engine = engine(&config, folder.as_ref(), port).await?;
-                engine.grant(&token, KEYSPACE, Role::Full);
-                if let Some(read_token) = &config.read_token {
-                    engine.grant(read_token, KEYSPACE, Role::ReadOnly);
-                }
-                Behind::Engine(engine)
+        let behind = if let Some(store) = store {
+            Behind::Store(store)
+        } else {
+            let port = resp_address.map_or(0, |address| address.port());
+            let engine = engine(&config, folder.as_ref(), port).await?;
+            engine.grant(&token, KEYSPACE, Role::Full);
+            if let Some(read_token) = &config.read_token {
+                engine.grant(read_token, KEYSPACE, Role::ReadOnly);
             }
+            Behind::Engine(engine)
         };
 
         // Last of what may fail: a runtime cannot be dropped here.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sangam_engine::Reply;
 
+use crate::commands::{Argv, Commands};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -28,17 +29,24 @@ impl Store {
         value(self.call(&[b"GET", key]).await?)
     }
 
-    /// The values of several strings, in order.
+    /// The values of several strings, in order; `None` where there is none. Keys in
+    /// different slots of a cluster are read by a command each, not at one moment.
     pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut argv: Vec<&[u8]> = vec![b"MGET"];
-        argv.extend_from_slice(keys);
-        array(self.call(&argv).await?)?
-            .into_iter()
-            .map(value)
-            .collect()
+        match self.call(&with_keys(b"MGET", keys)).await {
+            Err(error) if error.code() == Some(CROSSED) => {
+                let replies = self.each(b"GET", keys).await;
+                let or_none = |reply: Result<Reply, Error>| match reply {
+                    // As MGET has it.
+                    Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+                    reply => value(reply?),
+                };
+                replies.into_iter().map(or_none).collect()
+            }
+            reply => array(reply?)?.into_iter().map(value).collect(),
+        }
     }
 
     /// Sets a string, whatever was there.
@@ -80,15 +88,34 @@ impl Store {
         }
     }
 
-    /// Removes keys; how many there were. They may be in different slots of a
-    /// cluster.
+    /// Removes keys; how many there were. Those in different slots of a cluster are
+    /// removed by a command each, not at one moment.
     pub async fn delete(&self, keys: &[&[u8]]) -> Result<u64, Error> {
         if keys.is_empty() {
             return Ok(0);
         }
-        let mut argv: Vec<&[u8]> = vec![b"DEL"];
-        argv.extend_from_slice(keys);
-        count(self.call(&argv).await?)
+        match self.call(&with_keys(b"DEL", keys)).await {
+            Err(error) if error.code() == Some(CROSSED) => {
+                let replies = self.each(b"DEL", keys).await;
+                let some = replies.iter().any(Result::is_ok);
+                let counts = replies.into_iter().map(|reply| match reply {
+                    // Not without any effect, if others had one.
+                    Err(Error::Unavailable(why)) if some => Err(Error::Indeterminate(why)),
+                    reply => count(reply?),
+                });
+                counts.sum()
+            }
+            reply => count(reply?),
+        }
+    }
+
+    /// The same command for each key.
+    async fn each(&self, command: &[u8], keys: &[&[u8]]) -> Vec<Result<Reply, Error>> {
+        let mut commands = Commands::new();
+        for key in keys {
+            commands.push(&[command, key]);
+        }
+        self.pipeline(&commands).await
     }
 
     /// Whether there is such a key.
@@ -122,6 +149,15 @@ impl Store {
     pub async fn publish(&self, channel: &[u8], payload: &[u8]) -> Result<u64, Error> {
         count(self.call(&[b"PUBLISH", channel, payload]).await?)
     }
+}
+
+/// The code of a cluster's refusal of keys in several slots, before any effect.
+const CROSSED: &str = "CROSSSLOT";
+
+fn with_keys<'a>(command: &'a [u8], keys: &[&'a [u8]]) -> Argv<'a> {
+    let mut argv = Argv::from_slice(&[command]);
+    argv.extend_from_slice(keys);
+    argv
 }
 
 /// A string or nothing.

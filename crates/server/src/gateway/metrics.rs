@@ -28,16 +28,13 @@ impl Page {
         value: f64,
     ) {
         let at = self.families.iter().position(|it| it.name == name);
-        let family = match at.and_then(|at| self.families.get_mut(at)) {
-            Some(family) => family,
-            None => {
-                let lines = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
-                self.families.push(Family { name, lines });
-                match self.families.last_mut() {
-                    Some(family) => family,
-                    None => return,
-                }
-            }
+        let at = at.unwrap_or_else(|| {
+            let lines = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            self.families.push(Family { name, lines });
+            self.families.len() - 1
+        });
+        let Some(family) = self.families.get_mut(at) else {
+            return;
         };
         let lines = &mut family.lines;
         lines.push_str(name);

@@ -339,7 +339,7 @@ impl<C: Commands> Gateway<C> {
                 self.drain(&parts, body).await;
                 match self.metrics(caller).await {
                     Ok(text) => return page(text, parts.headers),
-                    Err(refusal) => self.refused(&refusal.into()),
+                    Err(refusal) => self.refused(caller, &refusal.into()),
                 }
             }
             Ok(style) => match collect(body, self.limit, self.timing.body).await {
@@ -513,7 +513,7 @@ impl<C: Commands> Gateway<C> {
 
     fn monitor(&self, caller: &Caller<C>) -> Result<Events, Outcome> {
         let feed = self.commands.monitor(&caller.inner, &caller.token);
-        let feed = feed.map_err(|refusal| self.refused(&refusal))?;
+        let feed = feed.map_err(|refusal| self.refused(caller, &refusal))?;
         let silence = self.timing.event_keep_alive;
         Ok(Events::monitor(feed, silence, caller.stop.clone()))
     }
@@ -541,7 +541,7 @@ impl<C: Commands> Gateway<C> {
             .subscribe(&mut caller.inner, &caller.token, topic, names)
             .get()
             .await
-            .map_err(|refusal| self.refused(&refusal))?;
+            .map_err(|refusal| self.refused(caller, &refusal))?;
         let silence = self.timing.event_keep_alive;
         let stop = caller.stop.clone();
         Ok(Events::subscribed(subscribed, topic, names, silence, stop))
@@ -563,15 +563,17 @@ impl<C: Commands> Gateway<C> {
     }
 
     /// The answer to a request for a stream or a page that is not given.
-    #[allow(clippy::unused_self, reason = "beside the other refusals")]
-    fn refused(&self, refusal: &Refusal) -> Outcome {
+    fn refused(&self, caller: &Caller<C>, refusal: &Refusal) -> Outcome {
         let mut body = Vec::new();
         write_reply(&refusal.reply, Encoding::default(), &mut body);
         Outcome {
             status: failed(refusal.outage),
             format: ResponseFormat::Json,
             body,
-            beside: None,
+            beside: Some(Beside {
+                seq: self.commands.position(&caller.inner).unwrap_or_default(),
+                outage: refusal.outage,
+            }),
         }
     }
 

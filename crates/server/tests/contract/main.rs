@@ -82,3 +82,14 @@ on!(own_gateway);
 on!(own_gateway_behind_a_proxy);
 on!(strict_gateway);
 on!(gateway_of_a_gateway);
+
+on!(redis);
+on!(redis_in_resp2);
+on!(redis_behind_a_proxy);
+on!(cluster);
+on!(cluster_behind_proxies);
+on!(sentinel);
+on!(sentinel_behind_proxies);
+on!(own_resp);
+on!(gateway_of_redis);
+on!(gateway_of_a_cluster);

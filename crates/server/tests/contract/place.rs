@@ -4,12 +4,16 @@
 //! each test connects a store of its own, and has keys of its own, all in one
 //! slot of a cluster.
 
+mod redis;
+
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sangam_rig::proxy::HttpProxy;
 use sangam_server::{Config, Running, Server};
 use sangam_store::{Options, Store, Target};
+
+pub(crate) use redis::*;
 
 /// A store, and what its back end cannot do.
 pub(crate) struct Place {

@@ -233,6 +233,7 @@ pub(crate) async fn typed_calls(place: Place) {
         store.set(key.as_bytes(), b"v", Ttl::None).await.unwrap();
     }
     let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
-    assert_eq!(store.get_many(&keys).await.unwrap().len(), 8);
+    let values = store.get_many(&keys).await.unwrap();
+    assert_eq!(values, vec![Some(b"v".to_vec()); 8]);
     assert_eq!(store.delete(&keys).await, Ok(8));
 }

@@ -30,6 +30,36 @@ async fn live_and_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_are_for_bearers_of_a_token() {
+    let server = start().await;
+    let mut http = Http::connect(server.http()).await;
+    assert_eq!(http.ask("GET", "/metrics", &[], b"").await.status, 401);
+    http.post("/set/a/b", "").await;
+    let user = r#"["ACL","SETUSER","u","on","nopass","~*","+get"]"#;
+    assert_eq!(http.post("/", user).await.status, 200);
+    let token = http.post("/", r#"["ACL","RESTTOKEN","u","x"]"#).await;
+    let token: serde_json::Value = serde_json::from_slice(&token.body).unwrap();
+    let token = token["result"].as_str().unwrap();
+    let by_user = format!("authorization: Bearer {token}");
+    let refused = http.ask("GET", "/metrics", &[&by_user], b"").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("NOPERM"), "{}", refused.text());
+    let page = http.ask("GET", "/metrics?_token=read", &[], b"").await;
+    assert_eq!(page.status, 200);
+    for line in [
+        "sangam_keys{keyspace=\"default\"} 1\n",
+        "# TYPE sangam_commands_total counter\n",
+        "sangam_memory_bytes{keyspace=\"default\"} ",
+        "sangam_writes_refused 0\n",
+        "sangam_resp_connections 0\n",
+        "sangam_uptime_seconds ",
+    ] {
+        assert!(page.text().contains(line), "{line}: {}", page.text());
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_closes_idle_connections_and_the_ports() {
     let server = start().await;
     let (http, resp) = (server.http(), server.resp().unwrap());

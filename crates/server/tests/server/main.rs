@@ -8,6 +8,7 @@ mod events;
 mod http;
 mod life;
 mod long;
+mod over_redis;
 mod over_store;
 mod requests;
 mod resp;

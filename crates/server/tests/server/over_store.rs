@@ -139,7 +139,12 @@ async fn requests_are_admitted_by_the_table() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forms_of_upstash_are_answered() {
-    let server = over(Store::memory()).await;
+    answers_forms_of_upstash(Store::memory()).await;
+}
+
+/// What Upstash takes and Redis does not, and shapes that RESP3 has otherwise.
+pub(crate) async fn answers_forms_of_upstash(store: Store) {
+    let server = over(store).await;
     let mut http = Http::connect(server.http()).await;
     asked(&mut http, r#"["ZADD","z","1","a","2","b","3","c","4","d"]"#).await;
     asked(&mut http, r#"["SET","{s}","v"]"#).await;
@@ -181,7 +186,21 @@ async fn forms_of_upstash_are_answered() {
         ),
         (r#"["XTRIM","x","MAXLEN","~","0"]"#, "1"),
         (r#"["HRANDFIELD","none","2","WITHVALUES"]"#, "[]"),
+        (
+            r#"["ZRANGE","z","0","1","WITHSCORES"]"#,
+            r#"["a","1","b","2"]"#,
+        ),
         (r#"["ZPOPMIN","z","2"]"#, r#"["a","1","b","2"]"#),
+        (r#"["ZINCRBY","z","0.2","c"]"#, r#""3.2000000000000002""#),
+        (r#"["ZSCORE","z","none"]"#, "null"),
+        (r#"["HSET","h","f","1"]"#, "1"),
+        (r#"["HGETALL","h"]"#, r#"["f","1"]"#),
+        (r#"["HRANDFIELD","h","1","WITHVALUES"]"#, r#"["f","1"]"#),
+        (r#"["INCRBYFLOAT","i","0.1"]"#, r#""0.1""#),
+        (
+            r#"["EVAL","return {1,'a',{'b'},false}","0"]"#,
+            r#"[1,"a",["b"],null]"#,
+        ),
     ] {
         assert_eq!(
             asked(&mut http, command).await,

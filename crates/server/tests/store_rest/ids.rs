@@ -3,10 +3,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sangam_rig::proxy::{Answer, Whom};
 use sangam_store::{Commands, Error, Reply};
 
 use crate::endpoint::{Act, Endpoint, SHORT, Seen, all_ok, answer, resp};
-use crate::{connect, one_slot};
+use crate::{behind_a_line, connect, one_slot};
 
 const ID: &str = "sangam-request-id";
 
@@ -142,4 +143,33 @@ async fn a_name_of_another_time_is_made_again_once() {
     let id = seen[1].header(ID).unwrap().replace('-', "");
     let millis = u64::from_str_radix(&id[..12], 16).unwrap();
     assert!(millis.abs_diff(946_684_800_000) < 15_000, "{millis}");
+}
+
+#[tokio::test]
+async fn at_our_gateway_every_write_counts_once_and_none_is_unknown() {
+    let (_server, line, store) = behind_a_line(one_slot()).await;
+    let incr: [&[u8]; 2] = [b"INCR", b"n"];
+    assert_eq!(store.call(&incr).await, Ok(Reply::Int(1)));
+    let mut next = 2;
+    for given in [Answer::ResetAfterRun, Answer::BadGatewayAfterRun] {
+        for times in 1..4 {
+            line.answer(given, Whom::Times(times));
+            assert_eq!(store.call(&incr).await, Ok(Reply::Int(next)));
+            line.answer(given, Whom::Times(times));
+            let mut unit = Commands::new();
+            unit.push(&incr).push(&incr);
+            let replies = store.transaction(&unit).await.unwrap();
+            assert_eq!(
+                replies,
+                [Ok(Reply::Int(next + 1)), Ok(Reply::Int(next + 2))]
+            );
+            line.answer(given, Whom::Times(times));
+            let replies = store.pipeline(&unit).await;
+            assert_eq!(
+                replies,
+                [Ok(Reply::Int(next + 3)), Ok(Reply::Int(next + 4))]
+            );
+            next += 5;
+        }
+    }
 }

@@ -32,11 +32,11 @@ pub(crate) fn start(token: &str) -> Running {
 }
 
 /// Starts a gateway in front of a store that is made on its runtime.
-pub(crate) fn start_over(token: &str, store: impl FnOnce() -> Store) -> Running {
+pub(crate) fn start_over(token: &str, store: impl Future<Output = Store>) -> Running {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = sangam_server::Config::in_memory(token);
     let server = runtime
-        .block_on(async { sangam_server::Server::start_over(store(), config).await })
+        .block_on(async { sangam_server::Server::start_over(store.await, config).await })
         .unwrap();
     Running {
         http: server.http(),

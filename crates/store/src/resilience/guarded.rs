@@ -141,10 +141,8 @@ impl Guarded {
             vec![Err(failure); commands.len()]
         });
         drop(pass);
-        match outcomes.iter().find_map(|it| it.as_ref().err()) {
-            Some(failure) => self.failed(failure),
-            None => self.succeeded(began.elapsed()),
-        }
+        let took = began.elapsed();
+        let broken = outcomes.iter().find_map(|it| it.as_ref().err().cloned());
         let judged: Vec<_> = commands
             .iter()
             .zip(outcomes)
@@ -153,6 +151,12 @@ impl Guarded {
                 Err(failure) => Err(judge(failure, Kind::of(&argv) == Kind::Read)),
             })
             .collect();
+        let refused = |it: &&Result<Reply, Error>| is_refusing(it);
+        match (broken, judged.iter().find(refused).or(judged.first())) {
+            (Some(failure), _) => self.failed(&failure),
+            (None, Some(outcome)) => self.heard(outcome, Some(took)),
+            (None, None) => {}
+        }
         let worst = judged.iter().find_map(|it| match it {
             Err(error @ Error::Indeterminate(_)) => Some(error),
             _ => None,
@@ -191,7 +195,7 @@ impl Guarded {
         let began = Instant::now();
         match self.ask().await {
             Ok(()) => {
-                self.succeeded(began.elapsed());
+                self.succeeded(Some(began.elapsed()));
                 Ok(())
             }
             Err(failure) => {
@@ -250,8 +254,9 @@ impl Guarded {
             };
             let error = match outcome {
                 Ok(reply) => {
-                    self.succeeded(began.elapsed());
-                    match checked(reply).map_err(refusing) {
+                    let outcome = checked(reply).map_err(refusing);
+                    self.heard(&outcome, work.latency(began));
+                    match outcome {
                         Ok(reply) => return Ok(reply),
                         Err(error) => error,
                     }
@@ -295,8 +300,21 @@ impl Guarded {
         }
     }
 
-    fn succeeded(&self, latency: Duration) {
+    /// Takes an answer into account: of a store that serves, or of one that says
+    /// it cannot.
+    fn heard(&self, outcome: &Result<Reply, Error>, latency: Option<Duration>) {
+        match outcome {
+            Err(Error::Unavailable(why)) => self.failed(&Failure::NotSent(why.clone())),
+            _ => self.succeeded(latency),
+        }
+    }
+
+    /// The store served; how long that took, unless the command waited by itself.
+    fn succeeded(&self, latency: Option<Duration>) {
         self.breaker.succeeded();
+        let Some(latency) = latency else {
+            return;
+        };
         let mean = self.counters.latency(latency.as_micros() as u64);
         let slow = self.options.slow_after.as_micros() as u64;
         let status = self.state.borrow().status;
@@ -372,6 +390,11 @@ enum Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// How long it took, where that says something of the store.
+    fn latency(self, began: Instant) -> Option<Duration> {
+        (!matches!(self, Work::Command(Kind::Blocking, _))).then(|| began.elapsed())
+    }
+
     fn run(self, remote: &'a dyn Remote, sent: &'a Sent) -> Coming<'a, Result<Reply, Failure>> {
         match self {
             Work::Command(Kind::Blocking, argv) => remote.call_blocking(argv, sent),
@@ -402,6 +425,10 @@ fn refusing(error: Error) -> Error {
         return Error::Unavailable(Why::Refusing(refusal.to_string()));
     }
     error
+}
+
+fn is_refusing(outcome: &Result<Reply, Error>) -> bool {
+    matches!(outcome, Err(Error::Unavailable(Why::Refusing(_))))
 }
 
 fn reason(failure: &Failure) -> String {

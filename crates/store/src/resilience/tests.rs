@@ -259,6 +259,42 @@ async fn the_breaker_opens_fails_fast_and_closes_by_a_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_only_refuses_is_down() {
+    let (puppet, store) = guarded();
+    *puppet.0.alive.lock() = false;
+    let quota = "ERR max requests limit exceeded. Limit: 500000, Usage: 500000.";
+    puppet.will(vec![Next::Answer(Reply::error(quota)); 3]);
+    let mut commands = Commands::new();
+    commands.push(INCR);
+    for _ in 0..3 {
+        let replies = store.pipeline(&commands).await;
+        assert!(matches!(
+            replies[0],
+            Err(Error::Unavailable(Why::Refusing(_)))
+        ));
+    }
+    let state = store.states().borrow().clone();
+    assert_eq!(state.status, Status::Down);
+    assert!(
+        state.reason.contains("max requests limit"),
+        "{}",
+        state.reason
+    );
+    let calls = puppet.calls();
+    assert!(store.call(GET).await.is_err());
+    assert_eq!(puppet.calls(), calls, "nothing more is spent on it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_others_is_not_slow() {
+    let (puppet, store) = guarded();
+    puppet.will([Next::After(Duration::from_mins(5), Reply::Null)]);
+    store.call(&[b"BLPOP", b"list", b"0"]).await.unwrap();
+    assert_eq!(store.states().borrow().status, Status::Up);
+    assert_eq!(store.metrics().latency_us, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn late_replies_make_it_slow_and_early_ones_up_again() {
     let (puppet, store) = guarded();
     let late = Next::After(Duration::from_secs(1), Reply::OK);

@@ -163,9 +163,36 @@ async fn a_master_that_becomes_a_replica_is_left() {
     .await;
 }
 
+/// Something that answers each connection in one way.
+struct Answering {
+    addr: std::net::SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Answering {
+    async fn with(answer: &'static [u8]) -> Self {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut asked = [0; 256];
+                let _ = socket.read(&mut asked).await;
+                let _ = socket.write_all(answer).await;
+            }
+        });
+        Answering { addr, task }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 #[tokio::test]
 async fn not_a_redis() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     for (answer, words) in [
         (
             &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..],
@@ -181,18 +208,29 @@ async fn not_a_redis() {
             "it answers \"SSH-2.0-OpenSSH_9.6",
         ),
         (b"\x15\x03\x01\x00\x02\x02\x0a", "speaks TLS"),
+        (
+            b"-DENIED Redis is running in protected mode because ...\r\n",
+            "is in protected mode",
+        ),
     ] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let mut asked = [0; 64];
-                let _ = socket.read(&mut asked).await;
-                let _ = socket.write_all(answer).await;
-            }
-        });
-        refused_with(&format!("redis://{addr}"), &[words]).await;
-        server.abort();
+        let other = Answering::with(answer).await;
+        refused_with(&format!("redis://{}", other.addr), &[words]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_passes_is_no_setting() {
+    for (answer, words) in [
+        (
+            &b"+OK\r\n-LOADING Redis is loading the dataset in memory\r\n"[..],
+            "cannot serve now: LOADING",
+        ),
+        (b"-BUSY Redis is busy running a script\r\n+OK\r\n", "BUSY"),
+        (b"+OK\r\n", "it closed the connection"),
+    ] {
+        let other = Answering::with(answer).await;
+        let reason = down(&format!("redis://{}", other.addr)).await;
+        assert!(reason.contains(words), "{reason}");
     }
 }
 

@@ -66,9 +66,12 @@ test("many subscribers do not hold up commands", async () => {
   const channel = name("many");
   const subscribers = Array.from({ length: 30 }, () => redis.subscribe(channel));
   const listening = subscribers.map((subscriber) => listen(subscriber, ["message"], 1));
-  await Promise.all(listening.map((one) => one.ready));
-  assert.equal(await redis.publish(channel, "hello"), 30);
-  await until(() => listening.every((one) => one.events.length === 1));
-  assert.equal(await redis.ping(), "PONG");
-  await Promise.all(subscribers.map((subscriber) => subscriber.unsubscribe()));
+  try {
+    await Promise.all(listening.map((one) => one.ready));
+    assert.equal(await redis.publish(channel, "hello"), 30);
+    await until(() => listening.every((one) => one.events.length === 1));
+    assert.equal(await redis.ping(), "PONG");
+  } finally {
+    await Promise.all(subscribers.map((subscriber) => subscriber.unsubscribe()));
+  }
 });

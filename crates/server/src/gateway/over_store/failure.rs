@@ -17,12 +17,12 @@ const RETRY_AFTER: u16 = 1;
 /// What Upstash says of a script that it does not know.
 pub(super) const NO_SCRIPT: &[u8] = b"NOSCRIPT No matching script. Please use EVAL.";
 
-/// The reply in the place of an error; `name` is the command's.
-pub(super) fn told(error: Error, name: &[u8]) -> Ended {
+/// The reply in the place of an error of this command.
+pub(super) fn told(error: Error, argv: &[&[u8]]) -> Ended {
     match error {
         Error::Command(refusal) => {
             let text = refusal.as_bytes();
-            (Reply::Error(in_upstashs_words(text, name)), None)
+            (Reply::Error(in_upstashs_words(text, argv)), None)
         }
         Error::Unsupported(text) => (Reply::error(format!("ERR {text}")), None),
         Error::Unavailable(why) => {
@@ -68,17 +68,17 @@ fn retry_after(why: &Why) -> Option<u16> {
 }
 
 /// The store's own text, unless Upstash has another for the same.
-fn in_upstashs_words(text: &[u8], name: &[u8]) -> Vec<u8> {
+fn in_upstashs_words(text: &[u8], argv: &[&[u8]]) -> Vec<u8> {
     if text.starts_with(b"NOSCRIPT") {
         return NO_SCRIPT.to_vec();
     }
     let unknown = text.starts_with(b"ERR unknown command ");
     if unknown || text.starts_with(b"ERR unknown subcommand '") {
-        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-        let what = if unknown { "command" } else { "subcommand" };
+        let words = argv.get(..if unknown { 1 } else { 2 }).unwrap_or(argv);
+        let name = String::from_utf8_lossy(&words.join(&b' ')).to_ascii_uppercase();
         return format!(
             "ERR Command is not available: '{name}'. The server behind this gateway does not \
-             know the {what}"
+             know it"
         )
         .into_bytes();
     }

@@ -108,7 +108,7 @@ impl OverStore {
     async fn finish(&self, request: &Request<'_>, outcome: Result<Reply, Error>) -> Ended {
         match plan::finish(request, outcome, &self.store, &self.scripts).await {
             Ok(reply) => (reply, None),
-            Err(error) => failure::told(error, request.name()),
+            Err(error) => failure::told(error, &request.argv()),
         }
     }
 
@@ -139,11 +139,7 @@ impl OverStore {
             .map(|argv| self.plan(caller, argv, false))
             .collect();
         let (batch, wrote) = gathered(&plans);
-        let mut outcomes = match batch.is_empty() {
-            true => Vec::new(),
-            false => self.store.pipeline(&batch).await,
-        }
-        .into_iter();
+        let mut outcomes = self.store.pipeline(&batch).await.into_iter();
         drop(batch);
         for plan in &plans {
             let reply = match plan {
@@ -183,7 +179,7 @@ impl OverStore {
         let mut outcomes = match outcomes {
             Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
-                let (refusal, outage) = failure::told(error, b"");
+                let (refusal, outage) = failure::told(error, &[]);
                 return (Err(refusal), Beside { seq, outage });
             }
         };
@@ -214,7 +210,7 @@ impl OverStore {
         match self.store.subscribe(topic, names).await {
             Ok(subscription) => Ok(feed::subscribed(subscription, names)),
             Err(error) => {
-                let (reply, outage) = failure::told(error, b"SUBSCRIBE");
+                let (reply, outage) = failure::told(error, &[]);
                 Err(Refusal { reply, outage })
             }
         }

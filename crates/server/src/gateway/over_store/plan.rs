@@ -1,9 +1,9 @@
 //! What is sent for a request, and what is made of the store's reply.
 //!
 //! Upstash takes forms that a Redis refuses, and knows some that an older Redis
-//! does not: those are rewritten here, each in a function of its own, with as few
-//! commands as it takes. What another store of Upstash's dialect is sent stays as
-//! it is.
+//! does not: those are rewritten ([`forms`]), with as few commands as it takes.
+//! Another store of Upstash's dialect is sent what the client sent, but for what is
+//! about waiting and connections, which no store shares.
 //!
 //! | request | sent |
 //! |---|---|
@@ -13,6 +13,8 @@
 //! | XREAD, XREADGROUP … BLOCK | without BLOCK |
 //! | COPY of a key onto itself, UNLINK without keys, CLIENT SETINFO | nothing: answered here |
 //! | EVAL, SCRIPT LOAD with `allow-key-locking` | without the flag ([`scripts`](super::scripts)) |
+
+mod forms;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -74,20 +76,18 @@ pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> 
     let Some(name) = argv.first() else {
         return plain();
     };
-    if dialect == Dialect::Upstash {
-        return plain();
-    }
-    let strips = dialect == Dialect::Redis;
+    let (emulates, strips) = (dialect != Dialect::Upstash, dialect == Dialect::Redis);
     let rewritten = match name.to_ascii_lowercase().as_slice() {
-        b"scan" => scan(argv),
-        b"zrange" => range(argv, 2),
-        b"zrangestore" => range(argv, 3),
-        b"xadd" | b"xtrim" => trim_exactly(argv),
-        b"xread" => without_block(argv, 1),
-        b"xreadgroup" => without_block(argv, 4),
-        b"copy" => copy(argv),
+        b"xread" => forms::without_block(argv, 1),
+        b"xreadgroup" => forms::without_block(argv, 4),
+        b"client" => forms::set_info(argv),
+        _ if !emulates => None,
+        b"scan" => forms::scan(argv),
+        b"zrange" => forms::range(argv, 2),
+        b"zrangestore" => forms::range(argv, 3),
+        b"xadd" | b"xtrim" => forms::trim_exactly(argv),
+        b"copy" => forms::copy(argv),
         b"unlink" if argv.len() == 1 => Some(Plan::Here(Reply::Int(0))),
-        b"client" => set_info(argv),
         b"eval" | b"eval_ro" if strips => eval(argv, scripts),
         b"evalsha" | b"evalsha_ro" if strips => evalsha(argv, scripts),
         b"script" if strips => script(argv, scripts),
@@ -167,29 +167,6 @@ fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 
-fn int(arg: &[u8]) -> Option<i64> {
-    std::str::from_utf8(arg).ok()?.parse().ok()
-}
-
-// ---- keys ----
-
-fn scan<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
-    let (head, mut options) = argv.split_at_checked(2)?;
-    let mut kept = head.to_vec();
-    while let Some((option, rest)) = options.split_first() {
-        options = rest;
-        if is(option, "WITHTYPE") {
-            continue;
-        }
-        kept.push(option);
-        if let Some((value, rest)) = rest.split_first() {
-            kept.push(value);
-            options = rest;
-        }
-    }
-    (kept.len() < argv.len()).then(|| send(kept, Then::Types))
-}
-
 async fn with_types(page: Reply, store: &Store) -> Result<Reply, Error> {
     let Reply::Array(parts) = page.unpacked() else {
         return Err(Error::Reply("a page of SCAN".to_owned()));
@@ -208,170 +185,13 @@ async fn with_types(page: Reply, store: &Store) -> Result<Reply, Error> {
     Ok(shape::typed(cursor, keys, types?))
 }
 
-fn copy<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
-    let [_, from, to, options @ ..] = argv else {
-        return None;
-    };
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
-        let is_database = is(option, "DB") && options.next().is_some_and(|it| **it == *b"0");
-        if !is(option, "REPLACE") && !is_database {
-            return None;
-        }
-    }
-    (from == to).then_some(Plan::Here(Reply::Int(0)))
-}
-
-/// The connections to the store are not the client's: there is nothing to name.
-fn set_info<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
-    let [_, word, option, value] = argv else {
-        return None;
-    };
-    if !is(word, "SETINFO") {
-        return None;
-    }
-    if !is(option, "LIB-NAME") && !is(option, "LIB-VER") {
-        let text = [b"ERR Unrecognized option '", *option, b"'"].concat();
-        return Some(Plan::Here(Reply::error(text)));
-    }
-    if value.iter().any(|byte| !byte.is_ascii_graphic()) {
-        let why: &[u8] = b" cannot contain spaces, newlines or special characters.";
-        return Some(Plan::Here(Reply::error([b"ERR ", *option, why].concat())));
-    }
-    Some(Plan::Here(Reply::OK))
-}
-
-// ---- sorted sets ----
-
-/// A range by rank with a LIMIT; the first rank stands at `at`.
-fn range<'a>(argv: &[&'a [u8]], at: usize) -> Option<Plan<'a>> {
-    let (head, tail) = argv.split_at_checked(at)?;
-    let (start, stop) = (int(tail.first()?)?, int(tail.get(1)?)?);
-    let mut options = tail.get(2..)?;
-    let (mut cut, mut with_scores, mut kept) = (None, false, Vec::new());
-    while let Some((option, rest)) = options.split_first() {
-        options = rest;
-        if let [offset, limit, rest @ ..] = rest
-            && is(option, "LIMIT")
-        {
-            cut = Some((int(offset)?, int(limit)?));
-            options = rest;
-        } else if is(option, "REV") {
-            kept.push(*option);
-        } else if is(option, "WITHSCORES") {
-            with_scores = true;
-            kept.push(*option);
-        } else {
-            return None;
-        }
-    }
-    let (offset, limit) = cut?;
-    let narrowed = narrow((start, stop), (offset, limit));
-    let (ranks, then) = match narrowed {
-        Some(ranks) => (ranks, Then::Plain),
-        None if at == 2 => (
-            (start, stop),
-            Then::Slice {
-                offset,
-                limit,
-                with_scores,
-            },
-        ),
-        None => return None,
-    };
-    let ranks = [ranks.0, ranks.1].map(|rank| Cow::Owned(rank.to_string().into_bytes()));
-    let head = head.iter().copied().map(Cow::Borrowed);
-    let kept = kept.into_iter().map(Cow::Borrowed);
-    Some(Plan::Send(Request {
-        args: head.chain(ranks).chain(kept).collect(),
-        then,
-    }))
-}
-
-/// The ranks that are left, where the length need not be known.
-fn narrow((start, stop): (i64, i64), (offset, limit): (i64, i64)) -> Option<(i64, i64)> {
-    const NONE: (i64, i64) = (1, 0);
-    if offset < 0 || limit == 0 {
-        return Some(NONE);
-    }
-    if start < 0 || stop < -1 {
-        return None;
-    }
-    let first = start.saturating_add(offset);
-    if limit < 0 {
-        return Some((first, stop));
-    }
-    let last = first.saturating_add(limit - 1);
-    Some((first, if stop < 0 { last } else { last.min(stop) }))
-}
-
-// ---- streams ----
-
-/// XADD or XTRIM to the entry.
-fn trim_exactly<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
-    let adds = is(argv.first()?, "XADD");
-    let mut at = 2;
-    let mut about = None;
-    while let Some(option) = argv.get(at) {
-        if is(option, "MAXLEN") || is(option, "MINID") {
-            let sign = argv.get(at + 1)?;
-            let signed = matches!(*sign, b"~" | b"=");
-            if *sign == b"~" {
-                about = Some(at + 1);
-            }
-            at += if signed { 3 } else { 2 };
-        } else if is(option, "LIMIT") {
-            // Who says how much may be done at once, means the other form.
-            return None;
-        } else if adds && !is(option, "NOMKSTREAM") && !is_reference(option) {
-            // The id, and behind it the fields.
-            break;
-        } else {
-            at += 1;
-        }
-    }
-    let about = about?;
-    let exact = argv
-        .iter()
-        .enumerate()
-        .map(|(index, arg)| if index == about { &b"="[..] } else { *arg });
-    Some(send(exact, Then::Plain))
-}
-
-fn is_reference(option: &[u8]) -> bool {
-    ["KEEPREF", "DELREF", "ACKED"]
-        .iter()
-        .any(|word| is(option, word))
-}
-
-/// A read that does not wait; its options begin at `at`.
-fn without_block<'a>(argv: &[&'a [u8]], at: usize) -> Option<Plan<'a>> {
-    let mut index = at;
-    while let Some(option) = argv.get(index) {
-        if is(option, "STREAMS") {
-            return None;
-        }
-        if is(option, "BLOCK") {
-            // What is no time is the store's to refuse.
-            int(argv.get(index + 1)?).filter(|wait| *wait >= 0)?;
-            let (before, behind) = (argv.get(..index)?, argv.get(index + 2..)?);
-            let kept = before.iter().chain(behind).copied();
-            return Some(send(kept, Then::Plain));
-        }
-        index += if is(option, "COUNT") { 2 } else { 1 };
-    }
-    None
-}
-
-// ---- scripts ----
-
 fn eval<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
     let [name, text, rest @ ..] = argv else {
         return None;
     };
     let known = scripts.learn(text)?;
     let rest = rest.iter().copied().map(Cow::Borrowed);
-    let args = [Cow::Borrowed(*name), Cow::Owned(known.text.to_vec())];
+    let args = [Cow::Borrowed(*name), Cow::Owned(known.text.clone())];
     Some(Plan::Send(Request {
         args: args.into_iter().chain(rest).collect(),
         then: Then::Plain,
@@ -400,7 +220,7 @@ fn by_text<'a>(args: impl Iterator<Item = Cow<'a, [u8]>>, known: &Known) -> Vec<
     if let [name, script, ..] = args.as_mut_slice() {
         let read_only = is(name, "EVALSHA_RO");
         *name = Cow::Borrowed(if read_only { b"EVAL_RO" } else { b"EVAL" });
-        *script = Cow::Owned(known.text.to_vec());
+        *script = Cow::Owned(known.text.clone());
     }
     args
 }
@@ -413,7 +233,7 @@ fn script<'a>(argv: &[&'a [u8]], scripts: &Scripts) -> Option<Plan<'a>> {
         && is(word, "LOAD")
     {
         let known = scripts.learn(text)?;
-        let sent = Cow::Owned(known.text.to_vec());
+        let sent = Cow::Owned(known.text.clone());
         return Some(Plan::Send(Request {
             args: vec![Cow::Borrowed(*name), Cow::Borrowed(*word), sent],
             then: Then::Loaded(hex_sha1(text)),

@@ -1,5 +1,7 @@
 //! Stores whose every connection goes through proxies.
 
+mod redis;
+
 use std::time::Duration;
 
 use sangam_rig::proxy::{HttpProxy, Proxy};
@@ -7,6 +9,8 @@ use sangam_server::Running;
 use sangam_store::{Options, Store, Target};
 
 use crate::place::{TOKEN, ours};
+
+pub(super) use redis::{cluster, cluster_with_replicas, redis, sentinel};
 
 /// The longest that a call may take.
 pub(super) const LIMIT: Duration = Duration::from_millis(600);

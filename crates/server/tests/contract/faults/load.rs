@@ -93,6 +93,11 @@ impl Load {
         }
     }
 
+    /// From now on the server may lose what it has acknowledged.
+    pub(super) fn forgives_losses(&self) {
+        self.forgets.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until `when`; ends with the first caller that fails.
     pub(super) async fn until(&self, what: &str, mut when: impl FnMut(&Tally) -> bool) {
         let end = Instant::now() + Duration::from_secs(20);

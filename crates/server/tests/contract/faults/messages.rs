@@ -47,6 +47,16 @@ async fn a_break_is_a_gap(line: Line<impl Net>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_break_of_redis_is_a_gap() {
+    a_break_is_a_gap(line::redis().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_break_of_a_cluster_is_a_gap() {
+    a_break_is_a_gap(line::cluster().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_break_of_rest_is_a_gap() {
     a_break_is_a_gap(line::rest().await).await;
 }

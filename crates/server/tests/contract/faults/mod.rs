@@ -2,13 +2,14 @@
 //! another's reply, no write is applied twice, the store says that it is down
 //! or slow, and all is well when the fault is over.
 
+mod failover;
 mod line;
 mod load;
 mod messages;
 
 use std::time::Duration;
 
-use sangam_rig::proxy::{Answer, Cut, Direction, Fault, Quota, Whom};
+use sangam_rig::proxy::{Answer, Cut, Direction, Fault, Proxy, Quota, Whom};
 use sangam_store::Status;
 
 use line::{Line, Net};
@@ -36,12 +37,11 @@ enum Kind {
 
 enum Expect {
     Status(Status),
-    /// Calls fail, whatever the status.
-    Failures,
+    /// The fault strikes this often, whatever the status; calls may fail, unless
+    /// the store can repeat them safely.
+    Strikes(u64),
     /// No call fails.
     Nothing,
-    /// Calls are struck, and may fail.
-    Any,
 }
 
 const DOWN: Expect = Expect::Status(Status::Down);
@@ -98,21 +98,21 @@ fn requests_cut_at_once() -> Trouble {
 fn replies_cut_now_and_then() -> Trouble {
     Trouble {
         kind: Kind::OfAll(Fault::CutAfterReply(2003)),
-        status: Expect::Failures,
+        status: Expect::Strikes(10),
     }
 }
 
 fn requests_cut_now_and_then() -> Trouble {
     Trouble {
         kind: Kind::OfAll(Fault::CutAfterRequest(2003)),
-        status: Expect::Failures,
+        status: Expect::Strikes(10),
     }
 }
 
 fn resets() -> Trouble {
     Trouble {
         kind: Kind::Resets(20),
-        status: Expect::Failures,
+        status: Expect::Strikes(10),
     }
 }
 
@@ -146,7 +146,7 @@ fn thin_line() -> Trouble {
 fn overtaking() -> Trouble {
     Trouble {
         kind: Kind::OfAll(Fault::Overtake),
-        status: Expect::Any,
+        status: Expect::Strikes(1),
     }
 }
 
@@ -163,7 +163,10 @@ fn bad_gateway() -> Trouble {
 }
 
 fn used_up_quota() -> Trouble {
-    answers(Answer::Quota(Quota::Month))
+    Trouble {
+        kind: Kind::Answers(Answer::Quota(Quota::Month), 100),
+        status: Expect::Strikes(10),
+    }
 }
 
 fn pages() -> Trouble {
@@ -177,21 +180,21 @@ fn revoked_token() -> Trouble {
 fn answers(answer: Answer) -> Trouble {
     Trouble {
         kind: Kind::Answers(answer, 100),
-        status: Expect::Failures,
+        status: DOWN,
     }
 }
 
 fn bad_gateway_after_it_ran() -> Trouble {
     Trouble {
         kind: Kind::Answers(Answer::BadGatewayAfterRun, 20),
-        status: Expect::Failures,
+        status: Expect::Strikes(10),
     }
 }
 
 fn resets_after_it_ran() -> Trouble {
     Trouble {
         kind: Kind::Answers(Answer::ResetAfterRun, 20),
-        status: Expect::Failures,
+        status: Expect::Strikes(10),
     }
 }
 
@@ -218,36 +221,27 @@ impl Trouble {
     }
 
     async fn last(&self, line: &Line<impl Net>, load: &Load) {
-        let (before, calls) = (load.tally.failed(), load.tally.calls());
+        let (before, calls, struck) = (load.tally.failed(), load.tally.calls(), strikes(line));
         match &self.status {
             Expect::Status(wanted) => {
                 load.until(wanted.as_str(), |_| line.store.state().status == *wanted)
                     .await;
             }
-            Expect::Failures if let Kind::Resets(count) = self.kind => {
+            Expect::Strikes(_) if let Kind::Resets(count) = self.kind => {
                 for _ in 0..count {
-                    line.net
-                        .proxies()
-                        .iter()
-                        .for_each(|proxy| proxy.cut(Cut::Reset));
+                    for proxy in line.net.proxies() {
+                        proxy.cut(Cut::Reset);
+                    }
                     // The next one strikes connections that are at work again.
                     load.until_all_is_well(2).await;
                 }
-                assert!(load.tally.failed() > 0);
+                let accepted = |proxy: &&Proxy| proxy.counters().accepted as usize;
+                let proxies = line.net.proxies();
+                assert!(proxies.iter().map(accepted).sum::<usize>() >= count);
             }
-            Expect::Failures => {
-                load.until("calls to fail", |tally| tally.failed() >= before + 10)
+            Expect::Strikes(count) => {
+                load.until("strikes", |_| strikes(line) >= struck + count)
                     .await;
-            }
-            Expect::Any => {
-                let struck = || {
-                    line.net
-                        .proxies()
-                        .iter()
-                        .map(|it| it.counters().faults)
-                        .sum::<u64>()
-                };
-                load.until("faults", |_| struck() > 0).await;
                 load.until("calls", |tally| tally.calls() > calls + 100)
                     .await;
             }
@@ -269,6 +263,15 @@ impl Trouble {
             }
         }
     }
+}
+
+/// How often faults have struck.
+fn strikes(line: &Line<impl Net>) -> u64 {
+    if let Some(proxy) = line.net.http() {
+        return proxy.counters().faults;
+    }
+    let proxies = line.net.proxies();
+    proxies.iter().map(|proxy| proxy.counters().faults).sum()
 }
 
 /// Callers at work before, during and after.
@@ -319,6 +322,8 @@ macro_rules! endured {
 }
 
 endured! {
+    redis
+    cluster
     rest [
         overtaking
         too_many_requests

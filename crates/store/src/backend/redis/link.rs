@@ -41,7 +41,7 @@ impl Drop for Link {
     }
 }
 
-/// Says that a caller stopped waiting, when it is dropped.
+/// A caller that waits for a reply. One that is dropped before gave up.
 struct Waiting<'a> {
     pulse: &'a Pulse,
     answered: bool,
@@ -49,6 +49,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.pulse.exit();
         if !self.answered {
             self.pulse.doubt();
         }
@@ -151,6 +152,7 @@ impl Link {
     }
 
     fn waiting(&self) -> Waiting<'_> {
+        self.pulse.enter();
         Waiting {
             pulse: &self.pulse,
             answered: false,

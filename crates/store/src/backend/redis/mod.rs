@@ -7,7 +7,8 @@
 //! single, cluster     the two kinds of store
 //! node                one server: a shared connection, a pool, a listener
 //! link, listener      one connection: of commands, of messages
-//! connect, sentinel   to a connection that is logged in, at the right server
+//! connect, greet      to a connection that is logged in, at a server that fits
+//! sentinel            which server that is
 //! address, fault      what the URL says; what is wrong, in one line
 //! ```
 //!
@@ -22,6 +23,7 @@ mod connect;
 mod dedicated;
 mod fault;
 mod flight;
+mod greet;
 mod link;
 mod listener;
 mod node;

@@ -6,11 +6,16 @@
 //! calls of everybody else on it. Such bytes become `?` on their way in. Bulk
 //! strings are left alone. Cost: a search for the line ends, not for the bytes of
 //! bulk strings.
+//!
+//! Where several callers are on their way, the task that owns the connection lets
+//! others run once before it writes: of callers that got their replies together
+//! the next commands leave together, instead of one by one with a call of the
+//! system each. A caller that is alone does not pay for that.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
@@ -20,6 +25,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
+/// Callers from which on a write waits for others to join it.
+const GATHERING: usize = 4;
+
 /// What is known of a connection from outside.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
@@ -28,6 +36,8 @@ pub(super) struct Pulse {
     heard: AtomicU64,
     /// Whether an answer is awaited, or may be.
     doubt: AtomicBool,
+    /// Callers that wait for a reply.
+    callers: AtomicUsize,
     reason: Mutex<Option<String>>,
 }
 
@@ -57,6 +67,16 @@ impl Pulse {
         self.doubt.load(Ordering::Relaxed)
     }
 
+    /// A caller begins to wait.
+    pub(super) fn enter(&self) {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A caller waits no longer.
+    pub(super) fn exit(&self) {
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Somebody waited in vain.
     pub(super) fn doubt(&self) {
         self.doubt.store(true, Ordering::Relaxed);
@@ -68,6 +88,8 @@ pub(super) struct Watched {
     socket: Box<dyn Socket>,
     pulse: Arc<Pulse>,
     text: Text,
+    /// Whether others were let run since the last write.
+    gathered: bool,
 }
 
 impl Watched {
@@ -76,6 +98,7 @@ impl Watched {
             socket,
             pulse,
             text: Text::Start,
+            gathered: false,
         }
     }
 }
@@ -112,9 +135,17 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.gathered && self.pulse.callers.load(Ordering::Relaxed) >= GATHERING {
+            self.gathered = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let outcome = ready!(Pin::new(&mut self.socket).poll_write(context, buf));
         match &outcome {
-            Ok(_) => self.pulse.doubt(),
+            Ok(count) => {
+                self.gathered = *count < buf.len();
+                self.pulse.doubt();
+            }
             Err(error) => self.pulse.close(|| error.to_string()),
         }
         Poll::Ready(outcome)

@@ -59,16 +59,20 @@ impl Slot {
 
     /// Serves jobs until the slot is dropped.
     pub(super) async fn run(mut self) {
+        let shortest = self.shared.options.backoff_min / 4;
+        let waits = || Backoff::new(shortest, shortest * 8);
+        let mut backoff = waits();
         loop {
             self.until_work().await;
             self.shared.until_resumed().await;
-            if self.connection.is_none()
-                && let Err(failure) = self.connect().await
-            {
-                self.shared.queue.fail(self.number, &failure);
-                // Others may be able to; this one does not try all the time.
-                sleep(self.shared.options.backoff_min / 4).await;
-                continue;
+            if self.connection.is_none() {
+                if let Err(failure) = self.connect().await {
+                    self.shared.queue.fail(self.number, &failure);
+                    // Others may be able to; this one does not try all the time.
+                    sleep(backoff.wait()).await;
+                    continue;
+                }
+                backoff = waits();
             }
             let jobs = self.shared.queue.take(self.number);
             if !jobs.is_empty() {

@@ -57,7 +57,7 @@ impl Work<'_> {
             Work::Blocking(argv) => node.call_blocking(argv, sent).await,
             // ASKING does not reach into MULTI: until the slot has moved, a unit
             // has to wait.
-            Work::Unit(_) if asking => Ok(Reply::error("TRYAGAIN the slot is being moved")),
+            Work::Unit(_) if asking => Ok(moving()),
             Work::Unit(commands) => node.transaction(commands, sent).await,
         }
     }
@@ -86,6 +86,16 @@ impl Redirection {
             Redirection::Ask(host)
         })
     }
+}
+
+/// The refusal of what cannot run while its slot is moved.
+fn moving() -> Reply {
+    Reply::error("TRYAGAIN the slot is being moved")
+}
+
+/// The refusal of a slot that nobody has.
+fn not_served() -> Reply {
+    Reply::error("CLUSTERDOWN Hash slot not served")
 }
 
 /// Whether a master's error says that the slots may have changed.
@@ -153,22 +163,20 @@ impl Cluster {
                 Some(it) => it,
                 None => match self.owner(slot).await? {
                     Some(node) => (node, false),
-                    None => return Ok(Reply::error("CLUSTERDOWN Hash slot not served")),
+                    None => return Ok(not_served()),
                 },
             };
             match work.run(&node, asking, sent).await {
-                Ok(Reply::Error(text)) => match Redirection::of(&text, node.host()) {
-                    Some(to) => {
-                        redirected = Some(self.follow(to));
-                        last = text;
-                    }
-                    None => {
+                Ok(Reply::Error(text)) => {
+                    let Some(to) = Redirection::of(&text, node.host()) else {
                         if is_stale(&text) {
                             self.refresh_soon();
                         }
                         return Ok(Reply::Error(text));
-                    }
-                },
+                    };
+                    redirected = Some(self.follow(to));
+                    last = text;
+                }
                 Ok(reply) => return Ok(reply),
                 Err(failure @ Failure::NotSent(_)) if !refreshed => {
                     refreshed = true;
@@ -203,8 +211,18 @@ impl Cluster {
 
     /// Runs something on any master that can be reached.
     async fn on_any(&self, work: Work<'_>, sent: &Sent) -> Result<Reply, Failure> {
+        let masters = self.in_turn().await?;
+        self.on_one_of(masters, work, sent).await
+    }
+
+    async fn on_one_of(
+        &self,
+        masters: Vec<Arc<Node>>,
+        work: Work<'_>,
+        sent: &Sent,
+    ) -> Result<Reply, Failure> {
         let mut failure = None;
-        for node in self.in_turn().await? {
+        for node in masters {
             match work.run(&node, false, sent).await {
                 Err(not_sent @ Failure::NotSent(_)) => failure = Some(not_sent),
                 outcome => return outcome,
@@ -227,6 +245,10 @@ impl Cluster {
         match route::route(argv) {
             Route::Slot(slot) => self.on_slot(slot, Work::Call(argv), sent).await,
             Route::Any => self.on_any(Work::Call(argv), sent).await,
+            Route::First => {
+                let masters = self.masters().await?;
+                self.on_one_of(masters, Work::Call(argv), sent).await
+            }
             Route::All(merge) => self.on_all(argv, merge, sent).await,
             Route::Scan => self.scan(argv, sent).await,
             Route::Crossed => Ok(route::crossed()),
@@ -237,7 +259,9 @@ impl Cluster {
         match route {
             Route::Slot(slot) => self.on_slot(slot, work, sent).await,
             Route::Crossed => Ok(route::crossed()),
-            Route::Any | Route::All(_) | Route::Scan => self.on_any(work, sent).await,
+            Route::Any | Route::First | Route::All(_) | Route::Scan => {
+                self.on_any(work, sent).await
+            }
         }
     }
 }

@@ -7,11 +7,12 @@ use futures_util::future::join_all;
 use sangam_engine::Reply;
 
 use super::route::{Route, crossed, route};
-use super::{Cluster, Redirection, is_stale};
+use super::{Cluster, Redirection, is_stale, moving, not_served};
 use crate::backend::redis::node::Node;
 use crate::backend::redis::plan::{Outcomes, Plan, outcomes};
 use crate::backend::{Failure, Sent};
 use crate::commands::Commands;
+use crate::kind::Kind;
 
 /// Commands for one master: their places among all.
 struct Part {
@@ -64,20 +65,23 @@ impl Cluster {
         for at in open.iter().copied() {
             let argv = commands.get(at).unwrap_or_default();
             let node = match route(&argv) {
-                Route::Slot(slot) => match self.owner(slot).await? {
-                    Some(node) => node,
-                    None => {
-                        let reply = Reply::error("CLUSTERDOWN Hash slot not served");
-                        put(outcomes, at, Ok(reply));
+                Route::Slot(slot) => {
+                    let Some(node) = self.owner(slot).await? else {
+                        put(outcomes, at, Ok(not_served()));
                         continue;
-                    }
-                },
+                    };
+                    node
+                }
                 Route::Any => match parts.first() {
                     Some(part) => part.node.clone(),
                     None => match self.in_turn().await?.into_iter().next() {
                         Some(node) => node,
                         None => return Err(self.servers.faults().unreachable("it has no masters")),
                     },
+                },
+                Route::First => match self.masters().await?.into_iter().next() {
+                    Some(node) => node,
+                    None => return Err(self.servers.faults().unreachable("it has no masters")),
                 },
                 Route::All(_) | Route::Scan => {
                     apart.push(at);
@@ -148,14 +152,13 @@ impl Cluster {
 
     /// One command of a pipeline, after it was redirected by `text`.
     async fn one(&self, argv: &[&[u8]], text: &[u8], sent: &Sent) -> Result<Reply, Failure> {
-        use crate::kind::Kind;
         if Kind::of(argv) != Kind::Blocking {
             return self.run(argv, sent).await;
         }
         // As in the pipeline, it does not wait.
-        let node = match Redirection::of(text, None).map(|to| self.follow(to)) {
-            Some((node, false)) => node,
-            _ => return Ok(Reply::error("TRYAGAIN the slot is being moved")),
+        let to = Redirection::of(text, None).map(|to| self.follow(to));
+        let Some((node, false)) = to else {
+            return Ok(moving());
         };
         let mut plan = Plan::default();
         plan.push(0, argv.iter().copied().collect());

@@ -15,6 +15,9 @@ use crate::commands::Commands;
 pub(super) enum Route {
     Slot(u16),
     Any,
+    /// The first that can be reached, so that what one caller publishes keeps its
+    /// order.
+    First,
     All(Merge),
     /// A master after the other, told by the cursor.
     Scan,
@@ -99,6 +102,9 @@ fn without_keys(argv: &[&[u8]]) -> Route {
     };
     match word(0).as_slice() {
         b"scan" => Route::Scan,
+        // Any would do, but of two that were published one after the other by
+        // different masters the second may arrive first.
+        b"publish" => Route::First,
         b"dbsize" => Route::All(Merge::Sum),
         b"keys" => Route::All(Merge::Join),
         b"flushall" | b"flushdb" => Route::All(Merge::Same),
@@ -211,9 +217,10 @@ mod tests {
         for text in ["mget a b", "rename a b", "bitop and a b"] {
             assert_eq!(of(text), Route::Crossed, "{text}");
         }
-        for text in ["ping", "publish a b", "info", "time", "script kill"] {
+        for text in ["ping", "info", "time", "script kill"] {
             assert_eq!(of(text), Route::Any, "{text}");
         }
+        assert_eq!(of("publish a b"), Route::First);
         assert_eq!(of("DBSIZE"), Route::All(Merge::Sum));
         assert_eq!(of("script load x"), Route::All(Merge::Same));
         assert_eq!(of("scan 0"), Route::Scan);
