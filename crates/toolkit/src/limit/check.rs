@@ -57,6 +57,9 @@ pub(crate) struct Part {
     pub(crate) blocked_until: i64,
     /// What there is room for after the check.
     pub(crate) room: Room,
+    /// Where it does not fit: microseconds until a hit of cost 1 does, as far as
+    /// the rule alone decides.
+    pub(crate) next_us: i64,
 }
 
 /// What became of a check.
@@ -217,12 +220,13 @@ impl Hit<'_> {
     /// What there is room for, with the hit or without it.
     fn part(&self, now: Now, mut looked: Looked, fits: bool, taken: bool) -> Part {
         let cost = self.cost as i64;
-        let (blocked_until, room) = match &mut looked {
+        let (blocked_until, room, next) = match &mut looked {
             Looked::List(list) => {
                 if taken && cost > 0 {
                     list.add(&self.rule, now, cost, self.permit);
                 }
-                (list.blocked_until, list.room(&self.rule, now, cost.max(1)))
+                let room = |cost| list.room(&self.rule, now, cost);
+                (list.blocked_until, room(cost.max(1)), room(1))
             }
             Looked::Counter { numbers, .. } => by_algorithm!(
                 self.rule,
@@ -230,27 +234,29 @@ impl Hit<'_> {
                     if taken && let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
                         *last += C::weight(&self.rule, cost);
                     }
-                    (numbers.blocked_until, C::room(numbers, &self.rule, now, cost.max(1)))
+                    let room = |cost| C::room(numbers, &self.rule, now, cost);
+                    (numbers.blocked_until, room(cost.max(1)), room(1))
                 },
-                unreachable_room()
+                no_room()
             ),
         };
         Part {
             fits,
             blocked_until,
             room,
+            next_us: next.retry_us.unwrap_or_default(),
         }
     }
 }
 
-/// Lists are not counters: [`Looked`] keeps them apart.
-fn unreachable_room() -> (i64, Room) {
+/// For lists, which [`Looked`] keeps apart from counters.
+fn no_room() -> (i64, Room, Room) {
     let room = Room {
         remaining: 0,
         retry_us: None,
         reset_us: 0,
     };
-    (0, room)
+    (0, room, room)
 }
 
 impl AtomicOp for Check<'_> {

@@ -270,12 +270,9 @@ impl Limiter {
             let wait = retry.map(micros);
             if !part.fits {
                 retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
-                // A refusal for the cost of this request says little of another's.
-                if let Some(wait) = wait
-                    && !peek
-                    && (part.room.remaining == 0 || blocked > 0)
-                {
-                    self.memory.remember(key, now.0 as u64, wait);
+                let next = part.next_us.max(blocked);
+                if !peek && next > 0 {
+                    self.memory.remember(key, now.0 as u64, micros(next));
                 }
             }
             outcomes.push(Outcome {

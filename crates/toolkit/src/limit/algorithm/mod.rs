@@ -109,7 +109,6 @@ pub(crate) trait Counter {
 pub(crate) type Value = SmallVec<[u8; 40]>;
 
 impl Numbers {
-
     /// Reads a value; `None` where it is none of this form. What is missing at the
     /// end is zero.
     pub(crate) fn decode(value: &[u8], form: u8, fields: usize) -> Option<Self> {
