@@ -15,7 +15,8 @@ use crate::script;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The store refused the command: its own text, the code first, such as
-    /// `WRONGTYPE Operation against a key …`. It had no effect.
+    /// `WRONGTYPE Operation against a key …`. It had no effect, except that a Redis
+    /// keeps what a script or function wrote before it failed.
     #[error("{0}")]
     Command(Refusal),
     /// The store was not reached, or the command only reads: it had no effect.
@@ -92,6 +93,13 @@ impl Error {
     /// Whether the call certainly had no effect, so that it may be repeated.
     pub const fn had_no_effect(&self) -> bool {
         !matches!(self, Error::Indeterminate(_) | Error::Reply(_))
+    }
+
+    /// Whether the store does not know a script's name: it ran nothing. A script's
+    /// own error with that code is not meant.
+    pub fn is_unknown_script(&self) -> bool {
+        matches!(self, Error::Command(refusal)
+            if refusal.as_bytes().starts_with(b"NOSCRIPT No matching script"))
     }
 
     /// The first word of a store's own error text, such as `WRONGTYPE`.

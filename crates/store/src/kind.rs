@@ -65,7 +65,9 @@ impl Kind {
             .and_then(|name| command.subcommand(name))
             .unwrap_or(command);
         let flags = command.spec.flags;
-        if flags.has(Flags::BLOCKING) && waits(argv) {
+        // Redis' own table does not say it of WAIT.
+        let blocking = flags.has(Flags::BLOCKING) || command.spec.name == "wait";
+        if blocking && waits(argv) {
             Kind::Blocking
         } else if flags.has(Flags::READONLY) {
             Kind::Read
@@ -127,7 +129,13 @@ mod tests {
         ] {
             assert_eq!(kind(write), Kind::Write, "{write}");
         }
-        for blocking in ["blpop k 0", "XREAD BLOCK 0 STREAMS a $", "bzmpop 0 1 k min"] {
+        for blocking in [
+            "blpop k 0",
+            "XREAD BLOCK 0 STREAMS a $",
+            "bzmpop 0 1 k min",
+            "WAIT 1 0",
+            "waitaof 1 0 0",
+        ] {
             assert_eq!(kind(blocking), Kind::Blocking, "{blocking}");
         }
         for connection in ["MULTI", "subscribe a", "client id", "Select 1"] {

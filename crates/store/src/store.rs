@@ -220,7 +220,7 @@ impl Store {
         let count = script::count(keys.len());
         let by_name = script::argv("EVALSHA", sha1, &count, keys, args);
         match self.call(&by_name).await {
-            Err(error) if error.code() == Some("NOSCRIPT") => {
+            Err(error) if error.is_unknown_script() => {
                 let by_text = script::argv("EVAL", text, &count, keys, args);
                 self.call(&by_text).await
             }

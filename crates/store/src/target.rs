@@ -147,21 +147,29 @@ fn scheme_of(url: &str) -> Option<Scheme> {
     }
 }
 
+/// What follows the last `@`: a password may hold any byte, also one that ends a
+/// host.
 fn without_user(place: &str) -> &str {
-    let end = place.find(['/', '?', '#']).unwrap_or(place.len());
-    match place.get(..end).and_then(|host| host.rfind('@')) {
-        Some(at) => place.get(at + 1..).unwrap_or_default(),
-        None => place,
-    }
+    place.rsplit_once('@').map_or(place, |(_, host)| host)
 }
 
 fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => match url.split_once(':') {
+            // A path: what follows it may be a password.
+            Some((scheme, rest)) if rest.starts_with('/') => (format!("{scheme}:"), rest),
+            _ => (String::new(), url),
+        },
     };
     let place = without_user(rest);
-    let end = place.find(['/', '?', '#']).unwrap_or(place.len());
-    format!("{scheme}://{}", place.get(..end).unwrap_or_default())
+    let ends: &[char] = if scheme.contains("unix") {
+        &['?', '#']
+    } else {
+        &['/', '?', '#']
+    };
+    let end = place.find(ends).unwrap_or(place.len());
+    format!("{scheme}{}", place.get(..end).unwrap_or_default())
 }
 
 /// The text in quotes, without what may be a secret.
@@ -216,5 +224,26 @@ mod tests {
         let target = Target::new("rediss://u:p%40@h:1/2?x=y", None, "a", "b").unwrap();
         assert_eq!(target.place(), "rediss://h:1");
         assert_eq!(format!("{target:?}"), "Target(rediss://h:1 by a)");
+        for (url, place) in [
+            ("redis://:ab/cd?e#f@h:2/0", "redis://h:2"),
+            (
+                "unix:/run/redis.sock?password=hidden",
+                "unix:/run/redis.sock",
+            ),
+            (
+                "redis+unix:///run/redis.sock?password=hidden",
+                "redis+unix:///run/redis.sock",
+            ),
+        ] {
+            assert_eq!(Target::new(url, None, "a", "b").unwrap().place(), place);
+        }
+        for url in [
+            "default:hidden@host:6379",
+            "nothing://u:hid/den@h",
+            "hidden@host",
+        ] {
+            let error = Target::new(url, None, "a", "b").unwrap_err().to_string();
+            assert!(!error.contains("hid"), "{error}");
+        }
     }
 }

@@ -19,18 +19,18 @@ use crate::error::{Error, Why, checked};
 use crate::kind::Kind;
 use crate::options::Options;
 
-/// Error codes of a server that cannot serve now; the command had no effect.
+/// What a server says that cannot serve now, and Upstash of a plan that is used up:
+/// the command had no effect. The words are the server's own, so that a script's own
+/// error with such a code is not taken for one.
 const REFUSING: &[&[u8]] = &[
-    b"LOADING",
-    b"BUSY",
-    b"CLUSTERDOWN",
-    b"MASTERDOWN",
-    b"TRYAGAIN",
-    b"READONLY",
-];
-/// Beginnings of Upstash's texts for a plan that is used up: the command had no
-/// effect.
-const QUOTA: &[&[u8]] = &[
+    b"LOADING Redis is loading the dataset in memory",
+    b"BUSY Redis is busy running a script.",
+    b"BUSY Redis is busy running a function.",
+    b"CLUSTERDOWN The cluster is down",
+    b"CLUSTERDOWN Hash slot not served",
+    b"MASTERDOWN Link with MASTER is down",
+    b"TRYAGAIN Multiple keys request during rehashing of slot",
+    b"READONLY You can't write against a read only replica.",
     b"ERR max requests limit exceeded",
     b"ERR max daily request limit exceeded",
     b"ERR This database has been suspended",
@@ -105,8 +105,10 @@ impl Guarded {
         let repeatable = kind == Kind::Read;
         let mut deadline = Some(Instant::now() + self.options.command_timeout);
         if kind == Kind::Blocking {
-            deadline =
-                block_time(argv).map(|wait| Instant::now() + self.options.command_timeout + wait);
+            // One that lies beyond what a clock can say is none.
+            deadline = block_time(argv)
+                .and_then(|wait| wait.checked_add(self.options.command_timeout))
+                .and_then(|wait| Instant::now().checked_add(wait));
         }
         let outcome = self
             .attempts(deadline, repeatable, Work::Command(kind, argv))
@@ -319,12 +321,10 @@ impl Guarded {
         let slow = self.options.slow_after.as_micros() as u64;
         let status = self.state.borrow().status;
         if status == Status::Up && mean > slow {
-            self.set(
-                Status::Slow,
-                format!("a reply takes {} ms on average", mean / 1000),
-            );
+            let reason = format!("a reply takes {} ms on average", mean / 1000);
+            self.pass(Status::Up, Status::Slow, reason);
         } else if status == Status::Slow && mean < slow / 2 {
-            self.set(Status::Up, String::new());
+            self.pass(Status::Slow, Status::Up, String::new());
         }
     }
 
@@ -344,12 +344,28 @@ impl Guarded {
 
     fn set(&self, status: Status, reason: String) {
         let now = self.clock.local_micros() / 1000;
-        self.state.send_modify(|state| {
-            if state.status != status {
-                state.since_ms = now;
+        self.state
+            .send_modify(|state| state.turn(status, reason, now));
+    }
+
+    /// From one status to another, unless it is a third one by now.
+    fn pass(&self, from: Status, to: Status, reason: String) {
+        let now = self.clock.local_micros() / 1000;
+        self.state.send_if_modified(|state| {
+            let is_so = state.status == from;
+            if is_so {
+                state.turn(to, reason, now);
             }
-            state.status = status;
-            state.reason = reason;
+            is_so
+        });
+    }
+
+    /// A probe was answered. Who opens the breaker again says so after this.
+    fn recovered(&self) {
+        let now = self.clock.local_micros() / 1000;
+        self.state.send_modify(|state| {
+            self.breaker.close();
+            state.turn(Status::Up, String::new(), now);
         });
     }
 
@@ -420,8 +436,7 @@ fn refusing(error: Error) -> Error {
         return error;
     };
     let text = refusal.as_bytes();
-    let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if REFUSING.contains(&code) || QUOTA.iter().any(|quota| text.starts_with(quota)) {
+    if REFUSING.iter().any(|refusal| text.starts_with(refusal)) {
         return Error::Unavailable(Why::Refusing(refusal.to_string()));
     }
     error
@@ -482,8 +497,7 @@ async fn probe(guarded: Weak<Guarded>) {
         };
         match guarded.ask().await {
             Ok(()) => {
-                guarded.breaker.close();
-                guarded.set(Status::Up, String::new());
+                guarded.recovered();
                 tracing::info!(store = %guarded.place, "the store answers again");
                 guarded.read_clock().await;
                 return;

@@ -50,6 +50,16 @@ pub struct State {
     pub since_ms: u64,
 }
 
+impl State {
+    pub(super) fn turn(&mut self, status: Status, reason: String, now_ms: u64) {
+        if self.status != status {
+            self.since_ms = now_ms;
+        }
+        self.status = status;
+        self.reason = reason;
+    }
+}
+
 /// What a store has done since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Metrics {

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sangam_engine::Reply;
 use sangam_engine::clock::ManualClock;
-use sangam_engine::{Reply, pubsub::Topic};
+use sangam_engine::pubsub::{Message, Topic};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{Guarded, Status};
@@ -17,6 +19,7 @@ use crate::backend::{ClockSample, Coming, Failure, Listener, Remote, Sent};
 use crate::commands::Commands;
 use crate::error::{Error, Why};
 use crate::options::Options;
+use crate::subscribe::{Event, Gap, Hub};
 
 /// What happens to the next command, or ping.
 #[derive(Clone)]
@@ -34,6 +37,8 @@ struct Puppet(Arc<Strings>);
 
 #[derive(Default)]
 struct Strings {
+    /// What a listener hears, where there is one.
+    messages: Mutex<Option<mpsc::UnboundedReceiver<Message>>>,
     next: Mutex<VecDeque<Next>>,
     calls: AtomicUsize,
     pings: AtomicUsize,
@@ -120,7 +125,12 @@ impl Remote for Puppet {
     }
 
     fn listen(&self) -> Coming<'_, Result<Box<dyn Listener>, Failure>> {
-        Box::pin(async { Err(Failure::Unsupported("no messages here".to_owned())) })
+        Box::pin(async {
+            match self.0.messages.lock().take() {
+                Some(messages) => Ok(Box::new(Ear(messages)) as Box<dyn Listener>),
+                None => Err(Failure::Unsupported("no messages here".to_owned())),
+            }
+        })
     }
 
     fn ping(&self) -> Coming<'_, Result<(), Failure>> {
@@ -137,6 +147,53 @@ impl Remote for Puppet {
     fn clock(&self) -> Coming<'_, Result<ClockSample, Failure>> {
         Box::pin(async { Ok(ClockSample { min: 70, max: 80 }) })
     }
+}
+
+/// Hears what it is told to.
+struct Ear(mpsc::UnboundedReceiver<Message>);
+
+impl Listener for Ear {
+    fn subscribe<'a>(&'a mut self, _: Topic, _: &'a [u8]) -> Coming<'a, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn unsubscribe<'a>(&'a mut self, _: Topic, _: &'a [u8]) -> Coming<'a, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn next(&mut self) -> Coming<'_, Result<Message, Failure>> {
+        Box::pin(async { self.0.recv().await.ok_or(Failure::Lost(refused())) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_too_slowly_is_told_even_when_nothing_follows() {
+    let (puppet, store) = guarded();
+    let (speak, messages) = mpsc::unbounded_channel();
+    *puppet.0.messages.lock() = Some(messages);
+    let hub = Hub::default();
+    let mut slow = hub
+        .subscribe(&store, Topic::Channel, &[b"c"])
+        .await
+        .unwrap();
+    let room = store.options.subscriber_queue as u64;
+    for _ in 0..room + 7 {
+        let message = Message {
+            pattern: None,
+            channel: b"c".as_slice().into(),
+            payload: b"x".as_slice().into(),
+        };
+        speak.send(message).unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..room {
+        assert!(matches!(slow.next().await, Some(Event::Message(_))));
+    }
+    assert_eq!(slow.next().await, Some(Event::Gap(Gap::Lagged(7))));
+
+    // The store's end is the stream's.
+    drop(store);
+    assert_eq!(slow.next().await, None);
 }
 
 fn guarded() -> (Puppet, Arc<Guarded>) {
@@ -173,6 +230,12 @@ async fn only_what_had_no_effect_is_repeated() {
     puppet.will([Next::Lost, Next::Answer(Reply::Null)]);
     assert_eq!(store.call(GET).await, Ok(Reply::Null));
     assert_eq!(puppet.calls(), 5);
+
+    // A script's own error is an answer.
+    puppet.will([Next::Answer(Reply::error("BUSY with something else"))]);
+    let own = store.call(&[b"EVAL", b"return 1", b"0"]).await;
+    assert_eq!(own.unwrap_err().code(), Some("BUSY"));
+    assert_eq!(puppet.calls(), 6);
 
     let loading = Reply::error("LOADING Redis is loading the dataset in memory");
     puppet.will([Next::Answer(loading), Next::Answer(Reply::Int(2))]);
@@ -219,7 +282,9 @@ async fn blocking_commands_get_their_own_time_on_top() {
         assert_eq!(began.elapsed(), limit + Duration::from_secs(wait));
         store.ping().await.unwrap();
     }
-    puppet.will([Next::After(Duration::from_hours(1), Reply::Int(5))]);
+    puppet.will(vec![Next::After(Duration::from_hours(1), Reply::Int(5)); 2]);
+    let beyond = store.call(&[b"BLPOP", b"a", b"1e19"]).await;
+    assert_eq!(beyond, Ok(Reply::Int(5)), "no clock says so far");
     let forever = store.call(&[b"BLPOP", b"a", b"0"]).await;
     assert_eq!(forever, Ok(Reply::Int(5)));
 }
@@ -355,7 +420,7 @@ async fn the_servers_clock_is_known_after_the_first_greeting() {
     store.greet().await.unwrap();
     assert_eq!(store.clock.now_micros(), 1_000_075);
     assert!(puppet.listen().await.is_err());
-    let hub = crate::subscribe::Hub::default();
+    let hub = Hub::default();
     let refused = hub.subscribe(&store, Topic::Channel, &[b"c"]).await;
     assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
 }

@@ -48,8 +48,9 @@ struct Place {
     number: u64,
     topics: Vec<Key>,
     queue: mpsc::Sender<Event>,
-    /// Messages dropped since it was told last.
-    missed: u64,
+    /// Events dropped since it was told last; the subscriber looks too, where its
+    /// queue is empty.
+    missed: Arc<AtomicU64>,
 }
 
 /// Ends a subscription when it is dropped.
@@ -84,17 +85,18 @@ impl Hub {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let (queue, events) = mpsc::channel(store.options.subscriber_queue.max(2));
             let (joined, outcome) = oneshot::channel();
+            let missed = Arc::new(AtomicU64::new(0));
             let topics = names.iter().map(|name| (topic, Arc::from(*name))).collect();
             let place = Place {
                 number,
                 topics,
                 queue,
-                missed: 0,
+                missed: missed.clone(),
             };
             let requests = self.task(store);
             let join = requests.send(Request::Join { place, joined });
             let sent = timeout_at(deadline, join).await.map_err(|_| late())?;
-            let subscription = Subscription::of_hub(events, Places { number, requests });
+            let subscription = Subscription::of_hub(events, missed, Places { number, requests });
             if sent.is_ok()
                 && let Ok(outcome) = timeout_at(deadline, outcome).await.map_err(|_| late())?
             {
@@ -153,12 +155,17 @@ impl Task {
             let failure = match store.listen().await {
                 Err(failure) => failure,
                 Ok(mut listener) => {
+                    let good_after = store.options.backoff_max;
                     drop(store);
+                    let began = Instant::now();
                     match self.serve(listener.as_mut(), &mut requests, had_one).await {
                         End::Idle => return,
                         End::Broken(failure) => {
                             had_one = true;
-                            if let Some(fresh) = self.backoff() {
+                            // One that breaks at once waits longer each time.
+                            if began.elapsed() >= good_after
+                                && let Some(fresh) = self.backoff()
+                            {
                                 backoff = fresh;
                             }
                             failure
@@ -206,9 +213,12 @@ impl Task {
         again: bool,
     ) -> End {
         let known: Vec<Key> = self.topics.keys().cloned().collect();
-        for (topic, name) in &known {
-            if let Err(failure) = self.within(listener.subscribe(*topic, name)).await {
-                return End::Broken(failure);
+        for key in &known {
+            match self.within(listener.subscribe(key.0, &key.1)).await {
+                Ok(()) => {}
+                // The connection is good, but this is allowed no longer.
+                Err(Failure::Setting(_) | Failure::Unsupported(_)) => self.refuse(key),
+                Err(failure) => return End::Broken(failure),
             }
         }
         if again {
@@ -217,6 +227,9 @@ impl Task {
                 self.tell(number, Event::Gap(Gap::Broken));
             }
         }
+        let Some(mut states) = self.store.upgrade().map(|store| store.states()) else {
+            return End::Idle;
+        };
         let mut idle = false;
         loop {
             while let Some(number) = self.gone.pop() {
@@ -237,14 +250,26 @@ impl Task {
                         if let Err(failure) = self.join(listener, place, joined).await {
                             return End::Broken(failure);
                         }
-                        idle = false;
+                        idle = self.places.is_empty();
                     }
+                },
+                // Only the store's end is of interest.
+                state = states.changed() => if state.is_err() {
+                    return End::Idle;
                 },
                 message = listener.next() => match message {
                     Ok(message) => self.deliver(&message),
                     Err(failure) => return End::Broken(failure),
                 },
             }
+        }
+    }
+
+    /// Ends the streams of all who listen to what the store refuses now.
+    fn refuse(&mut self, key: &Key) {
+        for number in self.topics.get(key).cloned().unwrap_or_default() {
+            self.gone
+                .extend(self.places.contains_key(&number).then_some(number));
         }
     }
 
@@ -262,15 +287,20 @@ impl Task {
         place: Place,
         joined: oneshot::Sender<Result<(), Error>>,
     ) -> Result<(), Failure> {
+        let mut fresh = Vec::new();
         for (topic, name) in &place.topics {
-            if self.topics.contains_key(&(*topic, name.clone())) {
+            let key = (*topic, name.clone());
+            if self.topics.contains_key(&key) || fresh.contains(&key) {
                 continue;
             }
             match self.within(listener.subscribe(*topic, name)).await {
-                Ok(()) => {}
+                Ok(()) => fresh.push(key),
                 // The connection is good: this subscription alone is refused.
                 Err(failure @ (Failure::Setting(_) | Failure::Unsupported(_))) => {
                     let _ = joined.send(Err(unavailable(&failure)));
+                    for (topic, name) in fresh {
+                        self.within(listener.unsubscribe(topic, &name)).await?;
+                    }
                     return Ok(());
                 }
                 Err(failure) => {
@@ -305,11 +335,12 @@ impl Task {
         let Some(place) = self.places.get_mut(&number) else {
             return;
         };
-        if place.missed > 0 {
-            match place.queue.try_send(Event::Gap(Gap::Lagged(place.missed))) {
-                Ok(()) => place.missed = 0,
+        let missed = place.missed.swap(0, Ordering::AcqRel);
+        if missed > 0 {
+            match place.queue.try_send(Event::Gap(Gap::Lagged(missed))) {
+                Ok(()) => {}
                 Err(TrySendError::Full(_)) => {
-                    place.missed += 1;
+                    place.missed.fetch_add(missed + 1, Ordering::AcqRel);
                     return;
                 }
                 Err(TrySendError::Closed(_)) => return self.gone.push(number),
@@ -317,7 +348,9 @@ impl Task {
         }
         match place.queue.try_send(event) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => place.missed += 1,
+            Err(TrySendError::Full(_)) => {
+                place.missed.fetch_add(1, Ordering::AcqRel);
+            }
             Err(TrySendError::Closed(_)) => self.gone.push(number),
         }
     }

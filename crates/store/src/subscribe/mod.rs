@@ -8,6 +8,8 @@
 mod hub;
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -44,6 +46,8 @@ enum Source {
     Engine(Box<Session>),
     Hub {
         events: mpsc::Receiver<Event>,
+        /// Events that found the queue full since the last gap was told.
+        missed: Arc<AtomicU64>,
         _places: hub::Places,
     },
 }
@@ -56,9 +60,10 @@ impl Subscription {
         Subscription(Source::Engine(Box::new(session)))
     }
 
-    fn of_hub(events: mpsc::Receiver<Event>, places: hub::Places) -> Self {
+    fn of_hub(events: mpsc::Receiver<Event>, missed: Arc<AtomicU64>, places: hub::Places) -> Self {
         Subscription(Source::Hub {
             events,
+            missed,
             _places: places,
         })
     }
@@ -71,7 +76,18 @@ impl Subscription {
     /// The same for those who poll.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         match &mut self.0 {
-            Source::Hub { events, .. } => events.poll_recv(context),
+            Source::Hub { events, missed, .. } => {
+                let next = events.poll_recv(context);
+                // What was dropped came after all that was in the queue. (A task that
+                // has done much is told to wait with the queue not empty.)
+                if next.is_pending() && events.is_empty() {
+                    let missed = missed.swap(0, Ordering::AcqRel);
+                    if missed > 0 {
+                        return Poll::Ready(Some(Event::Gap(Gap::Lagged(missed))));
+                    }
+                }
+                next
+            }
             Source::Engine(session) => loop {
                 match session.client().mailbox.poll_next(context) {
                     Poll::Ready(Some(Post::Message(message))) => {

@@ -139,7 +139,7 @@ pub(super) async fn finish(
             Ok(shape::slice(reply, *offset, *limit, *with_scores))
         }
         Then::ByName(known) => match outcome {
-            Err(error) if error.code() == Some("NOSCRIPT") => {
+            Err(error) if error.is_unknown_script() => {
                 let again = Request {
                     args: by_text(request.args.iter().map(|arg| Cow::Borrowed(&**arg)), known),
                     then: Then::Plain,
