@@ -1,6 +1,7 @@
 //! Changes to what a rule has counted: a hit given back, a penalty, a block, a
 //! permit returned. Billed commands of the script: three.
 
+use sangam_engine::keyspace::StrRef;
 use sangam_engine::{CommandError, Reply, Ttl, Tx};
 use sangam_store::op::{Args, AtomicOp, Keys};
 use sangam_store::{Error, Script};
@@ -131,7 +132,7 @@ impl AtomicOp for Adjust<'_> {
     }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<bool, CommandError> {
-        let value = tx.get(self.key)?.map(|value| value.to_vec());
+        let value = tx.get(self.key)?.map(StrRef::to_vec);
         let adds = matches!(self.change, Change::Charge(_) | Change::Block(_));
         if value.is_none() && !adds {
             return Ok(false);

@@ -168,7 +168,7 @@ impl Hit<'_> {
                 ..
             } => by_algorithm!(
                 self.rule,
-                C => self.take_counter::<C>(tx, now, numbers, rolled, value),
+                C => self.take_counter::<C>(tx, now, numbers, rolled, value.as_deref()),
                 Ok(())
             ),
         }
@@ -180,7 +180,7 @@ impl Hit<'_> {
         now: Now,
         mut numbers: Numbers,
         mut rolled: bool,
-        value: Option<SmallVec<[u8; 40]>>,
+        value: Option<&[u8]>,
     ) -> Result<(), CommandError> {
         if let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
             *last += C::weight(&self.rule, self.cost as i64);
@@ -191,7 +191,7 @@ impl Hit<'_> {
             let blocked = numbers.blocked_until - now.millis() + super::algorithm::SLACK_MS;
             Ttl::Millis(C::ttl_ms(&numbers, &self.rule, now).max(blocked) as u64)
         } else {
-            let tail = value.as_deref().and_then(|value| value.get(bytes.len()..));
+            let tail = value.and_then(|value| value.get(bytes.len()..));
             bytes.extend_from_slice(tail.unwrap_or_default());
             Ttl::Keep
         };

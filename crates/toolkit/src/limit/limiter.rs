@@ -95,7 +95,7 @@ impl Limiter {
     /// name.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
-        self.prefix = prefix.to_owned();
+        prefix.clone_into(&mut self.prefix);
         self
     }
 
@@ -154,7 +154,7 @@ impl Limiter {
 
     /// Refuses the identifier for `time`, at most a year.
     pub async fn block(&self, limit: &Limit<'_>, time: Duration) -> Result<bool, LimitError> {
-        let time = time.min(Duration::from_secs(366 * 86_400));
+        let time = time.min(Duration::from_hours(366 * 24));
         let until = self.now().millis() + time.as_millis() as i64;
         self.adjust(limit, Change::Block(until)).await
     }

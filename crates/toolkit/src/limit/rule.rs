@@ -82,7 +82,7 @@ pub enum RuleError {
 }
 
 /// The longest window.
-const WINDOW_MAX: Duration = Duration::from_secs(366 * 86_400);
+const WINDOW_MAX: Duration = Duration::from_hours(366 * 24);
 /// Entries that a log, or a table of permits, may have: it is read whole.
 const ENTRIES_MAX: u64 = 10_000;
 
@@ -196,14 +196,14 @@ mod tests {
             assert!(rule(algorithm, 1, second).is_ok());
             assert_eq!(rule(algorithm, 0, second), Err(RuleError::Zero("limit")));
             assert!(rule(algorithm, 1, Duration::from_nanos(999_999)).is_err());
-            assert!(rule(algorithm, 1, Duration::from_secs(366 * 86_400 + 1)).is_err());
+            assert!(rule(algorithm, 1, WINDOW_MAX + Duration::from_secs(1)).is_err());
             let Err(RuleError::TooLarge { max, .. }) = rule(algorithm, u64::MAX, second) else {
                 panic!("{algorithm:?} takes any limit");
             };
             assert!(rule(algorithm, max, second).is_ok());
             assert!(rule(algorithm, max + 1, second).is_err());
         }
-        let bucket = rule(Algorithm::Gcra, 7, Duration::from_secs(60)).unwrap();
+        let bucket = rule(Algorithm::Gcra, 7, Duration::from_mins(1)).unwrap();
         assert_eq!(bucket.interval_us(), 8_571_429);
         assert_eq!(bucket.with_burst(3).unwrap().burst(), 3);
         assert!(bucket.with_burst(0).is_err() && bucket.with_burst(u64::MAX).is_err());

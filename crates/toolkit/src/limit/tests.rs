@@ -163,3 +163,39 @@ proptest! {
         play(&mut Twins::new(), &story)?;
     }
 }
+
+/// The scripts on a real redis-server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_agrees() {
+    let server = sangam_rig::redis::Redis::start().await;
+    let addr = server.addr();
+    let work = move || {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: 60,
+            ..ProptestConfig::default()
+        });
+        let stories = vec(step(), 1..25).prop_map(|mut story| {
+            // Its clock goes on by itself, also between the op's time and the script:
+            // a deadline that is written back is a little later then.
+            story.retain(|step| !matches!(step, Step::Wait(_)));
+            for step in &mut story {
+                if let Step::Hit { idle, .. } = step {
+                    *idle = false;
+                }
+            }
+            story
+        });
+        let first = Step::Hit {
+            rules: vec![3],
+            cost: 1,
+            peek: false,
+            idle: true,
+            permit: 0,
+        };
+        play(&mut Twins::with_server(addr).unwrap(), &[first]).unwrap();
+        runner.run(&stories, |story| {
+            play(&mut Twins::with_server(addr).unwrap(), &story)
+        })
+    };
+    tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+}
