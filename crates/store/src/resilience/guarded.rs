@@ -243,7 +243,9 @@ impl Guarded {
         let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         let mut left = self.options.retries;
         loop {
-            self.admit().map_err(Error::Unavailable)?;
+            if !work.is_cure() {
+                self.admit().map_err(Error::Unavailable)?;
+            }
             let sent = Sent::default();
             let began = Instant::now();
             let running = work.run(&*self.remote, &sent);
@@ -406,6 +408,16 @@ enum Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// Whether it ends what keeps the store from serving: it is sent to one that is
+    /// down, too.
+    fn is_cure(self) -> bool {
+        let Work::Command(_, [name, what]) = self else {
+            return false;
+        };
+        what.eq_ignore_ascii_case(b"kill")
+            && (name.eq_ignore_ascii_case(b"script") || name.eq_ignore_ascii_case(b"function"))
+    }
+
     /// How long it took, where that says something of the store.
     fn latency(self, began: Instant) -> Option<Duration> {
         (!matches!(self, Work::Command(Kind::Blocking, _))).then(|| began.elapsed())

@@ -348,6 +348,12 @@ async fn a_store_that_only_refuses_is_down() {
     let calls = puppet.calls();
     assert!(store.call(GET).await.is_err());
     assert_eq!(puppet.calls(), calls, "nothing more is spent on it");
+    let cure: &[&[u8]] = &[b"SCRIPT", b"KILL"];
+    assert_eq!(
+        store.call(cure).await,
+        Ok(Reply::OK),
+        "but what may help is sent"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 //! is over before a command is given to it (then nothing of the command leaves),
 //! and whether the server is silent. A link on which somebody waits is looked at
 //! twice a command's time-out; where nothing was heard meanwhile it is asked with
-//! PING, and closed at the next look.
+//! PING, and closed where nothing comes for a whole time-out after that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,17 +201,21 @@ async fn until_silent(
         return std::future::pending().await;
     };
     let mut heard = pulse.heard();
-    let mut asked = false;
+    // Looks since the server was asked. What it is asked for waits behind what runs,
+    // so it gets all of the time from then on.
+    let mut looks = 0;
     loop {
         sleep(silence / 2).await;
         let now = pulse.heard();
         if now != heard || !pulse.is_doubtful() {
-            (heard, asked) = (now, false);
-        } else if asked {
+            (heard, looks) = (now, 0);
+        } else if looks >= 2 {
             pulse.close(|| format!("nothing was heard for {} ms", silence.as_millis()));
             return;
+        } else if looks == 1 {
+            looks = 2;
         } else {
-            asked = true;
+            looks = 1;
             let mut multiplexer = multiplexer.clone();
             tokio::spawn(async move {
                 let ping: Result<Value, _> =
