@@ -232,7 +232,7 @@ impl Limiter {
                 rule: limit.rule,
                 cost,
                 permit,
-                idle: false,
+                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
             })
             .collect();
         let check = Check {
@@ -245,6 +245,11 @@ impl Limiter {
             Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(self.without_store()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a guess may spare a billed command: over a network, for buckets.
+    fn guesses(&self, limit: &Limit<'_>) -> bool {
+        !self.store.is_embedded() && letter(limit.rule.algorithm()) == "b"
     }
 
     /// The longest refusal that is remembered for any of the keys.
@@ -274,6 +279,10 @@ impl Limiter {
                 if !peek && next > 0 {
                     self.memory.remember(key, now.0 as u64, micros(next));
                 }
+            }
+            if checked.admitted && !peek && self.guesses(limit) {
+                let reset = micros(part.room.reset_us);
+                self.memory.fills(key, now.0 as u64, reset);
             }
             outcomes.push(Outcome {
                 rule: limit.rule,

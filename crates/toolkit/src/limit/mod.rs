@@ -29,7 +29,8 @@
 //!
 //! | | a check | where a window begins, or a bucket is full | refused |
 //! |---|---|---|---|
-//! | fixed window, sliding window, bucket | 2 | 3 | 3; then 0 while it is remembered |
+//! | fixed window, sliding window | 2 | 3 | 3; then 0 while it is remembered |
+//! | bucket | 2 | 2 where this process guesses right, else 3 | 3; then 0 while it is remembered |
 //! | sliding log, concurrency | 3 | 3 | 2; then 0 while it is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.

@@ -199,3 +199,51 @@ async fn a_real_server_agrees() {
     };
     tokio::task::spawn_blocking(work).await.unwrap().unwrap();
 }
+
+/// What a check costs where commands are billed, as the module's table says.
+#[test]
+fn checks_cost_what_the_table_says() {
+    let hit = |at: usize, idle| Step::Hit {
+        rules: vec![at],
+        cost: 1,
+        peek: false,
+        idle,
+        permit: 0,
+    };
+    // Fixed window, sliding window, bucket; first, then in its window, then refused.
+    for at in [0, 1, 3] {
+        let mut twins = Twins::new();
+        let mut cost = |step: Step| {
+            play(&mut twins, &[step]).unwrap();
+            twins.cost()
+        };
+        assert_eq!(cost(hit(at, false)), 3, "{at}: a window begins");
+        assert_eq!(cost(hit(at, false)), 2, "{at}: within it");
+        let room = rules()[at].burst() - 2;
+        for _ in 0..room {
+            assert_eq!(cost(hit(at, false)), 2);
+        }
+        assert_eq!(cost(hit(at, false)), 3, "{at}: refused");
+    }
+    let mut twins = Twins::new();
+    play(&mut twins, &[hit(3, true)]).unwrap();
+    assert_eq!(twins.cost(), 2, "a bucket that is full, as was guessed");
+    for at in [2, 5] {
+        let mut twins = Twins::new();
+        play(&mut twins, &[hit(at, false)]).unwrap();
+        assert_eq!(twins.cost(), 3, "{at}: a list");
+    }
+    // Three rules in one slot: at most 1 + 2 x 3.
+    let all = Step::Hit {
+        rules: vec![0, 1, 3],
+        cost: 1,
+        peek: false,
+        idle: false,
+        permit: 0,
+    };
+    let mut twins = Twins::new();
+    play(&mut twins, &[all.clone()]).unwrap();
+    assert_eq!(twins.cost(), 7);
+    play(&mut twins, &[all]).unwrap();
+    assert_eq!(twins.cost(), 4);
+}
