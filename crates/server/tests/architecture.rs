@@ -17,6 +17,7 @@ const FLOORS: &[&str] = &[
     "sangam-engine",
     "sangam-wire",
     "sangam-store",
+    "sangam",
     "sangam-server",
 ];
 

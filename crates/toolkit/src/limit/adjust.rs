@@ -1,0 +1,147 @@
+//! Changes to what a rule has counted: a hit given back, a penalty, a block, a
+//! permit returned. Billed commands of the script: three.
+
+use sangam_engine::keyspace::StrRef;
+use sangam_engine::{CommandError, Reply, Ttl, Tx};
+use sangam_store::op::{Args, AtomicOp, Keys};
+use sangam_store::{Error, Script};
+use smallvec::smallvec;
+
+use super::algorithm::{
+    Bucket, Counter, FixedWindow, List, Now, Numbers, SLACK_MS, SlidingWindow, letter, parameters,
+};
+use super::check::{by_algorithm, permits};
+use super::rule::{Algorithm, Rule};
+
+static ADJUST: Script = Script::new(
+    "limit-adjust",
+    concat!(include_str!("state.lua"), include_str!("adjust.lua")),
+);
+
+/// What is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    /// Gives back so many hits.
+    Give(u64),
+    /// Counts so many hits without asking; at most until the limit is used up twice.
+    Charge(u64),
+    /// Refuses everything until this moment, in milliseconds since the epoch.
+    Block(i64),
+    /// Ends a block.
+    Unblock,
+    /// Returns a permit.
+    Release(&'a [u8]),
+}
+
+/// A change to one rule's count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adjust<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) rule: Rule,
+    pub(crate) now: Now,
+    pub(crate) change: Change<'a>,
+}
+
+impl Adjust<'_> {
+    fn adjust_counter<C: Counter>(
+        &self,
+        tx: &mut Tx<'_>,
+        value: &[u8],
+    ) -> Result<bool, CommandError> {
+        let read = Numbers::decode(value, C::FORM, C::FIELDS)
+            .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
+        let fresh = read.is_none();
+        let mut numbers = read.unwrap_or_default();
+        C::roll(&mut numbers, &self.rule, self.now, fresh);
+        match self.change {
+            Change::Give(hits) => C::give(&mut numbers, &self.rule, self.now, hits as i64),
+            Change::Charge(hits) => C::charge(&mut numbers, &self.rule, self.now, hits as i64),
+            Change::Block(until) => numbers.blocked_until = until,
+            Change::Unblock => numbers.blocked_until = 0,
+            Change::Release(_) => return Ok(false),
+        }
+        C::outlives(&mut numbers, &self.rule, self.now);
+        let blocked = numbers.blocked_until - self.now.millis() + SLACK_MS;
+        let ttl = C::ttl_ms(&numbers, &self.rule, self.now).max(blocked);
+        let value = numbers.encode(C::FORM, C::FIELDS);
+        tx.put(self.key, &value, Ttl::Millis(ttl as u64))?;
+        Ok(true)
+    }
+
+    fn adjust_list(&self, tx: &mut Tx<'_>, value: &[u8]) -> Result<bool, CommandError> {
+        let permits = permits(&self.rule);
+        let mut list = List::decode(value, permits, &self.rule, self.now);
+        match self.change {
+            Change::Give(hits) => list.give(hits as i64),
+            Change::Charge(hits) if !permits => list.charge(&self.rule, self.now, hits as i64),
+            Change::Block(until) => list.blocked_until = until,
+            Change::Unblock => list.blocked_until = 0,
+            Change::Release(id) if permits => {
+                if !list.release(id) {
+                    return Ok(false);
+                }
+            }
+            Change::Charge(_) | Change::Release(_) => return Ok(false),
+        }
+        let value = list.encode(permits, &self.rule);
+        tx.put(self.key, &value, Ttl::Millis(list.ttl_ms(self.now) as u64))?;
+        Ok(true)
+    }
+}
+
+impl AtomicOp for Adjust<'_> {
+    /// Whether anything changed.
+    type Output = bool;
+
+    fn script(&self) -> &'static Script {
+        &ADJUST
+    }
+
+    fn keys(&self) -> Keys<'_> {
+        smallvec![self.key]
+    }
+
+    fn args(&self) -> Args {
+        let (change, amount, permit): (_, _, &[u8]) = match self.change {
+            Change::Give(hits) => ("give", hits.to_string(), b""),
+            Change::Charge(hits) => ("charge", hits.to_string(), b""),
+            Change::Block(until) => ("block", until.to_string(), b""),
+            Change::Unblock => ("unblock", "0".to_owned(), b""),
+            Change::Release(permit) => ("release", "0".to_owned(), permit),
+        };
+        let (a, b) = parameters(&self.rule);
+        [
+            change.to_owned(),
+            self.now.0.to_string(),
+            letter(self.rule.algorithm()).to_owned(),
+            a.to_string(),
+            b.to_string(),
+            amount,
+        ]
+        .into_iter()
+        .map(String::into_bytes)
+        .chain([permit.to_vec()])
+        .collect()
+    }
+
+    fn read(&self, reply: Reply) -> Result<bool, Error> {
+        match reply {
+            Reply::Int(changed) => Ok(changed == 1),
+            other => Err(Error::Reply(format!("0 or 1 was expected, {other:?} came"))),
+        }
+    }
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<bool, CommandError> {
+        let value = tx.get(self.key)?.map(StrRef::to_vec);
+        let adds = matches!(self.change, Change::Charge(_) | Change::Block(_));
+        if value.is_none() && !adds {
+            return Ok(false);
+        }
+        let value = value.unwrap_or_default();
+        by_algorithm!(
+            self.rule,
+            C => self.adjust_counter::<C>(tx, &value),
+            self.adjust_list(tx, &value)
+        )
+    }
+}

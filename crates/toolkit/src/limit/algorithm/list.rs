@@ -1,0 +1,185 @@
+//! The algorithms that keep entries: the sliding log, `time:cost,` for each hit,
+//! and the table of permits, `id:end:weight,` for each permit.
+//!
+//! A value is the algorithm's letter, the moment until which the identifier is
+//! blocked, `;` and the entries, oldest first, all numbers in decimal: text that
+//! Lua reads without a library. Entries that are over are dropped when the value is
+//! written next.
+
+use super::{NUMBER_MAX, Now, Room, SLACK_MS};
+use crate::limit::rule::Rule;
+
+/// One hit, or one permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The permit's id; empty for a hit.
+    pub(crate) id: Vec<u8>,
+    /// Microseconds since the epoch at which it counts no longer.
+    pub(crate) end: i64,
+    pub(crate) cost: i64,
+}
+
+/// A value's entries that still count, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct List {
+    /// Milliseconds since the epoch; 0 for not blocked.
+    pub(crate) blocked_until: i64,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl List {
+    /// Reads a value as of `now`; one of another form is empty.
+    pub(crate) fn decode(value: &[u8], permits: bool, rule: &Rule, now: Now) -> Self {
+        List::parse(value, permits, rule, now).unwrap_or_default()
+    }
+
+    fn parse(value: &[u8], permits: bool, rule: &Rule, now: Now) -> Option<Self> {
+        let rest = value.strip_prefix(if permits { b"c" } else { b"l" })?;
+        let at = rest.iter().position(|byte| *byte == b';')?;
+        let (blocked, entries) = rest.split_at(at);
+        let mut list = List {
+            blocked_until: number(blocked)?,
+            entries: Vec::new(),
+        };
+        let span = rule.window_ms() as i64 * 1000;
+        for text in entries.get(1..)?.split_inclusive(|byte| *byte == b',') {
+            let mut parts = text.strip_suffix(b",")?.split(|byte| *byte == b':');
+            let id = if permits { parts.next()? } else { b"" };
+            let moment = number(parts.next()?)?;
+            let cost = number(parts.next()?)?;
+            if parts.next().is_some() {
+                return None;
+            }
+            let end = if permits { moment } else { moment + span };
+            if end > now.0 {
+                list.entries.push(Entry {
+                    id: id.to_vec(),
+                    end,
+                    cost,
+                });
+            }
+        }
+        Some(list)
+    }
+
+    pub(crate) fn encode(&self, permits: bool, rule: &Rule) -> Vec<u8> {
+        let span = rule.window_ms() as i64 * 1000;
+        let mut value = if permits {
+            b"c".to_vec()
+        } else {
+            b"l".to_vec()
+        };
+        value.extend_from_slice(self.blocked_until.to_string().as_bytes());
+        value.push(b';');
+        for entry in &self.entries {
+            let moment = if permits {
+                value.extend_from_slice(&entry.id);
+                value.push(b':');
+                entry.end
+            } else {
+                entry.end - span
+            };
+            value.extend_from_slice(format!("{moment}:{},", entry.cost).as_bytes());
+        }
+        value
+    }
+
+    pub(crate) const fn is_blocked(&self, now: Now) -> bool {
+        self.blocked_until > now.millis()
+    }
+
+    fn used(&self) -> i64 {
+        self.entries.iter().map(|entry| entry.cost).sum()
+    }
+
+    /// Whether a hit of this cost is admitted. A permit that is held already is
+    /// not counted twice.
+    pub(crate) fn fits(&self, rule: &Rule, cost: i64, id: &[u8]) -> bool {
+        let held: i64 = self
+            .entries
+            .iter()
+            .filter(|entry| !id.is_empty() && entry.id == id)
+            .map(|entry| entry.cost)
+            .sum();
+        self.used() - held + cost <= rule.limit() as i64
+    }
+
+    /// Adds a hit, or a permit in the place of the one with its id.
+    pub(crate) fn add(&mut self, rule: &Rule, now: Now, cost: i64, id: &[u8]) {
+        self.release(id);
+        self.entries.push(Entry {
+            id: id.to_vec(),
+            end: now.0 + rule.window_ms() as i64 * 1000,
+            cost,
+        });
+    }
+
+    /// Takes a permit out; whether it was held.
+    pub(crate) fn release(&mut self, id: &[u8]) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| id.is_empty() || entry.id != id);
+        self.entries.len() != before
+    }
+
+    /// Counts hits without asking, at most until the limit is used up twice.
+    pub(crate) fn charge(&mut self, rule: &Rule, now: Now, hits: i64) {
+        let cost = hits.min((2 * rule.limit() as i64 - self.used()).max(0));
+        if cost > 0 {
+            self.entries.push(Entry {
+                id: Vec::new(),
+                end: now.0 + rule.window_ms() as i64 * 1000,
+                cost,
+            });
+        }
+    }
+
+    /// Gives back what hits cost, the newest first.
+    pub(crate) fn give(&mut self, mut cost: i64) {
+        while cost > 0
+            && let Some(last) = self.entries.last_mut()
+        {
+            let part = cost.min(last.cost);
+            last.cost -= part;
+            cost -= part;
+            if last.cost == 0 {
+                self.entries.pop();
+            }
+        }
+    }
+
+    /// Milliseconds that a value written now has to live.
+    pub(crate) fn ttl_ms(&self, now: Now) -> i64 {
+        let last = self.entries.iter().map(|entry| entry.end).max();
+        let left = last.map_or(0, |end| (end - now.0).max(0).div_euclid(1000) + 1);
+        left.max(self.blocked_until - now.millis()) + SLACK_MS
+    }
+
+    /// What there is room for, without the hit.
+    pub(crate) fn room(&self, rule: &Rule, now: Now, cost: i64) -> Room {
+        let limit = rule.limit() as i64;
+        let used = self.used();
+        let mut ends: Vec<(i64, i64)> = self.entries.iter().map(|it| (it.end, it.cost)).collect();
+        ends.sort_unstable();
+        let mut over = used + cost - limit;
+        let mut retry_us = (cost <= limit).then_some(0);
+        for (end, cost) in &ends {
+            if over <= 0 {
+                break;
+            }
+            over -= cost;
+            retry_us = retry_us.map(|_| end - now.0);
+        }
+        Room {
+            remaining: (limit - used).max(0) as u64,
+            retry_us,
+            reset_us: ends.last().map_or(0, |(end, _)| end - now.0),
+        }
+    }
+}
+
+/// A decimal as the scripts write it.
+fn number(text: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (text.first().is_some_and(u8::is_ascii_digit) && (0..=NUMBER_MAX).contains(&number))
+        .then_some(number)
+}

@@ -1,0 +1,354 @@
+//! The step behind every check: a hit against several rules, taken from all of them
+//! or from none.
+//!
+//! In Rust it reads each value, rolls it to now, asks whether the hit fits and, if
+//! it fits everywhere, writes. `check.lua` does the same with as few commands as it
+//! can: a counter is read and increased in one, and what was increased in vain is
+//! taken back. Billed commands of the script, besides its own call: one a rule; a
+//! second one where a window begins or the hit is refused; for lists one to read and
+//! one to write.
+
+use sangam_engine::command::{Ttl, Tx};
+use sangam_engine::{CommandError, Reply};
+use sangam_store::op::{Args, AtomicOp, Keys};
+use sangam_store::{Error, Script};
+use smallvec::SmallVec;
+
+use super::algorithm::{
+    Bucket, Counter, FixedWindow, List, Now, Numbers, Room, SlidingWindow, letter, parameters,
+};
+use super::rule::{Algorithm, Rule};
+
+static CHECK: Script = Script::new(
+    "limit-check",
+    concat!(include_str!("state.lua"), include_str!("check.lua")),
+);
+
+/// One rule's part of a check.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hit<'a> {
+    /// Where the rule counts.
+    pub(crate) key: &'a [u8],
+    pub(crate) rule: Rule,
+    /// At most the rule's burst.
+    pub(crate) cost: u64,
+    /// A permit's id; empty for none.
+    pub(crate) permit: &'a [u8],
+    /// Whether the bucket is likely to be full: it saves the script a command.
+    pub(crate) idle: bool,
+}
+
+/// A check of several rules at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check<'a> {
+    pub(crate) hits: &'a [Hit<'a>],
+    /// Microseconds by the store's clock.
+    pub(crate) now: Now,
+    /// Only looks.
+    pub(crate) peek: bool,
+}
+
+/// What became of one rule's part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Whether this rule would have admitted the hit.
+    pub(crate) fits: bool,
+    /// Milliseconds since the epoch; 0 for not blocked.
+    pub(crate) blocked_until: i64,
+    /// What there is room for after the check.
+    pub(crate) room: Room,
+    /// Where it does not fit: microseconds until a hit of cost 1 does, as far as
+    /// the rule alone decides.
+    pub(crate) next_us: i64,
+}
+
+/// What became of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) admitted: bool,
+    pub(crate) parts: SmallVec<[Part; 4]>,
+}
+
+/// A rule's state as of now, before the hit.
+#[derive(Clone)]
+enum Looked {
+    Counter {
+        numbers: Numbers,
+        /// There was none of this form.
+        fresh: bool,
+        rolled: bool,
+        /// Bytes that follow the numbers, which an increase leaves where they are.
+        value: Option<SmallVec<[u8; 40]>>,
+    },
+    List(List),
+}
+
+/// Runs `$body` with `$counter` as the counter of an algorithm, `$list` for those
+/// that keep lists.
+macro_rules! by_algorithm {
+    ($rule:expr, $counter:ident => $body:expr, $list:expr) => {
+        match $rule.algorithm() {
+            Algorithm::FixedWindow => {
+                type $counter = FixedWindow;
+                $body
+            }
+            Algorithm::SlidingWindow => {
+                type $counter = SlidingWindow;
+                $body
+            }
+            Algorithm::TokenBucket | Algorithm::Gcra => {
+                type $counter = Bucket;
+                $body
+            }
+            Algorithm::SlidingLog | Algorithm::Concurrency => $list,
+        }
+    };
+}
+pub(crate) use by_algorithm;
+
+/// Whether entries have ids.
+pub(crate) fn permits(rule: &Rule) -> bool {
+    rule.algorithm() == Algorithm::Concurrency
+}
+
+impl Hit<'_> {
+    fn look(&self, tx: &mut Tx<'_>, now: Now) -> Result<(Looked, bool), CommandError> {
+        let value = tx.get(self.key)?;
+        let value = value.map(|value| value.with(SmallVec::<[u8; 40]>::from_slice));
+        Ok(by_algorithm!(
+            self.rule,
+            C => self.look_counter::<C>(value, now),
+            {
+                let value = value.unwrap_or_default();
+                let list = List::decode(&value, permits(&self.rule), &self.rule, now);
+                let fits = list.fits(&self.rule, self.cost as i64, self.permit)
+                    && !list.is_blocked(now);
+                (Looked::List(list), fits)
+            }
+        ))
+    }
+
+    fn look_counter<C: Counter>(
+        &self,
+        value: Option<SmallVec<[u8; 40]>>,
+        now: Now,
+    ) -> (Looked, bool) {
+        let read = value
+            .as_deref()
+            .and_then(|value| Numbers::decode(value, C::FORM, C::FIELDS))
+            .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
+        let fresh = read.is_none();
+        let mut numbers = read.unwrap_or_default();
+        let rolled = C::roll(&mut numbers, &self.rule, now, fresh);
+        let fits = C::fits(&numbers, &self.rule, now, self.cost as i64) && !numbers.is_blocked(now);
+        let looked = Looked::Counter {
+            numbers,
+            fresh,
+            rolled,
+            value,
+        };
+        (looked, fits)
+    }
+
+    /// Adds the hit to what was looked at.
+    fn take(&self, tx: &mut Tx<'_>, now: Now, looked: Looked) -> Result<(), CommandError> {
+        if self.cost == 0 {
+            return Ok(());
+        }
+        match looked {
+            Looked::List(mut list) => {
+                list.add(&self.rule, now, self.cost as i64, self.permit);
+                let value = list.encode(permits(&self.rule), &self.rule);
+                tx.put(self.key, &value, Ttl::Millis(list.ttl_ms(now) as u64))
+            }
+            Looked::Counter {
+                numbers,
+                rolled,
+                value,
+                ..
+            } => by_algorithm!(
+                self.rule,
+                C => self.take_counter::<C>(tx, now, numbers, rolled, value.as_deref()),
+                Ok(())
+            ),
+        }
+    }
+
+    fn take_counter<C: Counter>(
+        &self,
+        tx: &mut Tx<'_>,
+        now: Now,
+        mut numbers: Numbers,
+        mut rolled: bool,
+        value: Option<&[u8]>,
+    ) -> Result<(), CommandError> {
+        if let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
+            *last += C::weight(&self.rule, self.cost as i64);
+        }
+        rolled |= C::outlives(&mut numbers, &self.rule, now);
+        let mut bytes = numbers.encode(C::FORM, C::FIELDS);
+        let ttl = if rolled || self.is_guess() {
+            let blocked = numbers.blocked_until - now.millis() + super::algorithm::SLACK_MS;
+            Ttl::Millis(C::ttl_ms(&numbers, &self.rule, now).max(blocked) as u64)
+        } else {
+            let tail = value.and_then(|value| value.get(bytes.len()..));
+            bytes.extend_from_slice(tail.unwrap_or_default());
+            Ttl::Keep
+        };
+        tx.put(self.key, &bytes, ttl)
+    }
+
+    /// Leaves a key as the script does that takes its increase back.
+    fn refuse(&self, tx: &mut Tx<'_>, looked: &Looked) -> Result<(), CommandError> {
+        if let Looked::Counter {
+            fresh: true,
+            value: Some(_),
+            ..
+        } = looked
+            && self.cost > 0
+        {
+            tx.remove(self.key)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the script writes before it looks.
+    fn is_guess(&self) -> bool {
+        self.idle && letter(self.rule.algorithm()) == "b"
+    }
+
+    /// What there is room for, with the hit or without it.
+    fn part(&self, now: Now, mut looked: Looked, fits: bool, taken: bool) -> Part {
+        let cost = self.cost as i64;
+        let (blocked_until, room, next) = match &mut looked {
+            Looked::List(list) => {
+                if taken && cost > 0 {
+                    list.add(&self.rule, now, cost, self.permit);
+                }
+                let room = |cost| list.room(&self.rule, now, cost);
+                (list.blocked_until, room(cost.max(1)), room(1))
+            }
+            Looked::Counter { numbers, .. } => by_algorithm!(
+                self.rule,
+                C => {
+                    if taken && let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
+                        *last += C::weight(&self.rule, cost);
+                    }
+                    let room = |cost| C::room(numbers, &self.rule, now, cost);
+                    (numbers.blocked_until, room(cost.max(1)), room(1))
+                },
+                no_room()
+            ),
+        };
+        Part {
+            fits,
+            blocked_until,
+            room,
+            next_us: next.retry_us.unwrap_or_default(),
+        }
+    }
+}
+
+/// For lists, which [`Looked`] keeps apart from counters.
+fn no_room() -> (i64, Room, Room) {
+    let room = Room {
+        remaining: 0,
+        retry_us: None,
+        reset_us: 0,
+    };
+    (0, room, room)
+}
+
+impl AtomicOp for Check<'_> {
+    type Output = Checked;
+
+    fn script(&self) -> &'static Script {
+        &CHECK
+    }
+
+    fn keys(&self) -> Keys<'_> {
+        self.hits.iter().map(|hit| hit.key).collect()
+    }
+
+    fn args(&self) -> Args {
+        let mut args = Args::new();
+        args.push(if self.peek { b"peek" } else { b"take" }.to_vec());
+        args.push(self.now.0.to_string().into_bytes());
+        for hit in self.hits {
+            let (a, b) = parameters(&hit.rule);
+            args.push(letter(hit.rule.algorithm()).into());
+            args.push(a.to_string().into_bytes());
+            args.push(b.to_string().into_bytes());
+            args.push(hit.cost.to_string().into_bytes());
+            args.push(if hit.is_guess() && hit.cost > 0 {
+                b"idle".to_vec()
+            } else {
+                hit.permit.to_vec()
+            });
+        }
+        args
+    }
+
+    fn read(&self, reply: Reply) -> Result<Checked, Error> {
+        let wrong = || Error::Reply("a check's answer has another shape".to_owned());
+        let Reply::Array(items) = reply.unpacked() else {
+            return Err(wrong());
+        };
+        let mut items = items.into_iter();
+        let mut int = || match items.next() {
+            Some(Reply::Int(number)) => Ok(Reply::Int(number)),
+            Some(Reply::Bulk(bytes)) => Ok(Reply::Bulk(bytes)),
+            _ => Err(wrong()),
+        };
+        let number = |reply: Reply| match reply {
+            Reply::Int(number) => Ok(number),
+            _ => Err(wrong()),
+        };
+        let admitted = number(int()?)? == 1;
+        let mut parts = SmallVec::new();
+        for hit in self.hits {
+            let fits = number(int()?)? == 1;
+            let blocked_until = number(int()?)?;
+            let looked = match int()? {
+                Reply::Bulk(value) => {
+                    let permits = permits(&hit.rule);
+                    Looked::List(List::decode(&value, permits, &hit.rule, self.now))
+                }
+                first => {
+                    let fields = [number(first)?, number(int()?)?, number(int()?)?];
+                    let numbers = Numbers {
+                        blocked_until,
+                        fields,
+                    };
+                    Looked::Counter {
+                        numbers,
+                        fresh: false,
+                        rolled: false,
+                        value: None,
+                    }
+                }
+            };
+            parts.push(hit.part(self.now, looked, fits, admitted && !self.peek));
+        }
+        Ok(Checked { admitted, parts })
+    }
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Checked, CommandError> {
+        let mut looks: SmallVec<[(Looked, bool); 4]> = SmallVec::new();
+        for hit in self.hits {
+            looks.push(hit.look(tx, self.now)?);
+        }
+        let admitted = looks.iter().all(|(_, fits)| *fits);
+        let taken = admitted && !self.peek;
+        let mut parts = SmallVec::new();
+        for (hit, (looked, fits)) in self.hits.iter().zip(looks) {
+            if taken {
+                hit.take(tx, self.now, looked.clone())?;
+            } else if !self.peek {
+                hit.refuse(tx, &looked)?;
+            }
+            parts.push(hit.part(self.now, looked, fits, taken));
+        }
+        Ok(Checked { admitted, parts })
+    }
+}

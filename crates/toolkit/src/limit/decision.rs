@@ -1,0 +1,66 @@
+//! What a check answers.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::rule::Rule;
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ruled {
+    /// The rules' counts in the store.
+    Store,
+    /// This process, which knows of a refusal that still holds: nothing was asked.
+    Remembered,
+    /// The policy `open`, because the store could not be asked.
+    Open,
+    /// The policy `closed`, because the store could not be asked.
+    Closed,
+}
+
+impl Ruled {
+    /// `store`, `remembered`, `open` or `closed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ruled::Store => "store",
+            Ruled::Remembered => "remembered",
+            Ruled::Open => "open",
+            Ruled::Closed => "closed",
+        }
+    }
+
+    /// Whether the answer is not that of the rules themselves.
+    pub const fn is_degraded(self) -> bool {
+        matches!(self, Ruled::Open | Ruled::Closed)
+    }
+}
+
+/// One rule's part of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether this rule would have let the request through.
+    pub fits: bool,
+    /// Hits of cost 1 that it would let through now.
+    pub remaining: u64,
+    /// When a request of this cost fits if nobody else comes: zero for now.
+    pub retry_after: Duration,
+    /// When all of the limit is there again if nobody comes.
+    pub reset_after: Duration,
+}
+
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the request may go on. A request that may not has consumed nothing.
+    pub allowed: bool,
+    /// Who decided.
+    pub ruled: Ruled,
+    /// Each rule's part, in the order of the check; empty where the store was not
+    /// asked.
+    pub outcomes: SmallVec<[Outcome; 4]>,
+    /// When to ask again; zero where it is allowed, `None` where nobody knows.
+    pub retry_after: Option<Duration>,
+}

@@ -1,0 +1,392 @@
+//! The limiter: rules for identifiers, over a store.
+
+use std::time::Duration;
+
+use sangam_store::{Error, Store};
+use smallvec::SmallVec;
+
+use super::adjust::{Adjust, Change};
+use super::algorithm::{Now, letter};
+use super::check::{Check, Checked, Hit};
+use super::decision::{Decision, Outcome, Ruled};
+use super::memory::Memory;
+use super::rule::{Algorithm, Rule};
+
+/// Longest identifier that is spelled out in a key; longer ones are hashed.
+const SPELLED_MAX: usize = 128;
+/// Rules of one check.
+const RULES_MAX: usize = 16;
+
+/// What happens when the store cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Policy {
+    /// Requests go on.
+    Open,
+    /// Requests are refused.
+    #[default]
+    Closed,
+}
+
+/// A rule for one identifier: what is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit<'a> {
+    /// What the rule is called; rules of one name share their counts.
+    pub name: &'a str,
+    /// The rule.
+    pub rule: Rule,
+    /// For whom: a user, an address, anything, of any length.
+    pub id: &'a [u8],
+}
+
+/// Why a check cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// No rule, or too many.
+    #[error("a check takes 1 to {RULES_MAX} rules, not {0}")]
+    Rules(usize),
+    /// A name that is empty or could be taken for something else in a key.
+    #[error("a rule's name is 1 to 64 letters, digits, `-`, `_` or `.`, not {0:?}")]
+    Name(String),
+    /// A cost that no state of the rule admits.
+    #[error("a request of cost {cost} never fits a rule that lets {most} through at once")]
+    Cost {
+        /// The cost.
+        cost: u64,
+        /// What fits at most.
+        most: u64,
+    },
+    /// A permit's id that is none.
+    #[error("a permit is named by 1 to 64 letters and digits")]
+    Permit,
+    /// The operation is not one of the rule's algorithm.
+    #[error("{what} is not possible with {}", algorithm.as_str())]
+    Algorithm {
+        /// What was asked.
+        what: &'static str,
+        /// Of what.
+        algorithm: Algorithm,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Checks requests against rules, over a store that other instances share.
+#[derive(Debug)]
+pub struct Limiter {
+    store: Store,
+    prefix: String,
+    policy: Policy,
+    memory: Memory,
+}
+
+impl Limiter {
+    /// A limiter over a store that refuses when the store cannot be asked.
+    pub fn new(store: Store) -> Self {
+        Limiter {
+            store,
+            prefix: String::new(),
+            policy: Policy::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// The same with a prefix before each of its keys: an app's or environment's
+    /// name.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// The same with another answer where the store cannot be asked.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Takes `cost` from each of the limits, or nothing from any of them.
+    pub async fn check(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
+        self.ask(limits, cost, b"", false).await
+    }
+
+    /// What a check of this cost would answer; takes nothing.
+    pub async fn peek(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
+        self.ask(limits, cost, b"", true).await
+    }
+
+    /// Takes, or renews, the permit `permit` of limits that count what runs at one
+    /// time. It ends with its lease, the rule's window, unless it is renewed.
+    pub async fn acquire(
+        &self,
+        limits: &[Limit<'_>],
+        permit: &str,
+    ) -> Result<Decision, LimitError> {
+        check_permit(permit)?;
+        for limit in limits {
+            if limit.rule.algorithm() != Algorithm::Concurrency {
+                return Err(LimitError::Algorithm {
+                    what: "a permit",
+                    algorithm: limit.rule.algorithm(),
+                });
+            }
+        }
+        self.ask(limits, 1, permit.as_bytes(), false).await
+    }
+
+    /// Returns a permit; whether it was held.
+    pub async fn release(&self, limit: &Limit<'_>, permit: &str) -> Result<bool, LimitError> {
+        check_permit(permit)?;
+        self.adjust(limit, Change::Release(permit.as_bytes())).await
+    }
+
+    /// Gives back what requests took: those that failed for another reason.
+    pub async fn refund(&self, limit: &Limit<'_>, cost: u64) -> Result<bool, LimitError> {
+        self.adjust(limit, Change::Give(within(limit, cost)?)).await
+    }
+
+    /// Counts `cost` without asking, at most until the limit is used up twice.
+    pub async fn penalize(&self, limit: &Limit<'_>, cost: u64) -> Result<bool, LimitError> {
+        self.adjust(limit, Change::Charge(within(limit, cost)?))
+            .await
+    }
+
+    /// Refuses the identifier for `time`, at most a year.
+    pub async fn block(&self, limit: &Limit<'_>, time: Duration) -> Result<bool, LimitError> {
+        let time = time.min(Duration::from_hours(366 * 24));
+        let until = self.now().millis() + time.as_millis() as i64;
+        self.adjust(limit, Change::Block(until)).await
+    }
+
+    /// Ends a block; the counts stay.
+    pub async fn unblock(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
+        self.adjust(limit, Change::Unblock).await
+    }
+
+    /// Forgets everything about one identifier; whether there was anything.
+    pub async fn reset(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
+        let key = self.key(limit)?;
+        let removed = self.store.delete(&[&key]).await?;
+        self.memory.forget(&key);
+        Ok(removed > 0)
+    }
+
+    /// Waits until the limits let the request through, at most for `patience`; the
+    /// decision is the last one. Never asks earlier than it may be let through.
+    pub async fn until_allowed(
+        &self,
+        limits: &[Limit<'_>],
+        cost: u64,
+        patience: Duration,
+    ) -> Result<Decision, LimitError> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let decision = self.check(limits, cost).await?;
+            let Some(wait) = decision.retry_after.filter(|_| !decision.allowed) else {
+                return Ok(decision);
+            };
+            let wait = wait.max(Duration::from_millis(1));
+            if tokio::time::Instant::now() + wait > deadline {
+                return Ok(decision);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn ask(
+        &self,
+        limits: &[Limit<'_>],
+        cost: u64,
+        permit: &[u8],
+        peek: bool,
+    ) -> Result<Decision, LimitError> {
+        if limits.is_empty() || limits.len() > RULES_MAX {
+            return Err(LimitError::Rules(limits.len()));
+        }
+        let now = self.now();
+        let mut keys: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
+        for limit in limits {
+            if limit.rule.algorithm() == Algorithm::Concurrency && permit.is_empty() && !peek {
+                return Err(LimitError::Algorithm {
+                    what: "a check without a permit",
+                    algorithm: Algorithm::Concurrency,
+                });
+            }
+            within(limit, cost)?;
+            keys.push(self.key(limit)?);
+        }
+        if !peek && let Some(left) = self.remembered(&keys, now) {
+            return Ok(Decision {
+                allowed: false,
+                ruled: Ruled::Remembered,
+                outcomes: SmallVec::new(),
+                retry_after: Some(left),
+            });
+        }
+        let hits: SmallVec<[Hit<'_>; 4]> = limits
+            .iter()
+            .zip(&keys)
+            .map(|(limit, key)| Hit {
+                key,
+                rule: limit.rule,
+                cost,
+                permit,
+                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
+            })
+            .collect();
+        let check = Check {
+            hits: &hits,
+            now,
+            peek,
+        };
+        match self.store.atomic(&check).await {
+            Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
+            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(self.without_store()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a guess may spare a billed command: over a network, for buckets.
+    fn guesses(&self, limit: &Limit<'_>) -> bool {
+        !self.store.is_embedded() && letter(limit.rule.algorithm()) == "b"
+    }
+
+    /// The longest refusal that is remembered for any of the keys.
+    fn remembered(&self, keys: &[Vec<u8>], now: Now) -> Option<Duration> {
+        keys.iter()
+            .filter_map(|key| self.memory.refuses(key, now.0 as u64))
+            .max()
+    }
+
+    fn decide(
+        &self,
+        limits: &[Limit<'_>],
+        keys: &[Vec<u8>],
+        now: Now,
+        checked: &Checked,
+        peek: bool,
+    ) -> Decision {
+        let mut retry_after = Some(Duration::ZERO);
+        let mut outcomes = SmallVec::new();
+        for ((limit, key), part) in limits.iter().zip(keys).zip(&checked.parts) {
+            let blocked = (part.blocked_until * 1000 - now.0).max(0);
+            let retry = part.room.retry_us.map(|micros| micros.max(blocked));
+            let wait = retry.map(micros);
+            if !part.fits {
+                retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
+                let next = part.next_us.max(blocked);
+                if !peek && next > 0 {
+                    self.memory.remember(key, now.0 as u64, micros(next));
+                }
+            }
+            if checked.admitted && !peek && self.guesses(limit) {
+                let reset = micros(part.room.reset_us);
+                self.memory.fills(key, now.0 as u64, reset);
+            }
+            outcomes.push(Outcome {
+                rule: limit.rule,
+                fits: part.fits,
+                remaining: if blocked > 0 { 0 } else { part.room.remaining },
+                retry_after: wait.unwrap_or(limit.rule.window()),
+                reset_after: micros(part.room.reset_us.max(blocked)),
+            });
+        }
+        Decision {
+            allowed: checked.admitted,
+            ruled: Ruled::Store,
+            outcomes,
+            retry_after,
+        }
+    }
+
+    fn without_store(&self) -> Decision {
+        let (allowed, ruled) = match self.policy {
+            Policy::Open => (true, Ruled::Open),
+            Policy::Closed => (false, Ruled::Closed),
+        };
+        Decision {
+            allowed,
+            ruled,
+            outcomes: SmallVec::new(),
+            retry_after: allowed.then_some(Duration::ZERO),
+        }
+    }
+
+    async fn adjust(&self, limit: &Limit<'_>, change: Change<'_>) -> Result<bool, LimitError> {
+        let key = self.key(limit)?;
+        let adjust = Adjust {
+            key: &key,
+            rule: limit.rule,
+            now: self.now(),
+            change,
+        };
+        let changed = self.store.atomic(&adjust).await?;
+        self.memory.forget(&key);
+        Ok(changed)
+    }
+
+    fn now(&self) -> Now {
+        Now(self.store.now() as i64)
+    }
+
+    /// `<prefix>limit:<name>:<algorithm><window>:{<id>}`. Rules of one identifier
+    /// share a slot of a cluster.
+    fn key(&self, limit: &Limit<'_>) -> Result<Vec<u8>, LimitError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_plain) {
+            let shown = limit.name.chars().take(64).collect();
+            return Err(LimitError::Name(shown));
+        }
+        let rule = &limit.rule;
+        let head = format!(
+            "{}limit:{}:{}{}:{{",
+            self.prefix,
+            limit.name,
+            letter(rule.algorithm()),
+            rule.window_ms()
+        );
+        let mut key = head.into_bytes();
+        spell(limit.id, &mut key);
+        key.push(b'}');
+        Ok(key)
+    }
+}
+
+/// An identifier in a key: as it is where it is short and plain, else by its hash.
+fn spell(id: &[u8], key: &mut Vec<u8>) {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"{}#".contains(byte);
+    if !id.is_empty() && id.len() <= SPELLED_MAX && id.iter().all(is_plain) {
+        return key.extend_from_slice(id);
+    }
+    key.push(b'#');
+    for byte in sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(id))
+        .iter()
+        .take(16)
+    {
+        key.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+}
+
+/// A cost that fits the rule at some time.
+fn within(limit: &Limit<'_>, cost: u64) -> Result<u64, LimitError> {
+    let most = limit.rule.burst();
+    if cost > most {
+        return Err(LimitError::Cost { cost, most });
+    }
+    Ok(cost)
+}
+
+fn check_permit(permit: &str) -> Result<(), LimitError> {
+    let good =
+        (1..=64).contains(&permit.len()) && permit.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if good {
+        Ok(())
+    } else {
+        Err(LimitError::Permit)
+    }
+}
+
+fn micros(micros: i64) -> Duration {
+    Duration::from_micros(micros.max(0) as u64)
+}

@@ -1,0 +1,51 @@
+//! Limits: so much in such a time, for whoever an identifier names; several rules at
+//! once, all or nothing.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sangam::limit::{Algorithm, Limit, Limiter, Rule};
+//! use sangam::store::Store;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = Limiter::new(Store::memory());
+//! let rule = Rule::new(Algorithm::SlidingWindow, 5, Duration::from_secs(900))?;
+//! let by_user = Limit { name: "login", rule, id: b"ann" };
+//! let by_address = Limit { name: "login-address", rule, id: b"192.0.2.7" };
+//! for _ in 0..5 {
+//!     assert!(limiter.check(&[by_user, by_address], 1).await?.allowed);
+//! }
+//! let sixth = limiter.check(&[by_user, by_address], 1).await?;
+//! assert!(!sixth.allowed && sixth.retry_after > Some(Duration::ZERO));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A refused request consumes nothing, in every algorithm. When the store cannot be
+//! asked the policy decides, and the decision says so. Time is the store's, by
+//! [`Store::now`](sangam_store::Store::now); a key's time to live only clears up.
+//!
+//! Cost in billed commands over a store that bills (in process nothing is billed):
+//!
+//! | | a check | where a window begins, or a bucket is full | refused |
+//! |---|---|---|---|
+//! | fixed window, sliding window | 2 | 3 | 3; then 0 while it is remembered |
+//! | bucket | 2 | 2 where this process guesses right, else 3 | 3; then 0 while it is remembered |
+//! | sliding log, concurrency | 3 | 3 | 2; then 0 while it is remembered |
+//!
+//! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
+
+mod adjust;
+mod algorithm;
+mod check;
+mod decision;
+mod limiter;
+mod memory;
+mod rule;
+
+pub use decision::{Decision, Outcome, Ruled};
+pub use limiter::{Limit, LimitError, Limiter, Policy};
+pub use rule::{Algorithm, Rule, RuleError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+-- What both scripts know of states: reading them, bringing them to now, writing them.
+local now = tonumber(ARGV[2])
+local ms = math.floor(now / 1000)
+local MAX = 4503599627370495
+local SLACK = 1000
+-- Fields of a counter before the one that grows, and where that one begins.
+local BEFORE = { f = 1, s = 2, b = 1 }
+
+local function text(n) return string.format('%.0f', n) end
+
+local function be(n)
+  local bytes = {}
+  for at = 8, 1, -1 do
+    bytes[at] = n % 256
+    n = math.floor(n / 256)
+  end
+  return string.char(unpack(bytes))
+end
+
+local function pack_state(rule)
+  local value = rule.alg .. be(rule.blocked)
+  for _, field in ipairs(rule.fields) do value = value .. be(field) end
+  return value
+end
+
+-- Reads a counter out of a value.
+local function unpack_state(value, count)
+  local numbers = {}
+  for at = 0, count do
+    local n = 0
+    for byte = at * 8 + 2, at * 8 + 9 do n = n * 256 + (string.byte(value, byte) or 0) end
+    numbers[at + 1] = n
+  end
+  return numbers
+end
+
+local function sane(rule)
+  local top = MAX
+  if rule.alg == 's' then top = math.floor(MAX / rule.b) end
+  for _, field in ipairs(rule.fields) do
+    if field < 0 or field > top then return false end
+  end
+  return rule.blocked >= 0 and rule.blocked <= MAX
+end
+
+-- Brings a counter to now.
+local function roll(rule)
+  local f, b = rule.fields, rule.b
+  if rule.alg == 'f' then
+    if rule.fresh or ms >= f[1] + b then rule.fields, rule.rolled = { ms, 0 }, true end
+  elseif rule.alg == 's' then
+    local window = math.floor(ms / b)
+    if rule.fresh or window > f[1] + 1 then
+      rule.fields, rule.rolled = { window, 0, 0 }, true
+    elseif window == f[1] + 1 then
+      rule.fields, rule.rolled = { window, f[3], 0 }, true
+    end
+  elseif rule.fresh or f[2] < now then
+    rule.fields, rule.rolled = { 0, now }, true
+  end
+end
+
+-- Lets a bucket's key live as long as it has to, and says for how long.
+local function lifetime(rule)
+  if rule.alg == 'f' then return rule.fields[1] + rule.b - ms + SLACK end
+  if rule.alg == 's' then return 2 * rule.b + SLACK end
+  local kept, arrival = rule.fields[1], rule.fields[2]
+  if arrival > kept * 1000 then
+    local depth = math.floor(rule.a * rule.b / 1000) + 1
+    kept = math.max(ms + 2 * depth, math.floor(arrival / 1000) + 1)
+    rule.fields[1], rule.rolled = kept, true
+  end
+  return math.max(kept - ms, 0) + SLACK
+end
+
+-- Reads the entries that still count.
+local function read_list(rule, value)
+  local permits = rule.alg == 'c'
+  local span = permits and 0 or rule.b * 1000
+  local blocked, list = string.match(value, '^' .. rule.alg .. '(%d+);(.*)$')
+  rule.entries, rule.blocked = {}, tonumber(blocked or 0)
+  if rule.blocked > MAX then rule.blocked, list = 0, '' end
+  local used, held, read = 0, 0, 0
+  local form = permits and '^(([^:,]*):(%d+):(%d+),)' or '^(()(%d+):(%d+),)'
+  local rest = list or ''
+  while rest ~= '' do
+    local all, id, moment, cost = string.match(rest, form)
+    moment, cost = tonumber(moment or MAX + 1), tonumber(cost or 0)
+    if moment > MAX or cost > MAX then
+      rule.entries, rule.blocked, used, held = {}, 0, 0, 0
+      break
+    end
+    rest = string.sub(rest, #all + 1)
+    if moment + span > now then
+      rule.entries[#rule.entries + 1] = { permits and id or '', moment, cost }
+      used = used + cost
+      if permits and rule.word ~= '' and id == rule.word then held = held + cost end
+    end
+  end
+  rule.used = used - held
+end
+
+local function list_of(rule)
+  local value = rule.alg .. text(rule.blocked) .. ';'
+  for _, entry in ipairs(rule.entries) do
+    if rule.alg == 'c' then value = value .. entry[1] .. ':' end
+    value = value .. text(entry[2]) .. ':' .. text(entry[3]) .. ','
+  end
+  return value
+end
+
+-- Milliseconds that a list written now has to live.
+local function list_lifetime(rule)
+  local last, span = 0, rule.alg == 'c' and 0 or rule.b * 1000
+  for _, entry in ipairs(rule.entries) do last = math.max(last, entry[2] + span) end
+  local left = 0
+  if last > 0 then left = math.floor(math.max(last - now, 0) / 1000) + 1 end
+  return math.max(left, rule.blocked - ms) + SLACK
+end

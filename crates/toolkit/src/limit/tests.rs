@@ -1,0 +1,249 @@
+//! The check in both languages, on states that earlier checks and strangers left.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sangam_store::op::testing::Twins;
+
+use super::adjust::{Adjust, Change};
+use super::algorithm::Now;
+use super::check::{Check, Hit};
+use super::rule::{Algorithm, Rule};
+
+fn rule(algorithm: Algorithm, limit: u64, millis: u64) -> Rule {
+    Rule::new(algorithm, limit, Duration::from_millis(millis)).unwrap()
+}
+
+fn now(twins: &Twins) -> Now {
+    Now(twins.now_ms() as i64 * 1000)
+}
+
+/// A step of a story.
+#[derive(Debug, Clone)]
+enum Step {
+    Hit {
+        rules: Vec<usize>,
+        cost: u64,
+        peek: bool,
+        idle: bool,
+        permit: u8,
+    },
+    Change {
+        rule: usize,
+        kind: u8,
+        amount: u64,
+        permit: u8,
+    },
+    Wait(u64),
+    Spoil(usize, Vec<u8>),
+}
+
+fn rules() -> Vec<Rule> {
+    vec![
+        rule(Algorithm::FixedWindow, 5, 60_000),
+        rule(Algorithm::SlidingWindow, 5, 60_000),
+        rule(Algorithm::SlidingLog, 5, 60_000),
+        rule(Algorithm::TokenBucket, 5, 60_000)
+            .with_burst(3)
+            .unwrap(),
+        rule(Algorithm::Gcra, 7, 90_000),
+        rule(Algorithm::Concurrency, 4, 60_000),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let hit = (
+        vec(0usize..6, 1..4),
+        prop_oneof![Just(0u64), Just(1), Just(1), Just(1), 2u64..4],
+        proptest::bool::weighted(0.2),
+        any::<bool>(),
+        0u8..3,
+    )
+        .prop_map(|(mut rules, cost, peek, idle, permit)| {
+            rules.sort_unstable();
+            rules.dedup();
+            Step::Hit {
+                rules,
+                cost,
+                peek,
+                idle,
+                permit,
+            }
+        });
+    let spoilt = prop_oneof![
+        vec(any::<u8>(), 0..40),
+        vec(any::<u8>(), 0..30).prop_map(|mut tail| {
+            tail.insert(0, b"fsblc"[tail.len() % 5]);
+            tail
+        }),
+        "[lc][0-9]{1,3};([a-f]{0,2}:?[0-9]{1,5}:[0-9],){0,3}".prop_map(String::into_bytes),
+    ];
+    prop_oneof![
+        8 => hit,
+        3 => (0usize..6, 0u8..5, 0u64..20, 0u8..3).prop_map(|(rule, kind, amount, permit)| {
+            Step::Change { rule, kind, amount, permit }
+        }),
+        3 => prop_oneof![0u64..20_000, 30_000u64..200_000].prop_map(Step::Wait),
+        1 => (0usize..6, spoilt).prop_map(|(at, value)| Step::Spoil(at, value)),
+    ]
+}
+
+fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
+    let rules = rules();
+    let keys: Vec<String> = (0..rules.len()).map(|at| format!("k{at}")).collect();
+    for step in story {
+        match step {
+            Step::Wait(millis) => twins.advance(Duration::from_millis(*millis)),
+            Step::Spoil(at, value) => {
+                twins
+                    .prepare(&[b"SET", keys[*at].as_bytes(), value, b"EX", b"600"])
+                    .unwrap();
+            }
+            Step::Change {
+                rule,
+                kind,
+                amount,
+                permit,
+            } => {
+                let permit = [b'a' + permit];
+                let now = now(twins);
+                let adjust = Adjust {
+                    key: keys[*rule].as_bytes(),
+                    rule: rules[*rule],
+                    now,
+                    change: match kind {
+                        0 => Change::Give(*amount),
+                        1 => Change::Charge(*amount),
+                        2 => Change::Block(now.millis() + *amount as i64 * 10_000),
+                        3 => Change::Unblock,
+                        _ => Change::Release(&permit),
+                    },
+                };
+                let outcome = twins.check(&adjust).map_err(TestCaseError::fail)?;
+                prop_assert!(outcome.is_ok(), "{outcome:?}");
+            }
+            Step::Hit {
+                rules: chosen,
+                cost,
+                peek,
+                idle,
+                permit,
+            } => {
+                let permit = [b'a' + permit];
+                let hits: Vec<Hit<'_>> = chosen
+                    .iter()
+                    .map(|at| Hit {
+                        key: keys[*at].as_bytes(),
+                        rule: rules[*at],
+                        cost: (*cost).min(rules[*at].burst()),
+                        permit: if *at == 5 { &permit } else { b"" },
+                        idle: *idle,
+                    })
+                    .collect();
+                let check = Check {
+                    hits: &hits,
+                    now: now(twins),
+                    peek: *peek,
+                };
+                let outcome = twins.check(&check).map_err(TestCaseError::fail)?;
+                prop_assert!(outcome.is_ok(), "{outcome:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_languages_agree(story in vec(step(), 1..30)) {
+        play(&mut Twins::new(), &story)?;
+    }
+}
+
+/// The scripts on a real redis-server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_agrees() {
+    let server = sangam_rig::redis::Redis::start().await;
+    let addr = server.addr();
+    let work = move || {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: 60,
+            ..ProptestConfig::default()
+        });
+        let stories = vec(step(), 1..25).prop_map(|mut story| {
+            // Its clock goes on by itself, also between the op's time and the script:
+            // a deadline that is written back is a little later then.
+            story.retain(|step| !matches!(step, Step::Wait(_)));
+            for step in &mut story {
+                if let Step::Hit { idle, .. } = step {
+                    *idle = false;
+                }
+            }
+            story
+        });
+        let first = Step::Hit {
+            rules: vec![3],
+            cost: 1,
+            peek: false,
+            idle: true,
+            permit: 0,
+        };
+        play(&mut Twins::with_server(addr).unwrap(), &[first]).unwrap();
+        runner.run(&stories, |story| {
+            play(&mut Twins::with_server(addr).unwrap(), &story)
+        })
+    };
+    tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+}
+
+/// What a check costs where commands are billed, as the module's table says.
+#[test]
+fn checks_cost_what_the_table_says() {
+    let hit = |at: usize, idle| Step::Hit {
+        rules: vec![at],
+        cost: 1,
+        peek: false,
+        idle,
+        permit: 0,
+    };
+    // Fixed window, sliding window, bucket; first, then in its window, then refused.
+    for at in [0, 1, 3] {
+        let mut twins = Twins::new();
+        let mut cost = |step: Step| {
+            play(&mut twins, &[step]).unwrap();
+            twins.cost()
+        };
+        assert_eq!(cost(hit(at, false)), 3, "{at}: a window begins");
+        assert_eq!(cost(hit(at, false)), 2, "{at}: within it");
+        let room = rules()[at].burst() - 2;
+        for _ in 0..room {
+            assert_eq!(cost(hit(at, false)), 2);
+        }
+        assert_eq!(cost(hit(at, false)), 3, "{at}: refused");
+    }
+    let mut twins = Twins::new();
+    play(&mut twins, &[hit(3, true)]).unwrap();
+    assert_eq!(twins.cost(), 2, "a bucket that is full, as was guessed");
+    for at in [2, 5] {
+        let mut twins = Twins::new();
+        play(&mut twins, &[hit(at, false)]).unwrap();
+        assert_eq!(twins.cost(), 3, "{at}: a list");
+    }
+    // Three rules in one slot: at most 1 + 2 x 3.
+    let all = Step::Hit {
+        rules: vec![0, 1, 3],
+        cost: 1,
+        peek: false,
+        idle: false,
+        permit: 0,
+    };
+    let mut twins = Twins::new();
+    play(&mut twins, &[all.clone()]).unwrap();
+    assert_eq!(twins.cost(), 7);
+    play(&mut twins, &[all]).unwrap();
+    assert_eq!(twins.cost(), 4);
+}
