@@ -242,7 +242,7 @@ fn checks_cost_what_the_table_says() {
         permit: 0,
     };
     let mut twins = Twins::new();
-    play(&mut twins, &[all.clone()]).unwrap();
+    play(&mut twins, std::slice::from_ref(&all)).unwrap();
     assert_eq!(twins.cost(), 7);
     play(&mut twins, &[all]).unwrap();
     assert_eq!(twins.cost(), 4);
