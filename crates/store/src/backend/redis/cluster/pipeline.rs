@@ -116,7 +116,7 @@ impl Cluster {
             for at in &part.places {
                 plan.push(*at, commands.get(*at).unwrap_or_default());
             }
-            let replies = part.node.pipeline(plan.wire().iter(), sent).await;
+            let replies = part.node.pipeline(&mut plan, sent).await;
             (plan, replies)
         });
         let mut open = Vec::new();
@@ -162,7 +162,7 @@ impl Cluster {
         };
         let mut plan = Plan::default();
         plan.push(0, argv.iter().copied().collect());
-        let replies = node.pipeline(plan.wire().iter(), sent).await;
+        let replies = node.pipeline(&mut plan, sent).await;
         let mut outcome = vec![Ok(Reply::Null)];
         plan.settle(replies, &mut outcome);
         outcome.pop().unwrap_or(Ok(Reply::Null))
