@@ -156,6 +156,31 @@ async fn commands_units_and_pipelines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_master_refuses_and_others_ran_is_indeterminate() {
+    let cluster = Cluster::start(3, 0).await;
+    on_all(&cluster).await;
+    let store = store(&url(&cluster)).await;
+    for key in KEYS {
+        call(&store, &format!("SET {key} 1")).await.unwrap();
+    }
+    let deny = ["ACL", "SETUSER", "default", "-flushall", "-dbsize"];
+    cluster.nodes()[1].call(&deny).await;
+    let torn = call(&store, "FLUSHALL").await.unwrap_err();
+    assert!(
+        matches!(&torn, Error::Indeterminate(Why::Refusing(text)) if text.starts_with("NOPERM")),
+        "{torn:?}"
+    );
+    // A read changed nothing anywhere.
+    let refused = call(&store, "DBSIZE").await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"));
+    for node in cluster.nodes() {
+        node.call(&deny).await;
+    }
+    let refused = call(&store, "FLUSHALL").await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"), "nobody ran it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_callers_over_all_masters() {
     let cluster = Cluster::start(3, 0).await;
     let store = store(&url(&cluster)).await;
