@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sangam_engine::Reply;
 
+use super::redirection::{Redirection, may_make_up_errors};
 use super::route::{Route, crossed, route};
-use super::{Cluster, Redirection, is_stale, moving, not_served};
+use super::{Cluster, is_stale, moving, not_served};
 use crate::backend::redis::node::Node;
 use crate::backend::redis::plan::{Outcomes, Plan, outcomes};
 use crate::backend::{Failure, Sent};
@@ -28,6 +29,7 @@ impl Cluster {
             .filter(|at| outcomes.get(*at).is_some_and(Result::is_ok))
             .collect();
         let mut apart = Vec::new();
+        let mut asked = Vec::new();
         for again in [false, true] {
             let parts = match self.parts(commands, &open, &mut apart, &mut outcomes).await {
                 Ok(parts) => parts,
@@ -38,13 +40,15 @@ impl Cluster {
                     return outcomes;
                 }
             };
-            open = self.run_parts(commands, parts, sent, &mut outcomes).await;
+            open = self.run_parts(commands, &parts, sent, &mut outcomes).await;
+            asked.extend(parts);
             // A master that could not be reached: perhaps there is another now.
             if open.is_empty() || again || self.refresh().await.is_err() {
                 break;
             }
         }
-        self.follow_each(commands, sent, &mut outcomes).await;
+        self.follow_each(commands, &asked, sent, &mut outcomes)
+            .await;
         for at in apart {
             let argv = commands.get(at).unwrap_or_default();
             put(&mut outcomes, at, self.run(&argv, sent).await);
@@ -107,7 +111,7 @@ impl Cluster {
     async fn run_parts(
         &self,
         commands: &Commands,
-        parts: Vec<Part>,
+        parts: &[Part],
         sent: &Sent,
         outcomes: &mut Outcomes,
     ) -> Vec<usize> {
@@ -133,7 +137,13 @@ impl Cluster {
     }
 
     /// Sends again, one after the other, what was redirected.
-    async fn follow_each(&self, commands: &Commands, sent: &Sent, outcomes: &mut Outcomes) {
+    async fn follow_each(
+        &self,
+        commands: &Commands,
+        asked: &[Part],
+        sent: &Sent,
+        outcomes: &mut Outcomes,
+    ) {
         for at in 0..commands.len() {
             let Some(Ok(Reply::Error(text))) = outcomes.get(at) else {
                 continue;
@@ -145,6 +155,24 @@ impl Cluster {
                 continue;
             }
             let argv = commands.get(at).unwrap_or_default();
+            // A server redirects only what has keys.
+            let Route::Slot(slot) = route(&argv) else {
+                continue;
+            };
+            if may_make_up_errors(&argv) {
+                let mut asked = asked.iter().rev();
+                let Some(part) = asked.find(|part| part.places.binary_search(&at).is_ok()) else {
+                    continue;
+                };
+                match self.confirms(&part.node, slot, text).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(failure) => {
+                        put(outcomes, at, Err(failure));
+                        continue;
+                    }
+                }
+            }
             let outcome = self.one(&argv, text, sent).await;
             put(outcomes, at, outcome);
         }
