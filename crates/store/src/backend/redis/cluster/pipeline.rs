@@ -37,6 +37,9 @@ impl Cluster {
                     for at in open {
                         put(&mut outcomes, at, Err(failure.clone()));
                     }
+                    if again {
+                        break;
+                    }
                     return outcomes;
                 }
             };
@@ -200,5 +203,72 @@ impl Cluster {
 fn put(outcomes: &mut Outcomes, at: usize, outcome: Result<Reply, Failure>) {
     if let Some(place) = outcomes.get_mut(at) {
         *place = outcome;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::redis::address::Host;
+    use crate::backend::redis::testing::{Server, dialer};
+    use crate::options::Options;
+
+    #[tokio::test]
+    async fn what_goes_to_all_runs_though_the_slots_are_lost_meanwhile() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = free.local_addr().unwrap().port();
+        drop(free);
+        let port = Arc::new(AtomicUsize::new(0));
+        let (own, readings) = (port.clone(), AtomicUsize::new(0));
+        let server = Server::start("cluster", move |line| {
+            let range = |first, last, port| {
+                let master = Reply::Array(vec![Reply::bulk("127.0.0.1"), Reply::Int(port)]);
+                Reply::Array(vec![Reply::Int(first), Reply::Int(last), master])
+            };
+            let own = own.load(Ordering::Relaxed) as i64;
+            Some(match line {
+                // The other master is known, then gone, then nothing is known.
+                "CLUSTER SLOTS" => match readings.fetch_add(1, Ordering::Relaxed) {
+                    0 => Reply::Array(vec![
+                        range(0, 8191, own),
+                        range(8192, 16_383, i64::from(dead)),
+                    ]),
+                    1 => Reply::Array(vec![range(0, 8191, own)]),
+                    _ => Reply::error("LOADING it starts"),
+                },
+                "GET user1000" => Reply::bulk("v"),
+                "DBSIZE" => Reply::Int(7),
+                _ => Reply::error("ERR"),
+            })
+        })
+        .await;
+        let Host::Tcp { port: at, .. } = &server.host else {
+            panic!("{}", server.host);
+        };
+        port.store(usize::from(*at), Ordering::Relaxed);
+        let options = Options {
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            ..Options::default()
+        };
+        let url = format!("redis-cluster://{}", server.host);
+        let cluster = Cluster::new(dialer(&url, &options), vec![server.host.clone()]);
+        let all: [&[&[u8]]; 3] = [
+            &[b"GET", b"user1000"],
+            &[b"SET", b"foo", b"1"],
+            &[b"DBSIZE"],
+        ];
+        let commands: Commands = all.into_iter().collect();
+        let outcomes = cluster.run_pipeline(&commands, &Sent::default()).await;
+        assert_eq!(outcomes[0].as_ref().ok(), Some(&Reply::bulk("v")));
+        assert!(
+            matches!(outcomes[1], Err(Failure::NotSent(_))),
+            "{outcomes:?}"
+        );
+        assert_eq!(outcomes[2].as_ref().ok(), Some(&Reply::Int(7)));
     }
 }
