@@ -309,9 +309,36 @@ async fn who_may_not_use_multi_runs_nothing() {
         .await;
     let store = store(&format!("redis://app:s@{}", redis.addr())).await;
     let unit = commands(&[&["SET", "k", "1"]]);
-    let refused = store.transaction(&unit).await.unwrap_err();
-    assert_eq!(refused.code(), Some("NOPERM"));
-    assert_eq!(store.call(&[b"GET", b"k"]).await, Ok(Reply::Null));
+    // Also on a connection that was refused before.
+    for _ in 0..2 {
+        let refused = store.transaction(&unit).await.unwrap_err();
+        assert_eq!(refused.code(), Some("NOPERM"));
+        assert_eq!(store.call(&[b"GET", b"k"]).await, Ok(Reply::Null));
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_use_multi_holds_up_no_pipeline() {
+    let redis = Redis::options()
+        .user("app on >s ~* +@all -multi")
+        .start()
+        .await;
+    let store = store(&format!("redis://app:s@{}", redis.addr())).await;
+    let all = commands(&[
+        &["SET", "k", "1"],
+        &["BLPOP", "none", "0"],
+        &["GET", "k"],
+        &["BLPOP", "none", "0"],
+        &["INCR", "k"],
+    ]);
+    for value in ["1", "1"] {
+        let replies = store.pipeline(&all).await;
+        assert_eq!(replies[0], Ok(Reply::OK));
+        assert_eq!(replies[1].as_ref().unwrap_err().code(), Some("NOPERM"));
+        assert_eq!(replies[2], Ok(Reply::bulk(value)));
+        assert_eq!(replies[3].as_ref().unwrap_err().code(), Some("NOPERM"));
+        assert_eq!(replies[4], Ok(Reply::Int(2)));
+    }
 }
 
 /// Connections that wait in the server.

@@ -156,6 +156,65 @@ async fn commands_units_and_pipelines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_master_refuses_and_others_ran_is_indeterminate() {
+    let cluster = Cluster::start(3, 0).await;
+    on_all(&cluster).await;
+    let store = store(&url(&cluster)).await;
+    for key in KEYS {
+        call(&store, &format!("SET {key} 1")).await.unwrap();
+    }
+    let deny = ["ACL", "SETUSER", "default", "-flushall", "-dbsize"];
+    cluster.nodes()[1].call(&deny).await;
+    let torn = call(&store, "FLUSHALL").await.unwrap_err();
+    assert!(
+        matches!(&torn, Error::Indeterminate(Why::Refusing(text)) if text.starts_with("NOPERM")),
+        "{torn:?}"
+    );
+    // A read changed nothing anywhere.
+    let refused = call(&store, "DBSIZE").await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"));
+    for node in cluster.nodes() {
+        node.call(&deny).await;
+    }
+    let refused = call(&store, "FLUSHALL").await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"), "nobody ran it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirection_that_a_script_makes_up_is_not_followed() {
+    let cluster = Cluster::start(3, 0).await;
+    let store = store(&url(&cluster)).await;
+    let node = cluster.holders("a").await[0];
+    let slot = cluster.nodes()[node]
+        .call(&["CLUSTER", "KEYSLOT", "a"])
+        .await;
+    let slot = slot.int().unwrap();
+    // Who would be logged in at: a server that no cluster knows.
+    let stranger = sangam_rig::proxy::Proxy::start(cluster.nodes()[node].addr());
+    let other = cluster.nodes()[(node + 1) % 3].addr();
+    let script = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])";
+    let mut runs = 0;
+    for to in [stranger.addr(), cluster.nodes()[node].addr(), other] {
+        for kind in ["MOVED", "ASK"] {
+            let text = format!("{kind} {slot} {to}");
+            let argv = ["EVAL", script, "1", "a", &text];
+            let refused = store.call(&argv.map(str::as_bytes)).await.unwrap_err();
+            runs += 1;
+            assert_eq!(refused.to_string(), text);
+            let piped = store.pipeline(&commands(&[&argv])).await;
+            runs += 1;
+            assert_eq!(piped[0].as_ref().unwrap_err().to_string(), text);
+            assert_eq!(
+                call(&store, "GET a").await,
+                Ok(Reply::bulk(runs.to_string())),
+                "{text}"
+            );
+        }
+    }
+    assert_eq!(stranger.counters().accepted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_callers_over_all_masters() {
     let cluster = Cluster::start(3, 0).await;
     let store = store(&url(&cluster)).await;
@@ -219,6 +278,18 @@ async fn a_slot_that_moves_is_followed() {
     call(&store, "RPUSH {a}list x").await.unwrap();
     let took = call(&store, "BLPOP {a}list 1").await.unwrap();
     assert!(matches!(took, Reply::Array(_)), "{took:?}");
+    let script = "return redis.call('INCRBY', KEYS[1], ARGV[1])";
+    let evals = async |key: &str| {
+        let argv = ["EVAL", script, "1", key, "1"];
+        let alone = store.call(&argv.map(str::as_bytes)).await.unwrap();
+        let piped = store.pipeline(&commands(&[&argv, &argv])).await;
+        (alone, piped)
+    };
+    let counted = |from: i64| {
+        let piped = vec![Ok(Reply::Int(from + 1)), Ok(Reply::Int(from + 2))];
+        (Reply::Int(from), piped)
+    };
+    assert_eq!(evals("{a}script").await, counted(1));
     // What needs both at once has to wait.
     let torn = call(&store, "MGET {a}here {a}new").await.unwrap_err();
     assert!(
@@ -237,6 +308,13 @@ async fn a_slot_that_moves_is_followed() {
     for node in [to, from] {
         set(node, "NODE", &to_id).await;
     }
+    let piped = commands(&[
+        &["EVAL", script, "1", "{a}script", "1"],
+        &["EVAL", script, "1", "{a}script", "1"],
+    ]);
+    let piped = store.pipeline(&piped).await;
+    assert_eq!(piped, [Ok(Reply::Int(4)), Ok(Reply::Int(5))]);
+    assert_eq!(evals("{a}script").await, counted(6));
     assert_eq!(store.transaction(&unit).await.unwrap(), [Ok(Reply::Int(4))]);
     assert_eq!(
         call(&store, "MGET {a}here {a}new").await.unwrap(),

@@ -13,15 +13,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::link::Link;
 use super::node::Connector;
 use crate::backend::Failure;
-use crate::error::Why;
 
 /// Connections that are kept for the next caller.
 const KEPT: usize = 16;
-/// Connections at once; further callers wait for one.
+/// Connections at once; further callers wait for one, a while.
 const MOST: usize = 1000;
 
 pub(super) struct Pool {
@@ -89,10 +89,17 @@ impl Pool {
         }
     }
 
-    /// A connection of one's own.
+    /// A connection of one's own. Where none becomes free in half of a command's
+    /// time this says so itself: a caller whose time runs out here would take the
+    /// server for silent, which was asked nothing.
     pub(super) async fn take(&self) -> Result<Lease, Failure> {
-        let place = self.places.clone().acquire_owned().await;
-        let place = place.map_err(|_| Failure::NotSent(Why::Full { calls: MOST }))?;
+        let limit = self.connector.dialer.command_timeout / 2;
+        let place = timeout(limit, self.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Failure::Unsupported(format!(
+                "not sent, {MOST} calls that wait and transactions run already"
+            )));
+        };
         let (kept, age) = self.shelf.take();
         let link = match kept {
             Some(link) => link,
@@ -115,5 +122,37 @@ impl Lease {
     /// Keeps it for the next caller.
     pub(super) fn give_back(self) {
         self.shelf.keep(self.link, self.age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::redis::address::Host;
+    use crate::backend::redis::connect::Part;
+    use crate::backend::redis::node::Way;
+    use crate::backend::redis::testing::dialer;
+    use crate::options::Options;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_pool_says_so_before_the_callers_time_is_over() {
+        let options = Options::default();
+        let connector = Connector {
+            dialer: dialer("redis://127.0.0.1:1", &options),
+            way: Way::Fixed(Host::tcp("127.0.0.1", 1), Part::Single),
+        };
+        let pool = Pool::new(Arc::new(connector), Arc::default());
+        let all = pool.places.clone().acquire_many_owned(MOST as u32).await;
+        let taking = timeout(options.command_timeout, pool.take()).await;
+        let Ok(Err(Failure::Unsupported(text))) = taking else {
+            panic!("a time-out counts against the server");
+        };
+        assert!(text.starts_with("not sent"), "{text}");
+        drop(all);
+        // With a place the server itself is asked.
+        let taking = timeout(Duration::from_secs(60), pool.take()).await;
+        assert!(matches!(taking, Ok(Err(Failure::NotSent(_)))));
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Link {
     place: String,
     driver: AbortHandle,
     /// Whether MULTI is known to be permitted on it.
-    pub(super) transacts: AtomicBool,
+    transacts: AtomicBool,
 }
 
 impl Drop for Link {
@@ -177,8 +177,31 @@ impl Link {
         }
     }
 
-    pub(super) fn has_transacted(&self) -> bool {
-        self.transacts.swap(true, Ordering::Relaxed)
+    /// Asks once whether MULTI is permitted, with an empty one; answers the error
+    /// by which it is refused. Without it the commands of a unit would run one by
+    /// one.
+    pub(super) async fn refuses_units(&self) -> Result<Option<Reply>, Failure> {
+        if self.transacts.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        // EXEC ends it where DISCARD is refused.
+        let empty: [&[&[u8]]; 3] = [&[b"MULTI"], &[b"DISCARD"], &[b"EXEC"]];
+        // Nothing of the caller's has left yet.
+        let replies = self.pipeline(empty.iter(), &Sent::default()).await;
+        let replies = replies.map_err(|failure| match failure {
+            Failure::Lost(why) => Failure::NotSent(why),
+            failure => failure,
+        })?;
+        match replies.as_slice() {
+            [error @ Reply::Error(_), ..] => return Ok(Some(error.clone())),
+            [_, error @ Reply::Error(_), Reply::Error(end)] if !end.starts_with(b"EXECABORT") => {
+                self.pulse.close(|| "a MULTI could not be ended".to_owned());
+                return Ok(Some(error.clone()));
+            }
+            _ => {}
+        }
+        self.transacts.store(true, Ordering::Relaxed);
+        Ok(None)
     }
 }
 

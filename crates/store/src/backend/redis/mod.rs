@@ -31,6 +31,8 @@ mod plan;
 mod sentinel;
 mod single;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod transaction;
 mod value;

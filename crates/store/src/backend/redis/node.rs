@@ -14,6 +14,7 @@ use super::dedicated::{Lease, Pool, Shelf};
 use super::flight::Flight;
 use super::link::Link;
 use super::listener::Listening;
+use super::plan::Plan;
 use super::sentinel::{Sentinels, watch};
 use super::stream::Socket;
 use crate::backend::{Failure, Sent};
@@ -195,13 +196,19 @@ impl Node {
         reply
     }
 
-    pub(super) async fn pipeline<'a, A: AsRef<[&'a [u8]]>>(
+    /// Runs what a plan sends; it may leave out what is refused.
+    pub(super) async fn pipeline(
         &self,
-        commands: impl ExactSizeIterator<Item = A>,
+        plan: &mut Plan<'_>,
         sent: &Sent,
     ) -> Result<Vec<Reply>, Failure> {
         let link = self.shared().await?;
-        let replies = link.pipeline(commands, sent).await?;
+        if plan.has_units()
+            && let Some(refusal) = link.refuses_units().await?
+        {
+            plan.refuse_units(refusal);
+        }
+        let replies = link.pipeline(plan.wire().iter(), sent).await?;
         Ok(replies
             .into_iter()
             .map(|reply| self.judged(reply, &link))

@@ -3,7 +3,7 @@
 //! Commands about the connection are not sent. A command that may wait would hold
 //! up everybody on a shared connection: it runs in a MULTI of its own, where
 //! nothing waits, and answers at once what it answers when its time is over, as
-//! the engine does.
+//! the engine does. Where MULTI is refused it is not sent, and answers that.
 
 use sangam_engine::Reply;
 
@@ -12,6 +12,9 @@ use crate::commands::{Argv, Commands};
 use crate::error::Error;
 use crate::kind::Kind;
 
+/// Replies of a command in a MULTI of its own.
+const UNIT: usize = 3;
+
 /// What a pipeline's outcomes are.
 pub(super) type Outcomes = Vec<Result<Reply, Failure>>;
 
@@ -19,8 +22,11 @@ pub(super) type Outcomes = Vec<Result<Reply, Failure>>;
 #[derive(Default)]
 pub(super) struct Plan<'a> {
     wire: Vec<Argv<'a>>,
-    /// For each command: its place among all, and how many replies it has.
+    /// For each command: its place among all, and how many replies it has; none
+    /// where it is not sent.
     items: Vec<(usize, usize)>,
+    /// What answers a command that is not sent.
+    refusal: Option<Reply>,
 }
 
 impl<'a> Plan<'a> {
@@ -29,11 +35,31 @@ impl<'a> Plan<'a> {
             self.wire.push(Argv::from_slice(&[b"MULTI"]));
             self.wire.push(argv);
             self.wire.push(Argv::from_slice(&[b"EXEC"]));
-            self.items.push((index, 3));
+            self.items.push((index, UNIT));
         } else {
             self.wire.push(argv);
             self.items.push((index, 1));
         }
+    }
+
+    /// Whether it needs MULTI.
+    pub(super) fn has_units(&self) -> bool {
+        self.items.iter().any(|(_, count)| *count == UNIT)
+    }
+
+    /// Leaves out what needs MULTI: this is its answer.
+    pub(super) fn refuse_units(&mut self, refusal: Reply) {
+        let mut wire = std::mem::take(&mut self.wire).into_iter();
+        for (_, count) in &mut self.items {
+            let own = wire.by_ref().take(*count);
+            if *count == UNIT {
+                own.for_each(drop);
+                *count = 0;
+            } else {
+                self.wire.extend(own);
+            }
+        }
+        self.refusal = Some(refusal);
     }
 
     /// What is sent.
@@ -58,7 +84,11 @@ impl<'a> Plan<'a> {
                 let mut replies = replies.into_iter();
                 for (index, count) in &self.items {
                     let own: Vec<Reply> = replies.by_ref().take(*count).collect();
-                    put(*index, Ok(unwrapped(own)));
+                    let reply = match &self.refusal {
+                        Some(refusal) if *count == 0 => refusal.clone(),
+                        _ => unwrapped(own),
+                    };
+                    put(*index, Ok(reply));
                 }
             }
         }

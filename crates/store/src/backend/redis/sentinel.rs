@@ -210,7 +210,11 @@ async fn listen(
         return Ok(());
     }
     // What happened before it listened.
-    if let Some((now, _)) = ask(dialer, host, &sentinels.master).await?
+    let limit = dialer.connect_timeout + dialer.command_timeout;
+    let Ok(asked) = timeout(limit, ask(dialer, host, &sentinels.master)).await else {
+        return Ok(());
+    };
+    if let Some((now, _)) = asked?
         && let Some(held) = held.upgrade()
         && held
             .place()
@@ -231,5 +235,45 @@ async fn listen(
         {
             held.leave();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::redis::testing::{Server, dialer};
+    use crate::options::Options;
+
+    #[tokio::test]
+    async fn a_sentinel_that_says_nothing_more_is_left() {
+        let server = Server::start("sentinel", |line| {
+            // It freezes after it was subscribed to.
+            let (command, name) = line.split_once(' ')?;
+            (command == "SUBSCRIBE").then(|| {
+                Reply::Array(vec![
+                    Reply::bulk("subscribe"),
+                    Reply::bulk(name),
+                    Reply::Int(1),
+                ])
+            })
+        })
+        .await;
+        let options = Options {
+            connect_timeout: Duration::from_millis(500),
+            command_timeout: Duration::from_millis(500),
+            ..Options::default()
+        };
+        let url = format!("redis+sentinel://{}/m", server.host);
+        let servers = dialer(&url, &options);
+        let sentinels = Sentinels {
+            hosts: vec![server.host.clone()],
+            master: "m".to_owned(),
+            dialer: Arc::new(servers.clone()),
+        };
+        let held = Arc::new(Held::default());
+        let held = Arc::downgrade(&held);
+        let listening = listen(&sentinels, &server.host, &held, &servers);
+        let ended = timeout(Duration::from_secs(20), listening).await;
+        assert!(ended.is_ok(), "it is still listened to");
     }
 }

@@ -48,7 +48,7 @@ impl Remote for Single {
                     plan.push(index, argv);
                 }
             }
-            let replies = self.0.pipeline(plan.wire().iter(), sent).await;
+            let replies = self.0.pipeline(&mut plan, sent).await;
             plan.settle(replies, &mut outcomes);
             outcomes
         })

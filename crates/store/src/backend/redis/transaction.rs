@@ -1,8 +1,8 @@
 //! MULTI to EXEC on a connection of its own.
 //!
 //! Everything leaves in one piece. Where MULTI itself could be refused (an ACL
-//! without it), the commands behind it would run one by one: so the first
-//! transaction of a connection asks beforehand, with an empty one.
+//! without it), the commands behind it would run one by one: so a connection on
+//! which none has run yet is asked beforehand, with an empty one.
 
 use std::iter::once;
 
@@ -16,17 +16,8 @@ use crate::error::Why;
 /// Runs commands as one unit: an array of their replies, or the first error
 /// that refused one of them and so all of them.
 pub(super) async fn run(link: &Link, commands: &Commands, sent: &Sent) -> Result<Reply, Failure> {
-    if !link.has_transacted() {
-        let empty: [&[&[u8]]; 2] = [&[b"MULTI"], &[b"DISCARD"]];
-        // Nothing of the caller's has left yet.
-        let replies = link.pipeline(empty.iter(), &Sent::default()).await;
-        let replies = replies.map_err(|failure| match failure {
-            Failure::Lost(why) => Failure::NotSent(why),
-            failure => failure,
-        })?;
-        if let Some(error) = replies.into_iter().find(Reply::is_error) {
-            return Ok(error);
-        }
+    if let Some(error) = link.refuses_units().await? {
+        return Ok(error);
     }
     let one = |name: &'static [u8]| once(Argv::from_slice(&[name]));
     let unit: Vec<Argv<'_>> = one(b"MULTI")

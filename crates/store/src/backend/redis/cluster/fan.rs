@@ -6,6 +6,8 @@ use sangam_engine::Reply;
 use super::Cluster;
 use super::route::{Merge, joined_cursor, split_cursor};
 use crate::backend::{Failure, Sent};
+use crate::error::Why;
+use crate::kind::Kind;
 
 impl Cluster {
     /// Runs a command on all masters at once. It is no unit: where one fails,
@@ -19,7 +21,8 @@ impl Cluster {
         let masters = self.masters().await?;
         let calls = masters.iter().map(|node| node.call(argv, sent));
         let outcomes = join_all(calls).await;
-        let some = outcomes.iter().any(Result::is_ok);
+        let ran = |outcome: &Result<Reply, _>| matches!(outcome, Ok(reply) if !reply.is_error());
+        let some = outcomes.iter().any(ran);
         let mut replies = Vec::with_capacity(outcomes.len());
         let mut error = None;
         let mut failure = None;
@@ -43,7 +46,15 @@ impl Cluster {
             self.refresh_soon();
             return Err(failure);
         }
-        Ok(error.unwrap_or_else(|| merge.merged(replies)))
+        match error {
+            // One refused what others ran: the whole was not without effect.
+            Some(Reply::Error(text)) if some && Kind::of(argv) != Kind::Read => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                Err(Failure::Lost(Why::Refusing(text)))
+            }
+            Some(error) => Ok(error),
+            None => Ok(merge.merged(replies)),
+        }
     }
 
     /// SCAN through one master after the other. The cursor says which, so that a

@@ -1,7 +1,7 @@
 //! A cluster: every command to the master of its slot.
 //!
 //! Routing is our own, over a [`Node`] for each master, since what became of a
-//! write has to be known: a redirection (MOVED, ASK) had no effect and is
+//! write has to be known: a server's redirection (MOVED, ASK) had no effect and is
 //! followed; a connection that could not be made sends nothing, so the slots are
 //! read anew and the new master is asked; a break after sending is the caller's
 //! to judge, and repeated by nobody here. TRYAGAIN, CLUSTERDOWN and the like are
@@ -9,6 +9,7 @@
 
 mod fan;
 mod pipeline;
+mod redirection;
 mod route;
 mod slot;
 mod topology;
@@ -18,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sangam_engine::Reply;
 
+use self::redirection::{Redirection, may_make_up_errors};
 use self::route::Route;
-use self::topology::{Servers, beside};
+use self::topology::Servers;
 use super::address::Host;
 use super::connect::Dialer;
 use super::flight::Flight;
@@ -61,30 +63,10 @@ impl Work<'_> {
             Work::Unit(commands) => node.transaction(commands, sent).await,
         }
     }
-}
 
-/// Where a reply sends its command.
-enum Redirection {
-    Moved(u16, Host),
-    Ask(Host),
-}
-
-impl Redirection {
-    fn of(text: &[u8], namer: Option<&Host>) -> Option<Self> {
-        let mut words = text.split(|byte| *byte == b' ');
-        let kind = words.next()?;
-        if kind != b"MOVED" && kind != b"ASK" {
-            return None;
-        }
-        let mut words = words.map_while(|word| std::str::from_utf8(word).ok());
-        let slot = words.next()?.parse().ok()?;
-        let (name, port) = words.next()?.rsplit_once(':')?;
-        let host = beside(name, port.parse().ok()?, namer);
-        Some(if kind == b"MOVED" {
-            Redirection::Moved(slot, host)
-        } else {
-            Redirection::Ask(host)
-        })
+    /// The first error of a unit is of queueing it, when nothing has run.
+    fn may_make_up_errors(self) -> bool {
+        matches!(self, Work::Call(argv) if may_make_up_errors(argv))
     }
 }
 
@@ -174,6 +156,9 @@ impl Cluster {
                         }
                         return Ok(Reply::Error(text));
                     };
+                    if work.may_make_up_errors() && !self.confirms(&node, slot, &text).await? {
+                        return Ok(Reply::Error(text));
+                    }
                     redirected = Some(self.follow(to));
                     last = text;
                 }

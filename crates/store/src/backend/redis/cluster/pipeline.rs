@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sangam_engine::Reply;
 
+use super::redirection::{Redirection, may_make_up_errors};
 use super::route::{Route, crossed, route};
-use super::{Cluster, Redirection, is_stale, moving, not_served};
+use super::{Cluster, is_stale, moving, not_served};
 use crate::backend::redis::node::Node;
 use crate::backend::redis::plan::{Outcomes, Plan, outcomes};
 use crate::backend::{Failure, Sent};
@@ -28,6 +29,7 @@ impl Cluster {
             .filter(|at| outcomes.get(*at).is_some_and(Result::is_ok))
             .collect();
         let mut apart = Vec::new();
+        let mut asked = Vec::new();
         for again in [false, true] {
             let parts = match self.parts(commands, &open, &mut apart, &mut outcomes).await {
                 Ok(parts) => parts,
@@ -35,16 +37,21 @@ impl Cluster {
                     for at in open {
                         put(&mut outcomes, at, Err(failure.clone()));
                     }
+                    if again {
+                        break;
+                    }
                     return outcomes;
                 }
             };
-            open = self.run_parts(commands, parts, sent, &mut outcomes).await;
+            open = self.run_parts(commands, &parts, sent, &mut outcomes).await;
+            asked.extend(parts);
             // A master that could not be reached: perhaps there is another now.
             if open.is_empty() || again || self.refresh().await.is_err() {
                 break;
             }
         }
-        self.follow_each(commands, sent, &mut outcomes).await;
+        self.follow_each(commands, &asked, sent, &mut outcomes)
+            .await;
         for at in apart {
             let argv = commands.get(at).unwrap_or_default();
             put(&mut outcomes, at, self.run(&argv, sent).await);
@@ -107,7 +114,7 @@ impl Cluster {
     async fn run_parts(
         &self,
         commands: &Commands,
-        parts: Vec<Part>,
+        parts: &[Part],
         sent: &Sent,
         outcomes: &mut Outcomes,
     ) -> Vec<usize> {
@@ -116,7 +123,7 @@ impl Cluster {
             for at in &part.places {
                 plan.push(*at, commands.get(*at).unwrap_or_default());
             }
-            let replies = part.node.pipeline(plan.wire().iter(), sent).await;
+            let replies = part.node.pipeline(&mut plan, sent).await;
             (plan, replies)
         });
         let mut open = Vec::new();
@@ -133,7 +140,13 @@ impl Cluster {
     }
 
     /// Sends again, one after the other, what was redirected.
-    async fn follow_each(&self, commands: &Commands, sent: &Sent, outcomes: &mut Outcomes) {
+    async fn follow_each(
+        &self,
+        commands: &Commands,
+        asked: &[Part],
+        sent: &Sent,
+        outcomes: &mut Outcomes,
+    ) {
         for at in 0..commands.len() {
             let Some(Ok(Reply::Error(text))) = outcomes.get(at) else {
                 continue;
@@ -145,6 +158,24 @@ impl Cluster {
                 continue;
             }
             let argv = commands.get(at).unwrap_or_default();
+            // A server redirects only what has keys.
+            let Route::Slot(slot) = route(&argv) else {
+                continue;
+            };
+            if may_make_up_errors(&argv) {
+                let mut asked = asked.iter().rev();
+                let Some(part) = asked.find(|part| part.places.binary_search(&at).is_ok()) else {
+                    continue;
+                };
+                match self.confirms(&part.node, slot, text).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(failure) => {
+                        put(outcomes, at, Err(failure));
+                        continue;
+                    }
+                }
+            }
             let outcome = self.one(&argv, text, sent).await;
             put(outcomes, at, outcome);
         }
@@ -162,7 +193,7 @@ impl Cluster {
         };
         let mut plan = Plan::default();
         plan.push(0, argv.iter().copied().collect());
-        let replies = node.pipeline(plan.wire().iter(), sent).await;
+        let replies = node.pipeline(&mut plan, sent).await;
         let mut outcome = vec![Ok(Reply::Null)];
         plan.settle(replies, &mut outcome);
         outcome.pop().unwrap_or(Ok(Reply::Null))
@@ -172,5 +203,72 @@ impl Cluster {
 fn put(outcomes: &mut Outcomes, at: usize, outcome: Result<Reply, Failure>) {
     if let Some(place) = outcomes.get_mut(at) {
         *place = outcome;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::redis::address::Host;
+    use crate::backend::redis::testing::{Server, dialer};
+    use crate::options::Options;
+
+    #[tokio::test]
+    async fn what_goes_to_all_runs_though_the_slots_are_lost_meanwhile() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = free.local_addr().unwrap().port();
+        drop(free);
+        let port = Arc::new(AtomicUsize::new(0));
+        let (own, readings) = (port.clone(), AtomicUsize::new(0));
+        let server = Server::start("cluster", move |line| {
+            let range = |first, last, port| {
+                let master = Reply::Array(vec![Reply::bulk("127.0.0.1"), Reply::Int(port)]);
+                Reply::Array(vec![Reply::Int(first), Reply::Int(last), master])
+            };
+            let own = own.load(Ordering::Relaxed) as i64;
+            Some(match line {
+                // The other master is known, then gone, then nothing is known.
+                "CLUSTER SLOTS" => match readings.fetch_add(1, Ordering::Relaxed) {
+                    0 => Reply::Array(vec![
+                        range(0, 8191, own),
+                        range(8192, 16_383, i64::from(dead)),
+                    ]),
+                    1 => Reply::Array(vec![range(0, 8191, own)]),
+                    _ => Reply::error("LOADING it starts"),
+                },
+                "GET user1000" => Reply::bulk("v"),
+                "DBSIZE" => Reply::Int(7),
+                _ => Reply::error("ERR"),
+            })
+        })
+        .await;
+        let Host::Tcp { port: at, .. } = &server.host else {
+            panic!("{}", server.host);
+        };
+        port.store(usize::from(*at), Ordering::Relaxed);
+        let options = Options {
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            ..Options::default()
+        };
+        let url = format!("redis-cluster://{}", server.host);
+        let cluster = Cluster::new(dialer(&url, &options), vec![server.host.clone()]);
+        let all: [&[&[u8]]; 3] = [
+            &[b"GET", b"user1000"],
+            &[b"SET", b"foo", b"1"],
+            &[b"DBSIZE"],
+        ];
+        let commands: Commands = all.into_iter().collect();
+        let outcomes = cluster.run_pipeline(&commands, &Sent::default()).await;
+        assert_eq!(outcomes[0].as_ref().ok(), Some(&Reply::bulk("v")));
+        assert!(
+            matches!(outcomes[1], Err(Failure::NotSent(_))),
+            "{outcomes:?}"
+        );
+        assert_eq!(outcomes[2].as_ref().ok(), Some(&Reply::Int(7)));
     }
 }
