@@ -114,6 +114,11 @@ fn without_keys(argv: &[&[u8]]) -> Route {
             b"load" | b"flush" => Route::All(Merge::Same),
             _ => Route::Any,
         },
+        // A setting holds for the cluster or for nobody.
+        b"config" => match word(1).as_slice() {
+            b"set" | b"resetstat" | b"rewrite" => Route::All(Merge::Same),
+            _ => Route::Any,
+        },
         b"function" => match word(1).as_slice() {
             b"load" | b"delete" | b"flush" | b"restore" => Route::All(Merge::Same),
             _ => Route::Any,
