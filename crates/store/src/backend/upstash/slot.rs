@@ -394,7 +394,7 @@ mod tests {
                 let jobs = slot.shared.queue.take(slot.number);
                 assert!(broke.swap(true, Ordering::Relaxed), "panics once");
                 slot.shared.queue.finish(jobs, |_| Outcomes::new());
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let mut keeping = JoinSet::new();
