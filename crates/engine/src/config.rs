@@ -219,6 +219,14 @@ pub struct Parameter {
     pub set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
+/// Whether Upstash has a parameter of this name, in any case.
+pub fn is_upstash(name: &[u8]) -> bool {
+    let is = |it: &Parameter| it.name.as_bytes().eq_ignore_ascii_case(name);
+    PARAMETERS
+        .iter()
+        .any(|parameter| parameter.upstash && is(parameter))
+}
+
 macro_rules! number {
     ($name:literal, $($field:ident).+, $type:ty, $range:expr) => {
         Parameter {

@@ -119,14 +119,16 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// A file that is not TOML, or has a setting that does not exist; the text
-    /// names the line.
-    #[error("{}: {error}", path.display())]
+    /// A file that is not TOML, or has a setting that does not exist. The line
+    /// itself is not shown: it may hold a token.
+    #[error("{} {place}: {reason}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Why and where.
-        error: Box<toml::de::Error>,
+        /// Where in it.
+        place: Place,
+        /// Why, in one line.
+        reason: String,
     },
     /// A value that does not fit.
     #[error("setting `{name}` ({origin}): {reason}")]
@@ -141,6 +143,51 @@ pub enum ConfigError {
     /// A store that cannot be, in words that name the setting.
     #[error("{0}")]
     Store(String),
+}
+
+/// A place in a text, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character in it.
+    pub column: usize,
+}
+
+impl Place {
+    /// Of what stands `at` bytes behind the beginning.
+    fn of(text: &str, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Place {
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// What the parser says of a text, without the values in it.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let mut reason = error.message().replace(['\r', '\n'], " ");
+    if reason.starts_with("invalid ")
+        && let (Some(from), Some(to)) = (reason.find(['`', '"']), reason.rfind(", expected "))
+        && from < to
+    {
+        let kind = reason.get(..from).unwrap_or_default().trim_end();
+        let expected = reason.get(to..).unwrap_or_default();
+        reason = format!("{kind}{expected}");
+    }
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        place: Place::of(text, error.span().map_or(0, |span| span.start)),
+        reason,
+    }
 }
 
 /// Where a value came from.
@@ -216,9 +263,9 @@ impl Setting {
     }
 
     /// What is said of a setting of the engine where there is none.
-    fn without_effect(&self) -> String {
+    fn without_effect(&self, why: &str) -> String {
         let Setting { name, origin, .. } = self;
-        format!("setting `{name}` ({origin}) has no effect: the data is in the store")
+        format!("setting `{name}` ({origin}) has no effect: {why}")
     }
 
     fn yes_or_no(&self) -> Result<bool, ConfigError> {
@@ -307,10 +354,8 @@ impl Config {
     }
 
     fn resolve(args: &ServeArgs, path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: FileSettings = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            error: Box::new(error),
-        })?;
+        let file: FileSettings =
+            toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
         let reader = Reader { path, text };
         let http = reader.pick("http", "SANGAM_HTTP", args.http.as_ref(), file.http);
         let resp = reader.pick("resp", "SANGAM_RESP", args.resp.as_ref(), file.resp);
@@ -375,10 +420,16 @@ impl Config {
 
         let store = target(store.as_ref(), store_token.as_ref())?;
         let mut warnings = Vec::new();
+        let is_rest = store
+            .as_ref()
+            .is_some_and(|store| store.scheme() == Scheme::Rest);
+        if let Some(setting) = store_token.filter(|setting| !is_rest && !setting.text.is_empty()) {
+            warnings.push(setting.without_effect("only a store by https:// has a token"));
+        }
         if store.is_some() {
             let of_the_engine = [&fsync, &maxmemory, &policy, &debug_command];
             for setting in of_the_engine.into_iter().flatten() {
-                warnings.push(setting.without_effect());
+                warnings.push(setting.without_effect("the data is in the store"));
             }
         }
         let token = token.map(check_token).transpose()?;
@@ -498,7 +549,10 @@ fn target(url: Option<&Setting>, token: Option<&Setting>) -> Result<Option<Targe
 /// A token goes into a header and into URLs: visible ASCII only.
 fn check_token(setting: Setting) -> Result<String, ConfigError> {
     if setting.text.is_empty() {
-        return Err(setting.refuse("is empty; leave it out to have one made"));
+        return Err(setting.refuse(match setting.name {
+            "token" => "is empty; leave it out to have one made",
+            _ => "is empty; leave it out to have none",
+        }));
     }
     if !setting.text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(setting.refuse("may only have visible ASCII characters"));
@@ -588,7 +642,20 @@ mod tests {
                 "setting `maxmemory` (s.toml line 2) has no effect: the data is in the store",
             ]
         );
-        assert!(over("https://a", "store-token = 't'").is_ok());
+        assert_eq!(
+            over("https://a", "store-token = 't'").unwrap().warnings,
+            [""; 0]
+        );
+        for url in ["redis://h:1", "none", "embedded"] {
+            assert_eq!(
+                over(url, "store-token = 't'").unwrap().warnings,
+                [
+                    "setting `store-token` (s.toml line 1) has no effect: only a store by https:// \
+                  has a token"
+                ],
+                "{url}"
+            );
+        }
         let without = over("https://a", "").unwrap_err();
         assert!(
             without.contains("set `--store-token, SANGAM_STORE_TOKEN`"),
@@ -599,6 +666,35 @@ mod tests {
             wrong.starts_with("s.toml line 2: setting `store`: "),
             "{wrong}"
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_without_its_values() {
+        let refused = |text: &str| resolve(&ServeArgs::default(), text).unwrap_err();
+        for (text, place) in [
+            ("http = 'a:1'\ntoken = 'hidden", "s.toml line 2, column "),
+            ("token = \"hidden", "s.toml line 1, column "),
+            ("\nstore-tokn = 'hidden'", "s.toml line 2, column 1: "),
+            ("token = hidden", "s.toml line 1, column "),
+            ("token = 'hidden' 'hidden'", "s.toml line 1, column "),
+            ("token = 'a'\ntoken = 'hidden'", "s.toml line 2, column "),
+            ("store = ['hidden']", "s.toml line 1, column 9: "),
+            ("store = { hidden = 'hidden' }", "s.toml line 1, column 9: "),
+            ("token = 4711_4711", "s.toml line 1, column 9: "),
+            ("redis://:hidden@h", "s.toml line 1, column "),
+        ] {
+            let error = refused(text);
+            assert!(error.starts_with(place), "{text}: {error}");
+            let shows = ["hidden", "47114711", "\n"].map(|it| error.contains(it));
+            assert_eq!(shows, [false; 3], "{text}: {error}");
+        }
+        assert_eq!(
+            refused("token = 4711"),
+            "s.toml line 1, column 9: invalid type: integer, expected a string"
+        );
+        assert!(refused("store-tokn = 'x'").contains("unknown field `store-tokn`"));
+        assert!(refused("token = ''").ends_with("is empty; leave it out to have one made"));
+        assert!(refused("read-token = ''").ends_with("is empty; leave it out to have none"));
     }
 
     #[test]

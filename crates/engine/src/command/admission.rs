@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::dispatch::{Batch, is_script};
 use super::spec::{Command, Flags, Run, find};
-use super::{Ctx, authorize, debug, upstash};
+use super::{Ctx, authorize, debug, generic, upstash};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::keyspace::{Keyspace, Running};
@@ -220,7 +220,9 @@ pub fn admit_forwarded(
     }
     if dialect.is_strict() {
         upstash::check_names(command, argv)?;
+        upstash::check_settings(command, argv)?;
     }
+    generic::check_database(command, argv)?;
     Ok(command)
 }
 

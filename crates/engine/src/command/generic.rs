@@ -3,7 +3,7 @@
 //! There is one database, number 0: what names another is out of range.
 
 use super::args::{at, int, is};
-use super::spec::{ALL_KEYS, Acl, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
+use super::spec::{ALL_KEYS, Acl, Command, CommandSpec, Flags, Keys, ONE_KEY, Outcome, TWO_KEYS};
 use super::{Ctx, args};
 use crate::error::CommandError;
 use crate::glob;
@@ -190,8 +190,8 @@ fn move_to(db: &mut Db, from: &[u8], to: &[u8]) {
     db.notify(Event::Generic, "rename_to", to);
 }
 
-fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
-    let (from, to) = (at(argv, 1)?, at(argv, 2)?);
+/// COPY's options: whether it replaces.
+fn copy_replaces(argv: &[&[u8]]) -> Result<bool, CommandError> {
     let mut replace = false;
     let mut options = argv.iter().skip(3);
     while let Some(option) = options.next() {
@@ -203,6 +203,22 @@ fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
             return Err(CommandError::Syntax);
         }
     }
+    Ok(replace)
+}
+
+/// Refuses a request that names another database than the only one, before it is
+/// passed on to a store that may have several.
+pub(super) fn check_database(command: &Command, argv: &[&[u8]]) -> Result<(), CommandError> {
+    match command.spec.name {
+        "copy" => copy_replaces(argv).map(drop),
+        "move" => no_other_database(argv).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    let (from, to) = (at(argv, 1)?, at(argv, 2)?);
+    let replace = copy_replaces(argv)?;
     if from == to {
         return if ctx.is_upstash() {
             Ok(Reply::Int(0))
@@ -222,8 +238,12 @@ fn copy(ctx: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
     Ok(Reply::Int(1))
 }
 
-/// With a single database there is nowhere to move to.
 fn move_key(_: &mut Ctx<'_>, argv: &[&[u8]]) -> Outcome {
+    no_other_database(argv)
+}
+
+/// With a single database there is nowhere to move to.
+fn no_other_database(argv: &[&[u8]]) -> Outcome {
     database(at(argv, 2)?)?;
     Err(SAME_OBJECT)
 }

@@ -12,8 +12,9 @@
 //! [`Dialect::StrictUpstash`]: crate::session::Dialect::StrictUpstash
 //! [`CommandSpec::upstash`]: super::spec::CommandSpec::upstash
 
-use super::admission;
 use super::spec::{Command, Flags, find};
+use super::{admission, server};
+use crate::config;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Record};
 use crate::reply::Reply;
@@ -66,6 +67,20 @@ pub(super) fn check_names(command: &Command, argv: &[&[u8]]) -> Result<(), Reply
     check_lengths("key", keys.filter_map(|at| argv.get(at).copied()))?;
     match command.spec.parts {
         Some(parts) => check_lengths(parts.name, parts.of(argv)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to set what is no setting of the service's, where another server than
+/// this engine would set it.
+#[cold]
+pub(super) fn check_settings(command: &Command, argv: &[&[u8]]) -> Result<(), Reply> {
+    if command.full_name != "config|set" {
+        return Ok(());
+    }
+    let mut names = argv.iter().skip(2).step_by(2);
+    match names.find(|name| !config::is_upstash(name)) {
+        Some(name) => Err(server::unknown_setting(name).into()),
         None => Ok(()),
     }
 }

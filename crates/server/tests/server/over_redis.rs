@@ -10,7 +10,7 @@ use sangam_store::{Options, Store, Target};
 use serde_json::Value;
 
 use crate::http::{Answer, Http};
-use crate::over_store::{answers_forms_of_upstash, asked, event, over};
+use crate::over_store::{answers_forms_of_upstash, asked, event, over, over_with};
 
 const READ: &str = "authorization: Bearer read";
 
@@ -215,7 +215,10 @@ async fn what_the_server_does_not_know_is_said_plainly() {
     let unit = http
         .post("/multi-exec", &format!(r#"[["SET","a","b"],{hexpire}]"#))
         .await;
-    assert_eq!(unit.status, 400, "{}", unit.text());
+    assert_eq!(
+        (unit.status, unit.text()),
+        (400, &*format!(r#"{{"error":"{unknown}"}}"#))
+    );
     assert_eq!(
         asked(&mut http, r#"["GET","a"]"#).await,
         r#"{"result":null}"#
@@ -227,6 +230,122 @@ async fn what_the_server_does_not_know_is_said_plainly() {
             .text(),
         r#"[{"result":"OK"},{"error":"ERR value is not an integer or out of range"}]"#
     );
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_do_not_show_what_opens_the_store() {
+    let redis = Redis::options().password("opensesame").start().await;
+    redis
+        .call(&["CONFIG", "SET", "masterauth", "opensesame"])
+        .await;
+    redis
+        .call(&["CONFIG", "SET", "masteruser", "opensesame"])
+        .await;
+    let server = over(store(&redis.url()).await).await;
+    let mut http = Http::connect(server.http()).await;
+    for names in [
+        r#""requirepass""#,
+        r#""RequirePass""#,
+        r#""masterauth","masteruser""#,
+        r#""*pass*""#,
+    ] {
+        let get = format!(r#"["CONFIG","GET",{names}]"#);
+        assert_eq!(asked(&mut http, &get).await, r#"{"result":[]}"#);
+    }
+    let all = asked(&mut http, r#"["config","get","*"]"#).await;
+    assert!(
+        all.contains(r#""maxmemory-policy","noeviction""#) && !all.contains("opensesame"),
+        "{all}"
+    );
+    let get = r#"["CONFIG","GET","requirepass","port","master*"]"#;
+    let port = format!(r#"["port","{}"]"#, redis.addr().port());
+    for path in ["/pipeline", "/multi-exec"] {
+        assert_eq!(
+            http.post(path, &format!("[{get}]")).await.text(),
+            format!(r#"[{{"result":{port}}}]"#),
+            "{path}"
+        );
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_strict_dialect_shows_settings_and_commands_as_the_engine_does() {
+    let redis = Redis::start().await;
+    let server = over_with(store(&redis.url()).await, |config| {
+        config.strict_upstash = true;
+    })
+    .await;
+    let mut http = Http::connect(server.http()).await;
+    let unknown = "ERR Unknown option or number of arguments for CONFIG SET - ";
+    for (command, answer) in [
+        (r#"["COMMAND"]"#, r#"{"result":[]}"#.to_owned()),
+        (
+            r#"["CONFIG","GET","maxmemory"]"#,
+            r#"{"result":[]}"#.to_owned(),
+        ),
+        (
+            r#"["CONFIG","SET","notify-keyspace-events","KEA"]"#,
+            r#"{"result":"OK"}"#.to_owned(),
+        ),
+        (
+            r#"["CONFIG","GET","*"]"#,
+            r#"{"result":["notify-keyspace-events","AKE"]}"#.to_owned(),
+        ),
+        (
+            r#"["CONFIG","SET","notify-keyspace-events","","maxmemory","1"]"#,
+            format!(r#"{{"error":"{unknown}'maxmemory'"}}"#),
+        ),
+        (
+            r#"["CONFIG","GET","notify-keyspace-events"]"#,
+            r#"{"result":["notify-keyspace-events","AKE"]}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(asked(&mut http, command).await, answer, "{command}");
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_databases_of_the_server_are_let_be() {
+    let redis = Redis::start().await;
+    redis.call(&["SET", "a", "of database 0"]).await;
+    let server = over(store(&format!("{}/3", redis.url())).await).await;
+    let mut http = Http::connect(server.http()).await;
+    asked(&mut http, r#"["SET","a","1"]"#).await;
+    let range = r#"{"error":"ERR DB index is out of range"}"#;
+    for (command, answer) in [
+        (r#"["COPY","a","b","DB","2"]"#, range),
+        (r#"["COPY","a","b","REPLACE","db","3"]"#, range),
+        (r#"["MOVE","a","2"]"#, range),
+        (
+            r#"["MOVE","a","0"]"#,
+            r#"{"error":"ERR source and destination objects are the same"}"#,
+        ),
+        (r#"["COPY","a","b","DB","0","REPLACE"]"#, r#"{"result":1}"#),
+        (r#"["GET","b"]"#, r#"{"result":"1"}"#),
+        (r#"["FLUSHALL","ASYNC"]"#, r#"{"result":"OK"}"#),
+        (r#"["DBSIZE"]"#, r#"{"result":0}"#),
+    ] {
+        assert_eq!(asked(&mut http, command).await, answer, "{command}");
+    }
+    for command in [r#"["SWAPDB","0","1"]"#, r#"["SELECT","0"]"#] {
+        assert_eq!(http.post("/", command).await.status, 400, "{command}");
+    }
+    let unit = http
+        .post(
+            "/multi-exec",
+            r#"[["SET","a","1"],["COPY","a","b","DB","2"]]"#,
+        )
+        .await;
+    assert_eq!((unit.status, unit.text()), (400, range));
+    assert_eq!(
+        http.post("/pipeline", r#"[["FLUSHALL"]]"#).await.status,
+        200
+    );
+    assert_eq!(redis.call(&["DBSIZE"]).await.int(), Some(1));
+    assert_eq!(redis.call(&["GET", "a"]).await.text(), "of database 0");
     server.shutdown().await;
 }
 

@@ -53,6 +53,12 @@ fn find(session: &Session, name: &[u8]) -> Option<&'static Parameter> {
     parameters(session).find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
+/// The refusal of a name that CONFIG SET does not know.
+pub(in crate::command) fn unknown_setting(name: &[u8]) -> CommandError {
+    let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+    CommandError::Bytes([&text[..], name, b"'"].concat())
+}
+
 /// A plain name comes back as it was written, a pattern's finds by their names.
 fn get(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
     let settings = engine.settings();
@@ -93,8 +99,7 @@ fn set(engine: &Engine, session: &mut Session, argv: &[&[u8]]) -> Outcome {
             return Err(CommandError::Syntax);
         };
         let Some(parameter) = find(session, name) else {
-            let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
-            return Err(CommandError::Bytes([&text[..], name, b"'"].concat()));
+            return Err(unknown_setting(name));
         };
         if changes
             .iter()

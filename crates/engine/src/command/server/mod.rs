@@ -4,6 +4,7 @@ mod config;
 mod info;
 mod slowlog;
 
+pub(super) use self::config::unknown_setting;
 use super::Ctx;
 use super::spec::{Acl, CommandSpec, Flags, Outcome, command_by_id};
 use crate::engine::Engine;

@@ -9,6 +9,7 @@ use sangam_store::{Error, Why};
 
 use super::super::commands::Outage;
 use super::Ended;
+use super::plan::Request;
 
 /// Seconds after which a store that could not be reached is worth asking again:
 /// it is probed more often than that.
@@ -48,6 +49,31 @@ pub(super) fn told(error: Error, argv: &[&[u8]]) -> Ended {
             (reply, Some(Outage::Unknown))
         }
     }
+}
+
+/// The same for a unit of `requests`, of which the store does not say which one
+/// it refused: its text has the name.
+pub(super) fn told_of_unit<'a>(
+    error: Error,
+    requests: impl IntoIterator<Item = &'a Request<'a>>,
+) -> Ended {
+    let quoted = match &error {
+        Error::Command(refusal) => quoted(refusal.as_bytes()).to_vec(),
+        _ => Vec::new(),
+    };
+    let is = |word: Option<&&[u8]>| word.is_some_and(|it| it.eq_ignore_ascii_case(&quoted));
+    let mut argvs = requests.into_iter().map(Request::argv);
+    let refused = argvs.find(|argv| is(argv.first()) || is(argv.get(1)));
+    match refused {
+        Some(argv) => told(error, &argv),
+        None => told(error, &[&quoted]),
+    }
+}
+
+/// What stands in the first quotes of an error's text.
+fn quoted(text: &[u8]) -> &[u8] {
+    let mut parts = text.split(|byte| matches!(byte, b'\'' | b'`'));
+    parts.nth(1).unwrap_or_default()
 }
 
 /// Fewer replies than commands.

@@ -86,7 +86,12 @@ impl OverStore {
         if let Err(refusal) = admit_forwarded(argv, self.dialect, rights == Rights::Read) {
             return Plan::Here(refusal);
         }
-        let plan = plan::of(argv, self.store.dialect(), &self.scripts);
+        let plan = plan::of(
+            argv,
+            self.store.dialect(),
+            self.dialect.is_strict(),
+            &self.scripts,
+        );
         match plan {
             Plan::Send(request) if !alone && Kind::of(&request.argv()) == Kind::Blocking => {
                 Plan::Here(plan::waits(argv))
@@ -179,7 +184,8 @@ impl OverStore {
         let mut outcomes = match outcomes {
             Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
-                let (refusal, outage) = failure::told(error, &[]);
+                let requests = plans.iter().filter_map(Plan::request);
+                let (refusal, outage) = failure::told_of_unit(error, requests);
                 return (Err(refusal), Beside { seq, outage });
             }
         };

@@ -11,6 +11,9 @@
 //! | ZRANGE, ZRANGESTORE … LIMIT by rank | the ranks that are left; where these depend on the length, the whole range of ZRANGE, cut here |
 //! | XADD, XTRIM with `~` | the exact form |
 //! | XREAD, XREADGROUP … BLOCK | without BLOCK |
+//! | COPY … DB 0 | without DB: the store's URL may name another database |
+//! | FLUSHALL | FLUSHDB: the store's other databases are not the clients' |
+//! | CONFIG GET | as it is; what opens the store is taken out of the answer |
 //! | COPY of a key onto itself, UNLINK without keys, CLIENT SETINFO | nothing: answered here |
 //! | EVAL, SCRIPT LOAD with `allow-key-locking` | without the flag ([`scripts`](super::scripts)) |
 
@@ -57,6 +60,19 @@ enum Then {
     Loaded(String),
     /// Scripts are forgotten here too.
     Flushed,
+    /// Passwords are taken out; also what Upstash does not have, where that is
+    /// refused.
+    Settings { strict: bool },
+}
+
+impl<'a> Plan<'a> {
+    /// What goes to the store.
+    pub(super) fn request(&self) -> Option<&Request<'a>> {
+        match self {
+            Plan::Here(_) => None,
+            Plan::Send(request) => Some(request),
+        }
+    }
 }
 
 impl Request<'_> {
@@ -71,7 +87,12 @@ impl Request<'_> {
 }
 
 /// The plan for a command that was admitted.
-pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> Plan<'a> {
+pub(super) fn of<'a>(
+    argv: &[&'a [u8]],
+    dialect: Dialect,
+    strict: bool,
+    scripts: &Scripts,
+) -> Plan<'a> {
     let plain = || send(argv.iter().copied(), Then::Plain);
     let Some(name) = argv.first() else {
         return plain();
@@ -81,6 +102,9 @@ pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> 
         b"xread" => forms::without_block(argv, 1),
         b"xreadgroup" => forms::without_block(argv, 4),
         b"client" => forms::set_info(argv),
+        b"config" => forms::settings(argv, strict),
+        // What it answers there.
+        b"command" if strict => Some(Plan::Here(Reply::Array(Vec::new()))),
         _ if !emulates => None,
         b"scan" => forms::scan(argv),
         b"zrange" => forms::range(argv, 2),
@@ -88,6 +112,7 @@ pub(super) fn of<'a>(argv: &[&'a [u8]], dialect: Dialect, scripts: &Scripts) -> 
         b"xadd" | b"xtrim" => forms::trim_exactly(argv),
         b"copy" => forms::copy(argv),
         b"unlink" if argv.len() == 1 => Some(Plan::Here(Reply::Int(0))),
+        b"flushall" if strips => forms::flush(argv),
         b"eval" | b"eval_ro" if strips => eval(argv, scripts),
         b"evalsha" | b"evalsha_ro" if strips => evalsha(argv, scripts),
         b"script" if strips => script(argv, scripts),
@@ -153,6 +178,7 @@ pub(super) async fn finish(
             scripts.clear();
             outcome
         }
+        Then::Settings { strict } => Ok(shape::settings(outcome?, *strict)),
     }
 }
 

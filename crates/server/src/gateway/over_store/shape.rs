@@ -4,7 +4,7 @@
 //! so Upstash, has another shape. The encoder cannot tell such an array from any
 //! other; the command's name can.
 
-use sangam_engine::Reply;
+use sangam_engine::{Reply, config};
 
 /// Commands whose pairs stand flat in RESP2.
 const PAIRS: &[&str] = &[
@@ -20,6 +20,43 @@ const PAIRS: &[&str] = &[
     "zrevrangebyscore",
     "zunion",
 ];
+
+/// Parameters of a Redis or Valkey that open something.
+const SECRETS: &[&str] = &[
+    "requirepass",
+    "masterauth",
+    "masteruser",
+    "primaryauth",
+    "primaryuser",
+    "tls-key-file-pass",
+    "tls-client-key-file-pass",
+];
+
+/// CONFIG GET's reply without what opens the store, and in the strict dialect
+/// without what Upstash does not have.
+pub(super) fn settings(reply: Reply, strict: bool) -> Reply {
+    let shown = |name: &Reply| {
+        let name = match name {
+            Reply::Bulk(name) => name.as_slice(),
+            Reply::Status(name) => name.as_bytes(),
+            _ => return false,
+        };
+        let is = |secret: &&str| secret.as_bytes().eq_ignore_ascii_case(name);
+        !SECRETS.iter().any(is) && (!strict || config::is_upstash(name))
+    };
+    match reply.unpacked() {
+        Reply::Map(mut pairs) => {
+            pairs.retain(|(name, _)| shown(name));
+            Reply::Map(pairs)
+        }
+        Reply::Array(items) => {
+            let (pairs, _) = items.as_chunks::<2>();
+            let kept = pairs.iter().filter(|[name, _]| shown(name));
+            Reply::Array(kept.flatten().cloned().collect())
+        }
+        _ => Reply::Array(Vec::new()),
+    }
+}
 
 /// The reply of the command `name`.
 pub(super) fn of(name: &[u8], reply: Reply) -> Reply {

@@ -32,18 +32,33 @@ pub(super) fn scan<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
     (kept.len() < argv.len()).then(|| send(kept, Then::Types))
 }
 
+/// The table has let it pass: a database that is named is the clients' only one,
+/// whichever that is in the store.
 pub(super) fn copy<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
     let [_, from, to, options @ ..] = argv else {
         return None;
     };
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
-        let is_database = is(option, "DB") && options.next().is_some_and(|it| **it == *b"0");
-        if !is(option, "REPLACE") && !is_database {
-            return None;
-        }
+    if from == to {
+        return Some(Plan::Here(Reply::Int(0)));
     }
-    (from == to).then_some(Plan::Here(Reply::Int(0)))
+    if !options.iter().any(|option| is(option, "DB")) {
+        return None;
+    }
+    let replace = options.iter().copied().find(|it| is(it, "REPLACE"));
+    let head = argv.get(..3)?.iter().copied();
+    Some(send(head.chain(replace), Then::Plain))
+}
+
+pub(super) fn flush<'a>(argv: &[&'a [u8]]) -> Option<Plan<'a>> {
+    let mode = argv.get(1..)?.iter().copied();
+    Some(send([&b"FLUSHDB"[..]].into_iter().chain(mode), Then::Plain))
+}
+
+// ---- the server ----
+
+pub(super) fn settings<'a>(argv: &[&'a [u8]], strict: bool) -> Option<Plan<'a>> {
+    let then = Then::Settings { strict };
+    is(argv.get(1)?, "GET").then(|| send(argv.iter().copied(), then))
 }
 
 /// The connections to the store are not the client's: there is nothing to name.
