@@ -62,6 +62,12 @@ impl Target {
                 quoted(url)
             ))
         })?;
+        if let Some(text) = misplaced(url) {
+            return Err(Error::Setting(format!(
+                "setting `{url_setting}`: {}: {text}",
+                without_secrets(url)
+            )));
+        }
         let token = token.map(str::trim).filter(|token| !token.is_empty());
         if scheme == Scheme::Rest && token.is_none() {
             return Err(Error::Setting(format!(
@@ -153,28 +159,103 @@ fn without_user(place: &str) -> &str {
     place.rsplit_once('@').map_or(place, |(_, host)| host)
 }
 
+/// What is wrong where user, password, host and port stand, so that none of them
+/// is read as something else, which an error would show.
+fn misplaced(url: &str) -> Option<&'static str> {
+    const UNENCODED: &str = "a `/`, `#`, `?` or `@` in a user or a password has to be percent-encoded: write %2F, \
+         %23, %3F, %40";
+    const PORT: &str =
+        "behind the host's `:` stands no port; write host:port, and user:password@ before it";
+    let (scheme, rest) = url.split_once("://")?;
+    if is_unix(scheme) {
+        return None;
+    }
+    let (authority, tail) = parts(rest);
+    let (path, _) = tail.split_at_checked(tail.find(['?', '#']).unwrap_or(tail.len()))?;
+    let hosts = without_user(authority);
+    let is_cut = tail.contains('@') && !authority.contains('@') && !is_hosts(hosts);
+    let is_fragment = tail.split_once('#').is_some_and(|(_, it)| it.contains('@'));
+    if is_cut || is_fragment || path.contains('@') {
+        return Some(UNENCODED);
+    }
+    let mut places = hosts.split(',').filter(|place| !place.starts_with('['));
+    let is_odd = places.any(|place| {
+        let port = place.split_once(':').map_or("", |(_, port)| port);
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        !is_number || (port.len() > 5 && !scheme.starts_with("http"))
+    });
+    is_odd.then_some(PORT)
+}
+
+/// What ends the part of a URL that names user, password and host.
+const ENDS: &[char] = &['/', '?', '#'];
+
+/// User, password and host; and what is behind them.
+fn parts(rest: &str) -> (&str, &str) {
+    let at = rest.find(ENDS).unwrap_or(rest.len());
+    rest.split_at_checked(at).unwrap_or((rest, ""))
+}
+
+/// The scheme, and the hosts where they look like some: anything else may be a
+/// secret in the wrong place.
 fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => match url.split_once(':') {
-            // A path: what follows it may be a password.
-            Some((scheme, rest)) if rest.starts_with('/') => (format!("{scheme}:"), rest),
-            _ => (String::new(), url),
-        },
+    let Some((scheme, rest)) = url.split_once(':').filter(|(it, _)| is_scheme(it)) else {
+        return String::new();
     };
-    let place = without_user(rest);
-    let ends: &[char] = if scheme.contains("unix") {
-        &['?', '#']
-    } else {
-        &['/', '?', '#']
+    let (mark, rest) = match rest.strip_prefix("//") {
+        Some(rest) => ("://", rest),
+        None => (":", rest),
     };
-    let end = place.find(ends).unwrap_or(place.len());
-    format!("{scheme}{}", place.get(..end).unwrap_or_default())
+    if is_unix(scheme) {
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let path = Some(without_user(path)).filter(|path| path.starts_with('/'));
+        return format!("{scheme}{mark}{}", path.unwrap_or_default());
+    }
+    let (authority, tail) = parts(rest);
+    // Where the password may be cut, what stands before may be the half of it; an
+    // option's value may hold an `@`.
+    let is_whole = tail
+        .split_once('@')
+        .is_none_or(|(before, _)| before.contains('?') && before.contains('='));
+    let hosts = Some(without_user(authority));
+    let hosts = hosts.filter(|hosts| mark == "://" && is_whole && is_hosts(hosts));
+    format!("{scheme}{mark}{}", hosts.unwrap_or_default())
+}
+
+fn is_unix(scheme: &str) -> bool {
+    scheme.to_ascii_lowercase().ends_with("unix")
+}
+
+fn is_scheme(text: &str) -> bool {
+    let is = |byte: u8| byte.is_ascii_alphabetic() || byte == b'+' || byte == b'-';
+    !text.is_empty() && text.bytes().all(is)
+}
+
+/// No port, or a number that is one or close to it.
+fn is_digits(port: &str) -> bool {
+    port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a text reads as `host:port,host`, with names or addresses.
+fn is_hosts(text: &str) -> bool {
+    text.split(',').all(|place| {
+        if let Some((address, port)) = place.strip_prefix('[').and_then(|it| it.split_once(']')) {
+            let is = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+            let port = port.strip_prefix(':').unwrap_or(port);
+            return address.bytes().all(is) && is_digits(port);
+        }
+        let (host, port) = place.split_once(':').unwrap_or((place, ""));
+        let is = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        !host.is_empty() && host.bytes().all(is) && is_digits(port)
+    })
 }
 
 /// The text in quotes, without what may be a secret.
 fn quoted(url: &str) -> String {
-    format!("{:?}", without_secrets(url))
+    match without_secrets(url) {
+        shown if shown.is_empty() => "what it says".to_owned(),
+        shown => format!("{shown:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +306,20 @@ mod tests {
         assert_eq!(target.place(), "rediss://h:1");
         assert_eq!(format!("{target:?}"), "Target(rediss://h:1 by a)");
         for (url, place) in [
-            ("redis://:ab/cd?e#f@h:2/0", "redis://h:2"),
+            ("redis://u:p@[::1]:7/0?resp=2", "redis://[::1]:7"),
+            (
+                "redis-cluster://:p@a:1,b_c,10.0.0.1",
+                "redis-cluster://a:1,b_c,10.0.0.1",
+            ),
+            (
+                "redis+sentinel://a/m?sentinel-password=x@y",
+                "redis+sentinel://a",
+            ),
+            (
+                "redis+unix:///run/redis.sock?password=a@b",
+                "redis+unix:///run/redis.sock",
+            ),
+            ("redis+unix://:hid?den@/run/redis.sock", "redis+unix://"),
             (
                 "unix:/run/redis.sock?password=hidden",
                 "unix:/run/redis.sock",
@@ -241,9 +335,47 @@ mod tests {
             "default:hidden@host:6379",
             "nothing://u:hid/den@h",
             "hidden@host",
+            "redis:/:hidden@h",
+            "redis//:hidden@h",
+            ":hidden@h:7102",
+            "redis://h:7102:hidden",
+            "redis://h:hidden",
+            "redis://default:hidden",
+            "redis://default:47114711",
+            "redis://h:1,g:hidden",
+            "https://h:hidden",
         ] {
-            let error = Target::new(url, None, "a", "b").unwrap_err().to_string();
-            assert!(!error.contains("hid"), "{error}");
+            let error = Target::new(url, Some("t"), "a", "b").unwrap_err();
+            let error = error.to_string();
+            assert!(!error.contains("hid"), "{url}: {error}");
+            assert!(!error.contains("4711"), "{url}: {error}");
+            assert!(error.contains("write "), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_told_and_not_shown() {
+        for url in [
+            "redis://:hid/den@h:2/0",
+            "redis://u:hid#den@h",
+            "rediss://:hid?den@h:2",
+            "redis://u:12/hidden@h",
+            "redis://:a@b/hidden@h",
+            "redis://u:a#b@hidden@h",
+            "redis+sentinel://u:hid/den@h/master",
+            "https://u:hid/den@h",
+        ] {
+            let error = Target::new(url, Some("t"), "a", "b").unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("percent-encoded"), "{url}: {error}");
+            assert!(!error.contains("hid"), "{url}: {error}");
+        }
+        for url in [
+            "redis://u:a@b@h",
+            "redis://:%2F%23%3F@h:1/2",
+            "redis://[::1]:1",
+        ] {
+            assert!(Target::new(url, None, "a", "b").is_ok(), "{url}");
         }
     }
 }
