@@ -152,7 +152,7 @@ mod tests {
         assert!(text.starts_with("not sent"), "{text}");
         drop(all);
         // With a place the server itself is asked.
-        let taking = timeout(Duration::from_secs(60), pool.take()).await;
+        let taking = timeout(Duration::from_mins(1), pool.take()).await;
         assert!(matches!(taking, Ok(Err(Failure::NotSent(_)))));
     }
 }

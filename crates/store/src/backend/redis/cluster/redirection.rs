@@ -55,8 +55,8 @@ const SCRIPTS: &[&str] = &[
 /// module that our table does not know.
 pub(super) fn may_make_up_errors(argv: &[&[u8]]) -> bool {
     let name = argv.first().copied().unwrap_or_default();
-    let is_script = |it: &&str| it.as_bytes().eq_ignore_ascii_case(name);
-    SCRIPTS.iter().any(|it| is_script(&it)) || spec::find(name).is_none()
+    let mut scripts = SCRIPTS.iter().map(|it| it.as_bytes());
+    scripts.any(|it| it.eq_ignore_ascii_case(name)) || spec::find(name).is_none()
 }
 
 impl Cluster {
@@ -70,15 +70,11 @@ impl Cluster {
     ) -> Result<bool, Failure> {
         let text = String::from_utf8_lossy(text);
         let view = node.call(&[b"CLUSTER", b"NODES"], &Sent::default()).await;
-        match view {
-            Ok(Reply::Bulk(view) | Reply::Verbatim(_, view)) => {
-                Ok(says(&String::from_utf8_lossy(&view), slot, &text))
-            }
-            _ => {
-                self.refresh_soon();
-                Err(Failure::Lost(Why::Refusing(text.into_owned())))
-            }
-        }
+        let Ok(Reply::Bulk(view) | Reply::Verbatim(_, view)) = view else {
+            self.refresh_soon();
+            return Err(Failure::Lost(Why::Refusing(text.into_owned())));
+        };
+        Ok(says(&String::from_utf8_lossy(&view), slot, &text))
     }
 }
 
