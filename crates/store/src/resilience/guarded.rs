@@ -154,7 +154,10 @@ impl Guarded {
             })
             .collect();
         let refused = |it: &&Result<Reply, Error>| is_refusing(it);
+        // A cluster that lacks one of its masters is not down.
+        let served = judged.iter().any(Result::is_ok);
         match (broken, judged.iter().find(refused).or(judged.first())) {
+            (Some(_), _) if served => self.succeeded(None),
             (Some(failure), _) => self.failed(&failure),
             (None, Some(outcome)) => self.heard(outcome, Some(took)),
             (None, None) => {}
