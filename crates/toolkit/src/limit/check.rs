@@ -198,16 +198,27 @@ impl Hit<'_> {
         tx.put(self.key, &bytes, ttl)
     }
 
-    /// Leaves a key as the script does that takes its increase back.
+    /// Leaves a key as the script does that takes its increase back: without a value
+    /// that is none, and with one that was too short filled up.
     fn refuse(&self, tx: &mut Tx<'_>, looked: &Looked) -> Result<(), CommandError> {
-        if let Looked::Counter {
-            fresh: true,
-            value: Some(_),
+        let Looked::Counter {
+            fresh,
+            value: Some(value),
             ..
         } = looked
-            && self.cost > 0
-        {
+        else {
+            return Ok(());
+        };
+        let length = by_algorithm!(self.rule, C => Numbers::length(C::FIELDS), 0);
+        if self.cost == 0 {
+            return Ok(());
+        }
+        if *fresh {
             tx.remove(self.key)?;
+        } else if value.len() < length && !self.is_guess() {
+            let mut filled = value.clone();
+            filled.resize(length, 0);
+            tx.put(self.key, &filled, Ttl::Keep)?;
         }
         Ok(())
     }

@@ -74,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         });
     let spoilt = prop_oneof![
         vec(any::<u8>(), 0..40),
+        "[fsb]".prop_map(String::into_bytes),
         vec(any::<u8>(), 0..30).prop_map(|mut tail| {
             tail.insert(0, b"fsblc"[tail.len() % 5]);
             tail
@@ -198,6 +199,26 @@ async fn a_real_server_agrees() {
         })
     };
     tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+}
+
+/// A value that is too short is filled up by the script's look, on both sides.
+#[test]
+fn a_value_that_was_cut_short_is_filled_up() {
+    let hit = |rules: &[usize]| Step::Hit {
+        rules: rules.to_vec(),
+        cost: 1,
+        peek: false,
+        idle: false,
+        permit: 0,
+    };
+    for (at, form) in [(0, b"f"), (1, b"s"), (3, b"b"), (4, b"b")] {
+        let mut story = vec![hit(&[2]); 5];
+        story.push(Step::Spoil(at, form.to_vec()));
+        let mut both = vec![at, 2];
+        both.sort_unstable();
+        story.push(hit(&both));
+        play(&mut Twins::new(), &story).unwrap();
+    }
 }
 
 /// What a check costs where commands are billed, as the module's table says.

@@ -109,6 +109,11 @@ pub(crate) trait Counter {
 pub(crate) type Value = SmallVec<[u8; 40]>;
 
 impl Numbers {
+    /// Bytes of a value with so many fields.
+    pub(crate) const fn length(fields: usize) -> usize {
+        9 + 8 * fields
+    }
+
     /// Reads a value; `None` where it is none of this form. What is missing at the
     /// end is zero.
     pub(crate) fn decode(value: &[u8], form: u8, fields: usize) -> Option<Self> {
