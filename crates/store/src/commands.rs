@@ -1,6 +1,10 @@
 //! Several commands on their way together, in one flat buffer.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
+
+use crate::script::{self, Script};
 
 /// The arguments of one command, its name first.
 pub type Argv<'a> = SmallVec<[&'a [u8]; 8]>;
@@ -16,6 +20,15 @@ pub struct Commands {
     ends: Vec<usize>,
     /// Where each command ends in `ends`.
     commands: Vec<usize>,
+    /// Which of them are scripts, in order.
+    scripts: Vec<(usize, &'static Script)>,
+}
+
+/// How a script is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Name,
+    Text,
 }
 
 impl Commands {
@@ -32,6 +45,47 @@ impl Commands {
         }
         self.commands.push(self.ends.len());
         self
+    }
+
+    /// Adds a script. A pipeline sends it by its name and, where the store does not
+    /// know that, again with its text, alone and after the others; a transaction
+    /// sends the text at once.
+    pub fn push_script(
+        &mut self,
+        script: &'static Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> &mut Self {
+        self.scripts.push((self.len(), script));
+        let (_, name) = script.sent(false);
+        self.push(&script::argv(
+            "EVALSHA",
+            name,
+            &script::count(keys.len()),
+            keys,
+            args,
+        ))
+    }
+
+    /// The scripts' places among the commands.
+    pub(crate) fn scripts(&self) -> &[(usize, &'static Script)] {
+        &self.scripts
+    }
+
+    /// The commands with their scripts in this form.
+    pub(crate) fn with_scripts(&self, by: By, locks_keys: bool) -> Cow<'_, Commands> {
+        if self.scripts.is_empty() || (by == By::Name && !locks_keys) {
+            return Cow::Borrowed(self);
+        }
+        let mut spelled = Commands::new();
+        let mut scripts = self.scripts.iter().peekable();
+        for (at, argv) in self.iter().enumerate() {
+            match scripts.next_if(|(place, _)| *place == at) {
+                Some((_, script)) => spelled.push(&as_script(argv, script, by, locks_keys)),
+                None => spelled.push(&argv),
+            };
+        }
+        Cow::Owned(spelled)
     }
 
     /// How many.
@@ -74,6 +128,24 @@ impl Commands {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Argv<'_>> {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())
     }
+}
+
+/// A script's call in another form.
+pub(crate) fn as_script<'a>(
+    mut argv: Argv<'a>,
+    script: &'a Script,
+    by: By,
+    locks_keys: bool,
+) -> Argv<'a> {
+    let (text, name) = script.sent(locks_keys);
+    let form: [&[u8]; 2] = match by {
+        By::Name => [b"EVALSHA", name.as_bytes()],
+        By::Text => [b"EVAL", text.as_bytes()],
+    };
+    for (to, from) in argv.iter_mut().zip(form) {
+        *to = from;
+    }
+    argv
 }
 
 impl<'a, A: AsRef<[&'a [u8]]>> FromIterator<A> for Commands {

@@ -11,7 +11,7 @@ use sangam_engine::{Engine, Reply};
 use tokio::sync::watch;
 
 use crate::backend::{Embedded, Remote};
-use crate::commands::{Argv, Commands};
+use crate::commands::{Argv, By, Commands, as_script};
 use crate::data::DataFolder;
 use crate::error::{Error, Why};
 use crate::op::AtomicOp;
@@ -183,6 +183,24 @@ impl Store {
     /// Runs commands one after the other, sent together; others may come in
     /// between, and each has an outcome of its own, in order.
     pub async fn pipeline(&self, commands: &Commands) -> Vec<Result<Reply, Error>> {
+        let locks_keys = self.locks_keys();
+        let mut outcomes = self
+            .send_pipeline(&commands.with_scripts(By::Name, locks_keys))
+            .await;
+        for (at, script) in commands.scripts() {
+            let unknown = |outcome: &&mut Result<Reply, Error>| matches!(outcome, Err(error) if error.is_unknown_script());
+            if let Some(outcome) = outcomes.get_mut(*at).filter(unknown)
+                && let Some(argv) = commands.get(*at)
+            {
+                *outcome = self
+                    .call(&as_script(argv, script, By::Text, locks_keys))
+                    .await;
+            }
+        }
+        outcomes
+    }
+
+    async fn send_pipeline(&self, commands: &Commands) -> Vec<Result<Reply, Error>> {
         match &self.0.backend {
             Backend::Embedded(embedded) => embedded.pipeline(commands).await,
             Backend::Remote { guarded, .. } => Box::pin(guarded.pipeline(commands)).await,
@@ -202,6 +220,8 @@ impl Store {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
+        let spelled = commands.with_scripts(By::Text, self.locks_keys());
+        let commands = &*spelled;
         match &self.0.backend {
             Backend::Embedded(embedded) => embedded.transaction(commands).await,
             Backend::Remote { guarded, .. } => Box::pin(guarded.transaction(commands)).await,

@@ -43,6 +43,7 @@ macro_rules! on {
                 units::an_error_while_a_transaction_runs_is_one_commands
                 units::a_transaction_over_slots_is_whole_or_an_error
                 units::a_script_is_found_again_after_it_was_forgotten
+                units::scripts_in_units_are_found_too
                 units::scripts_run_one_after_the_other
                 units::an_error_in_a_script_is_the_scripts
                 steps::a_lease_is_its_holders

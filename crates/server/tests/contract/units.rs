@@ -139,6 +139,40 @@ pub(crate) async fn a_script_is_found_again_after_it_was_forgotten(place: Place)
     }
 }
 
+pub(crate) async fn scripts_in_units_are_found_too(place: Place) {
+    static ADD: Script = Script::new("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])");
+    let (store, key) = (&place.store, place.key("n"));
+    let key = key.as_bytes();
+    let mut commands = Commands::new();
+    commands
+        .push(&[b"SET", key, b"1"])
+        .push_script(&ADD, &[key], &[b"2"])
+        .push(&[b"EXISTS", key])
+        .push_script(&ADD, &[key], &[b"3"]);
+    for _ in 0..2 {
+        ask(store, &["SCRIPT", "FLUSH"]).await;
+        let replies = store.pipeline(&commands).await;
+        let replies: Vec<_> = replies
+            .into_iter()
+            .map(|it| Plain::of(it.unwrap()))
+            .collect();
+        assert_eq!(
+            replies[1..],
+            [Plain::from(3), Plain::from(1), Plain::from(6)]
+        );
+        ask(store, &["SCRIPT", "FLUSH"]).await;
+        let replies = store.transaction(&commands).await.unwrap();
+        let replies: Vec<_> = replies
+            .into_iter()
+            .map(|it| Plain::of(it.unwrap()))
+            .collect();
+        assert_eq!(
+            replies[1..],
+            [Plain::from(3), Plain::from(1), Plain::from(6)]
+        );
+    }
+}
+
 pub(crate) async fn scripts_run_one_after_the_other(place: Place) {
     static STEP: Script = Script::new(
         "step",
