@@ -31,7 +31,8 @@ pub(super) fn write(running: &Running, out: &mut impl Write) -> io::Result<()> {
             Status::Up | Status::Slow => writeln!(out, "The data is in {}.", store.place())?,
             Status::Down => writeln!(
                 out,
-                "The data is in {}, which does not answer: {}. /ready says so until it does.",
+                "The data is in {}, which does not answer: {}. /ready says so until it does; if \
+                 that is not the store you mean, change --store (SANGAM_STORE).",
                 store.place(),
                 state.reason
             )?,
