@@ -169,8 +169,10 @@ impl Pair {
         let theirs = self.redis.call(&argv);
         match (&ours, &theirs) {
             // Both clocks tick.
-            (Reply::Int(ours), Reply::Int(theirs)) if name == "TTL" || name == "PTTL" => {
-                let tolerance = if name == "TTL" { 1 } else { 200 };
+            (Reply::Int(ours), Reply::Int(theirs))
+                if matches!(name, "TTL" | "EXPIRETIME" | "PTTL" | "PEXPIRETIME") =>
+            {
+                let tolerance = if name.starts_with('P') { 200 } else { 1 };
                 assert!(
                     (ours - theirs).abs() <= tolerance,
                     "{words:?}: {ours} {theirs}"
