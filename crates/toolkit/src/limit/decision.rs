@@ -13,6 +13,11 @@ pub enum Ruled {
     Store,
     /// This process, which knows of a refusal that still holds: nothing was asked.
     Remembered,
+    /// A lease that this process holds: nothing was asked.
+    Lease,
+    /// The policy `local`: this instance's share, because the store could not be
+    /// asked.
+    Local,
     /// The policy `open`, because the store could not be asked.
     Open,
     /// The policy `closed`, because the store could not be asked.
@@ -20,11 +25,13 @@ pub enum Ruled {
 }
 
 impl Ruled {
-    /// `store`, `remembered`, `open` or `closed`.
+    /// `store`, `remembered`, `lease`, `local`, `open` or `closed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Ruled::Store => "store",
             Ruled::Remembered => "remembered",
+            Ruled::Lease => "lease",
+            Ruled::Local => "local",
             Ruled::Open => "open",
             Ruled::Closed => "closed",
         }
@@ -32,7 +39,7 @@ impl Ruled {
 
     /// Whether the answer is not that of the rules themselves.
     pub const fn is_degraded(self) -> bool {
-        matches!(self, Ruled::Open | Ruled::Closed)
+        matches!(self, Ruled::Local | Ruled::Open | Ruled::Closed)
     }
 }
 

@@ -11,21 +11,12 @@ use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
 use super::memory::Memory;
 use super::rule::{Algorithm, Rule};
+use super::terms::{Policy, Terms};
 
 /// Longest identifier that is spelled out in a key; longer ones are hashed.
 const SPELLED_MAX: usize = 128;
 /// Rules of one check.
 const RULES_MAX: usize = 16;
-
-/// What happens when the store cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Policy {
-    /// Requests go on.
-    Open,
-    /// Requests are refused.
-    #[default]
-    Closed,
-}
 
 /// A rule for one identifier: what is checked.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +67,7 @@ pub enum LimitError {
 pub struct Limiter {
     store: Store,
     prefix: String,
-    policy: Policy,
+    terms: Terms,
     memory: Memory,
 }
 
@@ -86,7 +77,7 @@ impl Limiter {
         Limiter {
             store,
             prefix: String::new(),
-            policy: Policy::default(),
+            terms: Terms::default(),
             memory: Memory::default(),
         }
     }
@@ -99,21 +90,38 @@ impl Limiter {
         self
     }
 
+    /// The same with other terms for checks that name none.
+    #[must_use]
+    pub fn with_terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
+    }
+
     /// The same with another answer where the store cannot be asked.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.terms.policy = policy;
         self
     }
 
     /// Takes `cost` from each of the limits, or nothing from any of them.
     pub async fn check(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
-        self.ask(limits, cost, b"", false).await
+        self.check_with(self.terms, limits, cost).await
+    }
+
+    /// [`check`](Self::check) on other terms than the limiter's own.
+    pub async fn check_with(
+        &self,
+        terms: Terms,
+        limits: &[Limit<'_>],
+        cost: u64,
+    ) -> Result<Decision, LimitError> {
+        self.ask(terms, limits, cost, b"", false).await
     }
 
     /// What a check of this cost would answer; takes nothing.
     pub async fn peek(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
-        self.ask(limits, cost, b"", true).await
+        self.ask(self.terms, limits, cost, b"", true).await
     }
 
     /// Takes, or renews, the permit `permit` of limits that count what runs at one
@@ -132,7 +140,8 @@ impl Limiter {
                 });
             }
         }
-        self.ask(limits, 1, permit.as_bytes(), false).await
+        self.ask(self.terms, limits, 1, permit.as_bytes(), false)
+            .await
     }
 
     /// Returns a permit; whether it was held.
@@ -196,6 +205,7 @@ impl Limiter {
 
     async fn ask(
         &self,
+        terms: Terms,
         limits: &[Limit<'_>],
         cost: u64,
         permit: &[u8],
@@ -242,7 +252,7 @@ impl Limiter {
         };
         match self.store.atomic(&check).await {
             Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
-            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(self.without_store()),
+            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(without_store(terms.policy)),
             Err(error) => Err(error.into()),
         }
     }
@@ -300,19 +310,6 @@ impl Limiter {
         }
     }
 
-    fn without_store(&self) -> Decision {
-        let (allowed, ruled) = match self.policy {
-            Policy::Open => (true, Ruled::Open),
-            Policy::Closed => (false, Ruled::Closed),
-        };
-        Decision {
-            allowed,
-            ruled,
-            outcomes: SmallVec::new(),
-            retry_after: allowed.then_some(Duration::ZERO),
-        }
-    }
-
     async fn adjust(&self, limit: &Limit<'_>, change: Change<'_>) -> Result<bool, LimitError> {
         let key = self.key(limit)?;
         let adjust = Adjust {
@@ -350,6 +347,19 @@ impl Limiter {
         spell(limit.id, &mut key);
         key.push(b'}');
         Ok(key)
+    }
+}
+
+fn without_store(policy: Policy) -> Decision {
+    let (allowed, ruled) = match policy {
+        Policy::Open => (true, Ruled::Open),
+        Policy::Closed | Policy::Local => (false, Ruled::Closed),
+    };
+    Decision {
+        allowed,
+        ruled,
+        outcomes: SmallVec::new(),
+        retry_after: allowed.then_some(Duration::ZERO),
     }
 }
 

@@ -42,10 +42,12 @@ mod decision;
 mod limiter;
 mod memory;
 mod rule;
+mod terms;
 
 pub use decision::{Decision, Outcome, Ruled};
-pub use limiter::{Limit, LimitError, Limiter, Policy};
+pub use limiter::{Limit, LimitError, Limiter};
 pub use rule::{Algorithm, Rule, RuleError};
+pub use terms::{Mode, Policy, Terms};
 
 #[cfg(test)]
 mod tests;
