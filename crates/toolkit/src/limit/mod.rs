@@ -38,13 +38,17 @@
 mod adjust;
 mod algorithm;
 mod check;
+pub mod class;
 mod decision;
+mod guard;
 mod limiter;
 mod memory;
 mod rule;
 mod terms;
 
+pub use class::{Class, Classes};
 pub use decision::{Decision, Outcome, Ruled};
+pub use guard::{Guard, GuardError, Judged, Subject, Verdict};
 pub use limiter::{Limit, LimitError, Limiter};
 pub use rule::{Algorithm, Rule, RuleError};
 pub use terms::{Mode, Policy, Terms};
