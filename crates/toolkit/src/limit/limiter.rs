@@ -1,5 +1,6 @@
 //! The limiter: rules for identifiers, over a store.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use sangam_store::{Error, Store};
@@ -9,6 +10,7 @@ use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
+use super::instances::Instances;
 use super::memory::Memory;
 use super::rule::{Algorithm, Rule};
 use super::terms::{Policy, Terms};
@@ -69,6 +71,7 @@ pub struct Limiter {
     prefix: String,
     terms: Terms,
     memory: Memory,
+    instances: Instances,
 }
 
 impl Limiter {
@@ -79,6 +82,7 @@ impl Limiter {
             prefix: String::new(),
             terms: Terms::default(),
             memory: Memory::default(),
+            instances: Instances::new(""),
         }
     }
 
@@ -87,6 +91,16 @@ impl Limiter {
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
+        self.instances.rename(prefix);
+        self
+    }
+
+    /// The same where at least `least` instances share the limits: what is assumed
+    /// for the policy `local` and for leases before their number was seen in the
+    /// store, and afterwards where fewer are seen.
+    #[must_use]
+    pub fn with_instances(mut self, least: NonZeroU32) -> Self {
+        self.instances.assume(least);
         self
     }
 
@@ -102,6 +116,12 @@ impl Limiter {
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.terms.policy = policy;
         self
+    }
+
+    /// How many instances share the limits, as far as this one knows; `None` where
+    /// it never saw. It looks beside checks whose terms need the number.
+    pub fn instances(&self) -> Option<NonZeroU32> {
+        self.instances.alive()
     }
 
     /// Takes `cost` from each of the limits, or nothing from any of them.
@@ -203,6 +223,14 @@ impl Limiter {
         }
     }
 
+    /// Ends this instance's part in what the instances share, within `time`: it
+    /// leaves their list. What the store does not answer to is over by itself with
+    /// its time to live.
+    pub async fn close(&self, time: Duration) {
+        let leaving = self.instances.leave(&self.store, self.now());
+        let _ = tokio::time::timeout(time, leaving).await;
+    }
+
     async fn ask(
         &self,
         terms: Terms,
@@ -215,6 +243,9 @@ impl Limiter {
             return Err(LimitError::Rules(limits.len()));
         }
         let now = self.now();
+        if terms.policy == Policy::Local {
+            self.instances.refresh(&self.store, now);
+        }
         let mut keys: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
         for limit in limits {
             if limit.rule.algorithm() == Algorithm::Concurrency && permit.is_empty() && !peek {

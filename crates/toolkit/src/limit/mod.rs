@@ -37,10 +37,12 @@
 
 mod adjust;
 mod algorithm;
+mod background;
 mod check;
 pub mod class;
 mod decision;
 mod guard;
+mod instances;
 mod limiter;
 mod memory;
 mod rule;
