@@ -1,45 +1,34 @@
-//! Work beside a check: at most one task of a kind at a time, and none that
-//! outlives its owner.
+//! Work beside a check, which ends with its owner.
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
-/// A task that runs now and then. Dropping it ends the one that runs.
+/// Tasks of one owner. Dropping it ends those that run.
 #[derive(Debug, Default)]
-pub(super) struct Background(Mutex<Option<JoinHandle<()>>>);
+pub(super) struct Background(Mutex<JoinSet<()>>);
 
 impl Background {
-    /// Starts `work` unless the last one still runs; whether it did. Outside of a
-    /// runtime nothing starts.
-    pub(super) fn start<F>(&self, work: impl FnOnce() -> F) -> bool
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    /// Starts a task; outside of a runtime nothing starts. Callers see to it that
+    /// few run at a time.
+    pub(super) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else {
-            return false;
+            return;
         };
-        let mut task = self.0.lock();
-        if task.as_ref().is_some_and(|task| !task.is_finished()) {
-            return false;
-        }
-        *task = Some(runtime.spawn(work()));
-        true
+        let mut tasks = self.0.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(work, &runtime);
     }
 
-    /// Waits until the one that runs has ended.
+    /// Waits until those that run have ended.
     pub(super) async fn finish(&self) {
-        let task = self.0.lock().take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
+        let tasks = std::mem::take(&mut *self.0.lock());
+        tasks.join_all().await;
     }
-}
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.get_mut() {
-            task.abort();
-        }
+    /// Ends those that run.
+    pub(super) async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.0.lock());
+        tasks.shutdown().await;
     }
 }

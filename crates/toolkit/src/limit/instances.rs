@@ -110,14 +110,12 @@ impl Instances {
         if claim(due, claimed).is_err() {
             return;
         }
-        self.beat.start(|| {
-            let (store, key, seen) = (store.clone(), self.key.clone(), self.seen.clone());
-            async move {
-                let beat = Beat::new(&key, id, now, Word::Beat);
-                if let Ok(alive) = store.atomic(&beat).await {
-                    seen.alive.store(alive, Ordering::Relaxed);
-                    seen.due.store(furthest, Ordering::Relaxed);
-                }
+        let (store, key, seen) = (store.clone(), self.key.clone(), self.seen.clone());
+        self.beat.start(async move {
+            let beat = Beat::new(&key, id, now, Word::Beat);
+            if let Ok(alive) = store.atomic(&beat).await {
+                seen.alive.store(alive, Ordering::Relaxed);
+                seen.due.store(furthest, Ordering::Relaxed);
             }
         });
     }

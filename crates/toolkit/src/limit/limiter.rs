@@ -11,6 +11,7 @@ use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
+use super::local::Local;
 use super::memory::Memory;
 use super::rule::{Algorithm, Rule};
 use super::terms::{Policy, Terms};
@@ -72,6 +73,7 @@ pub struct Limiter {
     terms: Terms,
     memory: Memory,
     instances: Instances,
+    local: Local,
 }
 
 impl Limiter {
@@ -83,6 +85,7 @@ impl Limiter {
             terms: Terms::default(),
             memory: Memory::default(),
             instances: Instances::new(""),
+            local: Local::default(),
         }
     }
 
@@ -167,7 +170,16 @@ impl Limiter {
     /// Returns a permit; whether it was held.
     pub async fn release(&self, limit: &Limit<'_>, permit: &str) -> Result<bool, LimitError> {
         check_permit(permit)?;
-        self.adjust(limit, Change::Release(permit.as_bytes())).await
+        let key = self.key(limit)?;
+        let permit = permit.as_bytes();
+        let held = self.local.release(&key, limit.rule, self.now(), permit);
+        let held = held.await;
+        match self.adjust(limit, Change::Release(permit)).await {
+            Err(LimitError::Store(Error::Unavailable(_) | Error::Indeterminate(_))) if held => {
+                Ok(true)
+            }
+            released => Ok(released? || held),
+        }
     }
 
     /// Gives back what requests took: those that failed for another reason.
@@ -198,6 +210,7 @@ impl Limiter {
         let key = self.key(limit)?;
         let removed = self.store.delete(&[&key]).await?;
         self.memory.forget(&key);
+        self.local.forget(&key).await;
         Ok(removed > 0)
     }
 
@@ -223,12 +236,15 @@ impl Limiter {
         }
     }
 
-    /// Ends this instance's part in what the instances share, within `time`: it
-    /// leaves their list. What the store does not answer to is over by itself with
-    /// its time to live.
+    /// Ends this instance's part in what the instances share, within `time`: what
+    /// it let through by the policy `local` is charged, and it leaves their list.
+    /// What the store does not answer to is over by itself with its time to live.
     pub async fn close(&self, time: Duration) {
-        let leaving = self.instances.leave(&self.store, self.now());
-        let _ = tokio::time::timeout(time, leaving).await;
+        let closing = async {
+            self.local.settle(&self.store).await;
+            let _ = self.instances.leave(&self.store, self.now()).await;
+        };
+        let _ = tokio::time::timeout(time, closing).await;
     }
 
     async fn ask(
@@ -283,8 +299,40 @@ impl Limiter {
         };
         match self.store.atomic(&check).await {
             Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
-            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(without_store(terms.policy)),
+            Err(error @ (Error::Unavailable(_) | Error::Indeterminate(_))) => {
+                if terms.policy == Policy::Local {
+                    let by_share = self.ask_share(limits, &keys, &hits, peek, &error);
+                    return Ok(Box::pin(by_share).await);
+                }
+                Ok(without_store(terms.policy))
+            }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks this instance's share, because the store failed with `error`.
+    async fn ask_share(
+        &self,
+        limits: &[Limit<'_>],
+        keys: &[Vec<u8>],
+        hits: &[Hit<'_>],
+        peek: bool,
+        error: &Error,
+    ) -> Decision {
+        let now = self.now();
+        let Some(alive) = self.instances.alive() else {
+            return without_store(Policy::Closed);
+        };
+        let Some(checked) = self.local.check(hits, now, peek, alive).await else {
+            return without_store(Policy::Closed);
+        };
+        if checked.admitted && !peek && matches!(error, Error::Unavailable(_)) {
+            self.local.owe(&self.store, hits, alive).await;
+        }
+        Decision {
+            ruled: Ruled::Local,
+            // As a look: what the share refuses is not remembered for the store.
+            ..self.decide(limits, keys, now, &checked, true)
         }
     }
 

@@ -44,6 +44,7 @@ mod decision;
 mod guard;
 mod instances;
 mod limiter;
+mod local;
 mod memory;
 mod rule;
 mod terms;

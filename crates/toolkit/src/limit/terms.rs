@@ -12,8 +12,9 @@ pub enum Policy {
     /// This instance lets its share through: the limit divided by the last known
     /// number of live instances. What was let through is charged when the store
     /// is back. With N instances of which some are cut off, no more than
-    /// limit x (1 + cut off / N) pass. Where the number was never known, it is
-    /// [`Closed`](Self::Closed).
+    /// limit x (1 + cut off / N) pass, in each of a rule's windows. Where the number
+    /// was never known ([`Limiter::with_instances`](super::Limiter::with_instances)),
+    /// it is [`Closed`](Self::Closed).
     Local,
 }
 
