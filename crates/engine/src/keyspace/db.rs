@@ -378,6 +378,48 @@ impl Db {
         self.notify(Event::New, "new", key);
     }
 
+    /// Sets the string at `key` where one of the same length, and as compact, stands
+    /// there: without an allocation. Otherwise answers false and changes nothing.
+    pub(crate) fn overwrite(&mut self, key: &[u8], value: &[u8], expire: Expire) -> bool {
+        let hash = self.hash(key);
+        let Some(slot) = self.table.locate(hash, |record| *record.key == *key) else {
+            return false;
+        };
+        let fits = self.table.at(slot).is_some_and(|record| {
+            record.deadline > self.now_ms
+                && matches!(&record.value, Value::Str(text)
+                    if text.len() == value.len() && text.capacity() == value.len())
+        });
+        if !fits {
+            return false;
+        }
+        self.preserve(hash);
+        self.dirty += 1;
+        self.watch.touch(key);
+        let access = self.access();
+        let Some(record) = self.table.at_mut(slot) else {
+            return false;
+        };
+        access.note(&mut record.accessed);
+        let old_deadline = record.deadline;
+        if let Value::Str(text) = &mut record.value {
+            self.undo.note_overwritten(key, text, old_deadline);
+            text.copy_from_slice(value);
+        }
+        let deadline = match expire {
+            Expire::Keep => old_deadline,
+            Expire::Clear => NEVER,
+            Expire::At(at) => at,
+        };
+        if deadline != old_deadline {
+            let before = record.bytes();
+            record.deadline = deadline;
+            self.used = self.used - before + record.bytes();
+            self.deadlines.replace((old_deadline, deadline), hash);
+        }
+        true
+    }
+
     /// Changes the string at `key` in place: `bytes` at `offset`, zeros in any
     /// gap before it. Creates the key if need be; the deadline stays. Answers
     /// the new length. The caller has checked the type and the length.

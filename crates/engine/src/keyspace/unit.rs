@@ -2,7 +2,7 @@
 
 use super::db::Db;
 use super::record::Record;
-use super::undo::{Cleared, Undo};
+use super::undo::{Cleared, Ended, Undo};
 use crate::value::{Collection, Value, replace};
 
 impl Db {
@@ -19,8 +19,8 @@ impl Db {
 
     /// Keeps what was done since [`Db::begin_undo`].
     pub(crate) fn commit(&mut self) {
-        let mut steps = self.undo.end();
-        for undo in steps.drain(..) {
+        let mut ended = self.undo.end();
+        for undo in ended.steps.drain(..) {
             match undo {
                 Undo::Edited(key) | Undo::Renamed { to: key, .. } => {
                     let hash = self.hash(&key);
@@ -34,15 +34,28 @@ impl Db {
                 _ => {}
             }
         }
-        self.undo.reuse(steps);
+        self.undo.reuse(ended);
     }
 
     /// Restores what was there at [`Db::begin_undo`], and forgets what was to be
     /// told since.
     pub(crate) fn rollback(&mut self) {
         self.outbox.truncate(self.outbox_mark);
-        for undo in self.undo.end().into_iter().rev() {
+        let Ended { steps, mut text } = self.undo.end();
+        for undo in steps.into_iter().rev() {
             match undo {
+                Undo::Overwritten {
+                    key,
+                    value,
+                    deadline,
+                } => {
+                    let before = text.split_off(text.len() - key - value);
+                    let (key, value) = before.split_at(key);
+                    self.restore(key, |record| {
+                        record.value = Value::Str(value.to_vec());
+                        record.deadline = deadline;
+                    });
+                }
                 Undo::Created(key) => {
                     let hash = self.hash(&key);
                     self.watch.touch(&key);

@@ -4,6 +4,8 @@
 //! to the data, the counts, the events and the log: the same rights are asked
 //! for, the same errors come back. Typed steps go straight to [`Db`].
 
+use std::sync::LazyLock;
+
 use super::super::admission::resolve;
 use super::super::declared::Declared;
 use super::super::dispatch::call;
@@ -17,6 +19,10 @@ use crate::command::authorize;
 use crate::error::CommandError;
 use crate::keyspace::{Db, Expire, StrRef};
 use crate::reply::Reply;
+
+/// Of the steps that operations take most, found once.
+static GET: LazyLock<Option<&'static Command>> = LazyLock::new(|| find(b"GET"));
+static SET: LazyLock<Option<&'static Command>> = LazyLock::new(|| find(b"SET"));
 
 /// When a key goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +105,6 @@ impl<'a> Tx<'a> {
             return Err(CommandError::StringTooLong);
         }
         let expire = ttl.expire(db.now_ms)?;
-        if expire == Expire::Keep {
-            // Meeting a key that is due says its removal, before KEEPTTL is said.
-            db.exists(key);
-        }
         string::put(db, key, value, expire);
         self.leave(command, argv);
         Ok(())
@@ -244,6 +246,7 @@ impl<'a> Tx<'a> {
         outcome
     }
 
+    #[inline]
     fn enter(&mut self, argv: &[&[u8]]) -> Result<&'static Command, CommandError> {
         let [name, key, ..] = argv else {
             return Err(CommandError::Syntax);
@@ -251,7 +254,12 @@ impl<'a> Tx<'a> {
         if !self.declared.has(key) {
             return Err(undeclared(key));
         }
-        let command = find(name).ok_or(CommandError::Syntax)?;
+        let command = match *name {
+            b"GET" => *GET,
+            b"SET" => *SET,
+            name => find(name),
+        };
+        let command = command.ok_or(CommandError::Syntax)?;
         self.admit(command, argv)?;
         Ok(command)
     }

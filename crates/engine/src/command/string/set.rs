@@ -134,7 +134,10 @@ fn deadline(now_ms: u64, unit: Unit, text: &[u8], command: &str) -> Result<u64, 
 
 /// Sets, and says the effect without the options that were decided here.
 pub(in crate::command) fn put(db: &mut Db, key: &[u8], value: &[u8], expire: Expire) {
-    db.put(key, encode(value), expire);
+    let number_like = matches!(value, [b'-' | b'0'..=b'9', ..]);
+    if number_like || !db.overwrite(key, value, expire) {
+        db.put(key, encode(value), expire);
+    }
     db.notify(Event::String, "set", key);
     match expire {
         Expire::Clear => db.effect(&[b"SET", key, value]),
