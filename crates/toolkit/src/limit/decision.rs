@@ -22,10 +22,15 @@ pub enum Ruled {
     Open,
     /// The policy `closed`, because the store could not be asked.
     Closed,
+    /// A class's list of who passes: nothing was asked.
+    Allowed,
+    /// A class's list of who never passes: nothing was asked.
+    Denied,
 }
 
 impl Ruled {
-    /// `store`, `remembered`, `lease`, `local`, `open` or `closed`.
+    /// `store`, `remembered`, `lease`, `local`, `open`, `closed`, `allow-list` or
+    /// `deny-list`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Ruled::Store => "store",
@@ -34,6 +39,8 @@ impl Ruled {
             Ruled::Local => "local",
             Ruled::Open => "open",
             Ruled::Closed => "closed",
+            Ruled::Allowed => "allow-list",
+            Ruled::Denied => "deny-list",
         }
     }
 

@@ -144,13 +144,33 @@ impl Limiter {
 
     /// What a check of this cost would answer; takes nothing.
     pub async fn peek(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
-        self.ask(self.terms, limits, cost, b"", true).await
+        self.peek_with(self.terms, limits, cost).await
+    }
+
+    /// [`peek`](Self::peek) on other terms than the limiter's own.
+    pub async fn peek_with(
+        &self,
+        terms: Terms,
+        limits: &[Limit<'_>],
+        cost: u64,
+    ) -> Result<Decision, LimitError> {
+        self.ask(terms, limits, cost, b"", true).await
     }
 
     /// Takes, or renews, the permit `permit` of limits that count what runs at one
     /// time. It ends with its lease, the rule's window, unless it is renewed.
     pub async fn acquire(
         &self,
+        limits: &[Limit<'_>],
+        permit: &str,
+    ) -> Result<Decision, LimitError> {
+        self.acquire_with(self.terms, limits, permit).await
+    }
+
+    /// [`acquire`](Self::acquire) on other terms than the limiter's own.
+    pub async fn acquire_with(
+        &self,
+        terms: Terms,
         limits: &[Limit<'_>],
         permit: &str,
     ) -> Result<Decision, LimitError> {
@@ -163,8 +183,7 @@ impl Limiter {
                 });
             }
         }
-        self.ask(self.terms, limits, 1, permit.as_bytes(), false)
-            .await
+        self.ask(terms, limits, 1, permit.as_bytes(), false).await
     }
 
     /// Returns a permit; whether it was held.

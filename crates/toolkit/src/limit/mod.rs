@@ -49,9 +49,11 @@ mod memory;
 mod rule;
 mod terms;
 
-pub use class::{Class, Classes};
+pub use class::{Class, ClassError, Classes, Request, Settings};
 pub use decision::{Decision, Outcome, Ruled};
-pub use guard::{Guard, GuardError, Judged, Subject, Verdict};
+pub use guard::{
+    Counted, Counts, Event, Guard, GuardError, Judged, Refusal, Subject, Verdict, WatchError,
+};
 pub use limiter::{Limit, LimitError, Limiter};
 pub use rule::{Algorithm, Rule, RuleError};
 pub use terms::{Mode, Policy, Terms};

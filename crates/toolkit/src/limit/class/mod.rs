@@ -3,7 +3,19 @@
 //! A class has *tiers*, each a rule and whom it counts; a request has to fit all of
 //! them, and takes from all or from none.
 
+mod cidr;
+mod condition;
+mod glob;
+mod list;
+mod settings;
+
 use std::sync::Arc;
+
+pub use cidr::{Cidr, CidrError, Networks};
+pub use condition::{Condition, Request};
+pub use glob::{Glob, GlobError};
+pub use list::List;
+pub use settings::{ClassError, Settings};
 
 use super::rule::Rule;
 use super::terms::Terms;
@@ -38,10 +50,32 @@ impl By {
     }
 }
 
+/// Whose keys a class counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compat {
+    /// Those of npm's `@upstash/ratelimit`, so that both share a budget.
+    Upstash,
+}
+
+impl Compat {
+    /// Its name in settings: `upstash`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Compat::Upstash => "upstash",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(Compat::Upstash).filter(|it| it.as_str() == name)
+    }
+}
+
 /// One rule of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {
-    /// What it is called in answers and fields, unique in its class.
+    /// What it is called in answers and fields, unique in its class: 1 to 30
+    /// letters, digits, `-` or `_`.
     pub name: String,
     /// Whom it counts.
     pub by: By,
@@ -54,14 +88,24 @@ pub struct Tier {
 /// The limits of one kind of request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
-    /// Its name.
+    /// Its name: 1 to 30 letters, digits, `-` or `_`.
     pub name: String,
-    /// Its rules; at least one.
+    /// Its rules; at least one. Either all count what runs at one time, or none.
     pub tiers: Vec<Tier>,
     /// Without the store, and on the bill.
     pub terms: Terms,
     /// Counts and reports, refuses nobody.
     pub shadow: bool,
+    /// Requests that it is for, any of these; where there are none it is only
+    /// chosen by its name.
+    pub when: Vec<Condition>,
+    /// Who passes unasked, and takes nothing.
+    pub allow: List,
+    /// Who never passes, also where `allow` names it.
+    pub deny: List,
+    /// Whose keys it counts in, where these are not our own. Such a class has one
+    /// tier.
+    pub compat: Option<Compat>,
 }
 
 impl Class {
@@ -72,12 +116,16 @@ impl Class {
             tiers,
             terms: Terms::default(),
             shadow: false,
+            when: Vec::new(),
+            allow: List::default(),
+            deny: List::default(),
+            compat: None,
         }
     }
 }
 
 /// An app's classes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Classes {
     classes: Vec<Arc<Class>>,
 }
@@ -104,6 +152,14 @@ impl Classes {
     /// The class of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Class>> {
         self.classes.iter().find(|class| class.name == name)
+    }
+
+    /// The first class that a request is for.
+    pub fn classify(&self, request: &Request<'_>) -> Option<&Arc<Class>> {
+        let path = condition::form(request.path);
+        self.classes
+            .iter()
+            .find(|class| class.when.iter().any(|when| when.fits(request, &path)))
     }
 
     /// All of them, in their order.

@@ -1,0 +1,402 @@
+//! The guard: checks requests against an app's classes. What stands before routes,
+//! the HTTP API and the tower layer are made of it.
+//!
+//! A tier's count is named `<class>.<tier>`, so classes share nothing. A check asks
+//! the store once for all tiers that rule, and once for each shadow tier when those
+//! let the request through. Lists cost nothing: they are asked first, and who is on
+//! one takes nothing.
+
+mod change;
+mod event;
+mod live;
+mod subject;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use sangam_store::Store;
+use smallvec::SmallVec;
+use tokio::sync::broadcast;
+
+pub use event::{Counts, Event, Refusal, WatchError};
+pub use subject::Subject;
+pub use verdict::{Counted, Judged, Verdict};
+
+use self::event::count;
+use self::live::{Live, Place};
+use super::class::{By, Class, Classes, List, Request, Settings, Tier};
+use super::decision::{Decision, Ruled};
+use super::limiter::{Limit, LimitError, Limiter};
+
+/// Events that a slow reader may leave unread before it misses some.
+const EVENTS_MAX: usize = 1024;
+
+/// Why a request cannot be checked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GuardError {
+    /// No class of that name.
+    #[error("there is no class of limits named {0:?}")]
+    Class(String),
+    /// The class has no tier of that name.
+    #[error("class {class:?} has no tier named {tier:?}")]
+    Tier {
+        /// The class.
+        class: String,
+        /// What was asked for.
+        tier: String,
+    },
+    /// The request does not say whom to count.
+    #[error("class {class:?} counts by {}, which the request does not tell", by.as_str())]
+    Subject {
+        /// The class.
+        class: String,
+        /// What is missing.
+        by: By,
+    },
+    /// The check.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+/// Checks requests against classes, over a store that other instances share. Clones
+/// share everything.
+#[derive(Debug, Clone)]
+pub struct Guard(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limiter: Limiter,
+    live: RwLock<Arc<Live>>,
+    events: broadcast::Sender<Event>,
+}
+
+/// What is asked of the limiter.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    Take(u64),
+    Look(u64),
+    Hold(&'a str),
+}
+
+impl Ask<'_> {
+    const fn cost(self) -> u64 {
+        match self {
+            Ask::Take(cost) | Ask::Look(cost) => cost,
+            Ask::Hold(_) => 1,
+        }
+    }
+}
+
+impl Guard {
+    /// A guard of these settings, or classes, over a store.
+    pub fn new(store: Store, settings: impl Into<Settings>) -> Self {
+        Guard::over(Limiter::new(store), settings)
+    }
+
+    /// A guard with a limiter of one's own.
+    pub fn over(limiter: Limiter, settings: impl Into<Settings>) -> Self {
+        let live = Live::new(settings.into(), None);
+        Guard(Arc::new(Inner {
+            limiter,
+            live: RwLock::new(Arc::new(live)),
+            events: broadcast::channel(EVENTS_MAX).0,
+        }))
+    }
+
+    /// The limiter below.
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.live().settings.clone()
+    }
+
+    /// The classes as they are now.
+    pub fn classes(&self) -> Arc<Classes> {
+        self.live().settings.classes.clone()
+    }
+
+    /// The first class that a request is for.
+    pub fn classify(&self, request: &Request<'_>) -> Option<Arc<Class>> {
+        self.live().settings.classes.classify(request).cloned()
+    }
+
+    /// Puts other settings, or classes, in their place; counts stay.
+    pub fn replace(&self, settings: impl Into<Settings>) {
+        let settings = settings.into();
+        {
+            let mut live = self.0.live.write();
+            *live = Arc::new(Live::new(settings, Some(&live)));
+        }
+        self.tell(|| Event::Replaced);
+    }
+
+    /// What happens from now on. Who reads too slowly misses the oldest, and is told
+    /// how many.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    /// What happened in each class since the guard was made.
+    pub fn counts(&self) -> BTreeMap<String, Counts> {
+        let live = self.live();
+        let places = live.places();
+        places
+            .map(|place| (place.class.name.clone(), place.counters.read()))
+            .collect()
+    }
+
+    /// Takes `cost` from each tier of a class, or from none.
+    pub async fn check(
+        &self,
+        class: &str,
+        subject: &Subject<'_>,
+        cost: u64,
+    ) -> Result<Verdict, GuardError> {
+        self.ask(class, subject, Ask::Take(cost)).await
+    }
+
+    /// What a check would answer; takes nothing.
+    pub async fn peek(
+        &self,
+        class: &str,
+        subject: &Subject<'_>,
+        cost: u64,
+    ) -> Result<Verdict, GuardError> {
+        self.ask(class, subject, Ask::Look(cost)).await
+    }
+
+    async fn ask(
+        &self,
+        class: &str,
+        subject: &Subject<'_>,
+        ask: Ask<'_>,
+    ) -> Result<Verdict, GuardError> {
+        let live = self.live();
+        let place = live.place(class)?;
+        let class = &place.class;
+        let user = subject.user();
+        let is_on = |list: &List| list.names(user, subject.address, subject.user_agent);
+        let verdict = if is_on(&class.deny) {
+            listed(class, Ruled::Denied)
+        } else if is_on(&class.allow) {
+            listed(class, Ruled::Allowed)
+        } else {
+            let counted = self.counted(place, subject)?;
+            self.judge(place, counted, ask).await?
+        };
+        if !matches!(ask, Ask::Look(_)) {
+            self.report(&live, place, &verdict, ask.cost());
+        }
+        Ok(verdict)
+    }
+
+    /// Whom each tier counts in this request.
+    fn counted(
+        &self,
+        place: &Place,
+        subject: &Subject<'_>,
+    ) -> Result<SmallVec<[Counted; 4]>, GuardError> {
+        let class = &place.class;
+        let counted = class.tiers.iter().enumerate().map(|(at, tier)| {
+            let counted = self.count_of(place, at, tier, subject);
+            counted.ok_or_else(|| GuardError::Subject {
+                class: class.name.clone(),
+                by: tier.by,
+            })
+        });
+        counted.collect()
+    }
+
+    /// Whom one tier counts.
+    #[allow(clippy::unused_self, reason = "overrides come from it")]
+    fn count_of(
+        &self,
+        _place: &Place,
+        at: usize,
+        tier: &Tier,
+        subject: &Subject<'_>,
+    ) -> Option<Counted> {
+        Some(Counted {
+            tier: at,
+            id: subject.id(tier.by)?,
+            rule: tier.rule,
+        })
+    }
+
+    async fn judge(
+        &self,
+        place: &Place,
+        counted: SmallVec<[Counted; 4]>,
+        ask: Ask<'_>,
+    ) -> Result<Verdict, GuardError> {
+        let class = &place.class;
+        let is_shadow = |it: &&Counted| class.tiers.get(it.tier).is_some_and(|tier| tier.shadow);
+        let ruling: SmallVec<[&Counted; 4]> = counted.iter().filter(|it| !is_shadow(it)).collect();
+        let mut verdict = Verdict {
+            class: class.clone(),
+            allowed: true,
+            ruled: Ruled::Store,
+            fits: true,
+            counted: SmallVec::new(),
+            tiers: SmallVec::new(),
+            retry_after: Some(Duration::ZERO),
+        };
+        if !ruling.is_empty() {
+            let decision = self.decide(place, &ruling, ask).await?;
+            verdict.allowed = decision.allowed || class.shadow;
+            verdict.fits = decision.allowed;
+            verdict.ruled = decision.ruled;
+            verdict.retry_after = decision.retry_after;
+            let judged = ruling.iter().zip(decision.outcomes);
+            verdict.tiers.extend(judged.map(|(it, outcome)| Judged {
+                tier: it.tier,
+                outcome,
+            }));
+        }
+        if verdict.fits {
+            for shadow in counted.iter().filter(is_shadow) {
+                let decision = self.decide(place, &[shadow], ask).await?;
+                if decision.ruled.is_degraded() {
+                    continue;
+                }
+                verdict.fits &= decision.allowed;
+                if !decision.allowed {
+                    let later = |one: Duration, other: Duration| one.max(other);
+                    let retry = verdict.retry_after.zip(decision.retry_after);
+                    verdict.retry_after = retry.map(|(one, other)| later(one, other));
+                }
+                let outcome = decision.outcomes.first();
+                verdict.tiers.extend(outcome.map(|outcome| Judged {
+                    tier: shadow.tier,
+                    outcome: *outcome,
+                }));
+            }
+            verdict.tiers.sort_unstable_by_key(|it| it.tier);
+        }
+        drop(ruling);
+        verdict.counted = counted;
+        Ok(verdict)
+    }
+
+    async fn decide(
+        &self,
+        place: &Place,
+        counted: &[&Counted],
+        ask: Ask<'_>,
+    ) -> Result<Decision, GuardError> {
+        let limits: SmallVec<[Limit<'_>; 4]> = counted.iter().map(|it| place.limit(it)).collect();
+        let limiter = &self.0.limiter;
+        let terms = place.class.terms;
+        let decision = match ask {
+            Ask::Take(cost) => limiter.check_with(terms, &limits, cost).await,
+            Ask::Look(cost) => limiter.peek_with(terms, &limits, cost).await,
+            Ask::Hold(permit) => limiter.acquire_with(terms, &limits, permit).await,
+        };
+        Ok(decision?)
+    }
+
+    /// Counts what became of a request, and tells it.
+    fn report(&self, live: &Live, place: &Place, verdict: &Verdict, cost: u64) {
+        let counters = &place.counters;
+        count(if verdict.allowed {
+            &counters.allowed
+        } else {
+            &counters.refused
+        });
+        if verdict.ruled.is_degraded() {
+            count(&counters.degraded);
+            self.tell(|| Event::Degraded {
+                class: place.class.clone(),
+                ruled: verdict.ruled,
+                allowed: verdict.allowed,
+            });
+        }
+        if !verdict.allowed {
+            self.tell(|| Event::Refused(refusal(verdict)));
+        } else if !verdict.fits {
+            count(&counters.shadowed);
+            self.tell(|| Event::Shadowed(refusal(verdict)));
+        }
+        let admitted = (verdict.answers()).all(|(tier, outcome)| tier.shadow || outcome.fits);
+        for judged in &verdict.tiers {
+            let is_shadow = (place.class.tiers.get(judged.tier)).is_some_and(|tier| tier.shadow);
+            if judged.outcome.fits && (is_shadow || admitted) {
+                self.report_near(live, place, verdict, judged, cost);
+            }
+        }
+    }
+
+    /// Tells of a count that this request took over the mark. Of those who come over
+    /// it together, one sees it under the mark before and over it after.
+    fn report_near(
+        &self,
+        live: &Live,
+        place: &Place,
+        verdict: &Verdict,
+        judged: &Judged,
+        cost: u64,
+    ) {
+        let limit = judged.outcome.rule.burst();
+        let used = limit.saturating_sub(judged.outcome.remaining);
+        let mark = (u128::from(limit) * u128::from(live.settings.near)).div_ceil(100);
+        let before = used.saturating_sub(cost);
+        if u128::from(used) < mark || u128::from(before) >= mark {
+            return;
+        }
+        count(&place.counters.near);
+        self.tell(|| Event::Near {
+            class: place.class.clone(),
+            tier: judged.tier,
+            id: verdict.id(judged.tier).unwrap_or_default().to_owned(),
+            used,
+            limit,
+        });
+    }
+
+    /// Tells who listens, if anybody does.
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.0.events.receiver_count() > 0 {
+            let _ = self.0.events.send(event());
+        }
+    }
+
+    fn live(&self) -> Arc<Live> {
+        self.0.live.read().clone()
+    }
+}
+
+/// The verdict of a list.
+fn listed(class: &Arc<Class>, ruled: Ruled) -> Verdict {
+    let fits = ruled == Ruled::Allowed;
+    Verdict {
+        class: class.clone(),
+        allowed: fits || class.shadow,
+        ruled,
+        fits,
+        counted: SmallVec::new(),
+        tiers: SmallVec::new(),
+        retry_after: fits.then_some(Duration::ZERO),
+    }
+}
+
+fn refusal(verdict: &Verdict) -> Refusal {
+    let tier = verdict.tiers.iter().find(|it| !it.outcome.fits);
+    let tier = tier.map(|it| it.tier);
+    let id = match tier {
+        Some(tier) => verdict.id(tier),
+        None => verdict.counted.first().map(|it| it.id.as_str()),
+    };
+    Refusal {
+        class: verdict.class.clone(),
+        ruled: verdict.ruled,
+        tier,
+        id: id.unwrap_or_default().to_owned(),
+        retry_after: verdict.retry_after,
+    }
+}
