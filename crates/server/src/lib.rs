@@ -16,6 +16,7 @@
 //! ```
 
 mod advice;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub use sangam_store::data;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sangam::limit::{Classes, Guard, Limiter};
 use sangam_engine::journal::storage::DiskStorage;
 use sangam_engine::journal::{Fsync, JournalOptions};
 use sangam_engine::persist::{OpenError, Opened};
@@ -25,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::{Api, Keys};
 use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
 use crate::gateway::{Gateway, OverEngine, OverStore};
@@ -204,7 +206,9 @@ impl Server {
         match &running.behind {
             Behind::Engine(engine) => {
                 let commands = OverEngine::new(engine.clone(), config.strict_upstash);
-                let gateway = Gateway::new(commands, &config);
+                let store = Store::embedded_in(engine.clone(), KEYSPACE);
+                let api = running.api(store, &config);
+                let gateway = Gateway::new(commands, &config).with_api(api);
                 running.listen(&Handle::current(), http, http_tls, &config, gateway);
                 if let (Some((socket, _)), Some(threads)) = (resp, &running.resp_threads) {
                     let door = Resp::new(engine.clone());
@@ -216,7 +220,8 @@ impl Server {
                 let read_token = config.read_token.as_deref();
                 let strict = config.strict_upstash;
                 let commands = OverStore::new(store.clone(), &running.token, read_token, strict);
-                let gateway = Gateway::new(commands, &config);
+                let api = running.api(store.clone(), &config);
+                let gateway = Gateway::new(commands, &config).with_api(api);
                 running.listen(&Handle::current(), http, http_tls, &config, gateway);
                 let state = store.state();
                 tracing::info!(store = store.place(), status = %state.status, "in front of a store");
@@ -297,6 +302,15 @@ impl Running {
             }
             Behind::Store(store) => store.clone().close().await,
         }
+    }
+
+    /// The API over a store.
+    fn api(&self, store: Store, config: &Config) -> Api {
+        let limiter = Limiter::new(store).with_prefix(&config.prefix);
+        let guard = Guard::over(limiter, Classes::default());
+        let read_token = config.read_token.as_deref();
+        let keys = Keys::new(&self.token, read_token, config.service_keys.clone());
+        Api::new(guard, keys, config.timing.body, self.stop.clone())
     }
 
     /// What an engine needs to have done now and then.

@@ -173,6 +173,9 @@ pub struct ServeArgs {
         default_missing_value = "yes"
     )]
     pub strict_upstash: Option<String>,
+    /// What begins every key of Sangam's own, such as an app's name [default: nothing].
+    #[arg(long, env = "SANGAM_PREFIX", value_name = "TEXT")]
+    pub prefix: Option<String>,
     /// Largest REST request and response, such as 10mb [default: 10mb].
     #[arg(long, env = "SANGAM_MAX_REQUEST_SIZE", value_name = "BYTES")]
     pub max_request_size: Option<String>,

@@ -55,6 +55,7 @@ pub use over_engine::OverEngine;
 pub use over_store::OverStore;
 pub use payload::Payload;
 
+use crate::api::Api;
 use crate::config::{Config, Timing};
 use crate::listener::{Door, Ends, Transport};
 use answer::{Shape, answer, bare, page, preflight, stream};
@@ -80,6 +81,7 @@ pub struct Gateway<C> {
     timing: Timing,
     sync_tokens: SyncTokens,
     began: Instant,
+    api: Option<Api>,
 }
 
 impl<C: Commands> Gateway<C> {
@@ -93,7 +95,15 @@ impl<C: Commands> Gateway<C> {
             timing: config.timing.clone(),
             sync_tokens: SyncTokens::new(seed),
             began: Instant::now(),
+            api: None,
         }
+    }
+
+    /// The same with an API beside the commands.
+    #[must_use]
+    pub fn with_api(mut self, api: Api) -> Self {
+        self.api = Some(api);
+        self
     }
 }
 
@@ -293,6 +303,11 @@ impl<C: Commands> Gateway<C> {
         caller: &mut Caller<C>,
         request: Request<Incoming>,
     ) -> Response<Payload> {
+        if let Some(api) = &self.api
+            && Api::owns(request.uri().path())
+        {
+            return api.call(request).await.map(Payload::api);
+        }
         let (parts, body) = request.into_parts();
         if let path @ ("/live" | "/ready") = parts.uri.path() {
             self.drain(&parts, body).await;

@@ -23,6 +23,14 @@ pub enum Payload {
     Whole(Vec<u8>),
     /// Events as they come.
     Events(Box<Events>),
+    /// An answer of the API.
+    Api(Box<axum::body::Body>),
+}
+
+impl Payload {
+    pub(super) fn api(body: axum::body::Body) -> Self {
+        Payload::Api(Box::new(body))
+    }
 }
 
 impl Body for Payload {
@@ -40,18 +48,34 @@ impl Body for Payload {
                 Poll::Ready(bytes) => bytes,
                 Poll::Pending => return Poll::Pending,
             },
+            Payload::Api(body) => loop {
+                match Pin::new(&mut **body).poll_frame(context) {
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        // Without a copy, as nobody else has the bytes.
+                        Ok(bytes) => break Some(bytes.into()),
+                        Err(_trailers) => {}
+                    },
+                    Poll::Ready(_) => break None,
+                    Poll::Pending => return Poll::Pending,
+                }
+            },
         };
         Poll::Ready(data.map(|bytes| Ok(Frame::data(Cursor::new(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Payload::Whole(bytes) if bytes.is_empty())
+        match self {
+            Payload::Whole(bytes) => bytes.is_empty(),
+            Payload::Events(_) => false,
+            Payload::Api(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Payload::Events(_) => SizeHint::default(),
+            Payload::Api(body) => body.size_hint(),
         }
     }
 }

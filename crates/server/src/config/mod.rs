@@ -4,6 +4,8 @@
 //! Every value is text until it is read here, with where it came from, so that
 //! an error names the setting, and in a file the line.
 
+mod service_keys;
+
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use sangam_store::{Scheme, Target};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::api::ServiceKey;
 use crate::cli::ServeArgs;
 
 /// Why there is no RESP in front of a store.
@@ -22,6 +25,9 @@ const NO_RESP: &str = "RESP serves the embedded engine only, and `store` names a
                        leave `resp` out, or set it to `off`";
 /// Largest request of Upstash's smaller plans.
 const MAX_REQUEST_SIZE: usize = 10 * 1024 * 1024;
+
+/// Bytes of a prefix.
+const PREFIX_MAX: usize = 64;
 
 /// Everything that a server needs to know.
 #[derive(Debug, Clone)]
@@ -47,6 +53,13 @@ pub struct Config {
     pub settings: Settings,
     /// Whether REST refuses what Upstash refuses.
     pub strict_upstash: bool,
+    /// What begins every key of ours; the keys of apps are their own.
+    pub prefix: String,
+    /// The file with the settings, or where it would be: its limits are read again
+    /// when it changes.
+    pub file: Option<PathBuf>,
+    /// Keys of services, with scopes.
+    pub service_keys: Vec<ServiceKey>,
     /// Bytes of a REST request, and of a REST response.
     pub max_request_size: usize,
     /// Bounds on time.
@@ -227,6 +240,10 @@ struct FileSettings {
     max_request_size: Option<Spanned<Amount>>,
     enable_debug_command: Option<Spanned<String>>,
     strict_upstash: Option<Spanned<String>>,
+    prefix: Option<Spanned<String>>,
+    service_keys: Vec<Spanned<service_keys::Entry>>,
+    /// Read by itself, and again whenever it changes.
+    limits: serde::de::IgnoredAny,
 }
 
 /// Bytes, as a number or with a unit.
@@ -293,6 +310,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The line that holds what stands `at` bytes behind the beginning.
+    fn origin(&self, at: usize) -> Origin {
+        Origin::File(self.path.to_owned(), Place::of(self.text, at).line)
+    }
+
     fn pick<T: Into<String>>(
         &self,
         name: &'static str,
@@ -309,9 +331,7 @@ impl Reader<'_> {
             });
         }
         let spanned = file?;
-        let before = self.text.get(..spanned.span().start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let origin = Origin::File(self.path.to_owned(), line);
+        let origin = self.origin(spanned.span().start);
         Some(Setting {
             name,
             text: spanned.into_inner().into(),
@@ -334,6 +354,9 @@ impl Config {
             fsync: Fsync::default(),
             settings: Settings::default(),
             strict_upstash: false,
+            prefix: String::new(),
+            file: None,
+            service_keys: Vec::new(),
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
             warnings: Vec::new(),
@@ -417,6 +440,9 @@ impl Config {
             args.strict_upstash.as_ref(),
             file.strict_upstash,
         );
+
+        let prefix = reader.pick("prefix", "SANGAM_PREFIX", args.prefix.as_ref(), file.prefix);
+        let service_keys = service_keys::read(&reader, file.service_keys)?;
 
         let store = target(store.as_ref(), store_token.as_ref())?;
         let mut warnings = Vec::new();
@@ -512,6 +538,9 @@ impl Config {
             fsync,
             settings,
             strict_upstash: strict_upstash.map_or(Ok(false), |setting| setting.yes_or_no())?,
+            prefix: prefix.map_or_else(|| Ok(String::new()), check_prefix)?,
+            file: Some(path.to_owned()),
+            service_keys,
             max_request_size,
             timing: Timing::default(),
             warnings,
@@ -560,6 +589,17 @@ fn check_token(setting: Setting) -> Result<String, ConfigError> {
     Ok(setting.text)
 }
 
+/// A prefix stands before names in keys.
+fn check_prefix(setting: Setting) -> Result<String, ConfigError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    if setting.text.len() > PREFIX_MAX || !setting.text.bytes().all(is_plain) {
+        return Err(setting.refuse(format!(
+            "has at most {PREFIX_MAX} letters, digits, `-`, `_`, `.`, `:` or `/`"
+        )));
+    }
+    Ok(setting.text)
+}
+
 fn address(setting: &Setting) -> Result<String, ConfigError> {
     let text = setting.text.trim();
     let port = text
@@ -573,161 +613,4 @@ fn address(setting: &Setting) -> Result<String, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolve(args: &ServeArgs, text: &str) -> Result<Config, String> {
-        Config::resolve(args, Path::new("s.toml"), text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn flags_go_before_the_file_and_that_before_defaults() {
-        let file =
-            "http = '0.0.0.0:1'\ntoken = 'from-file'\nmaxmemory = 1024\nmax-request-size = '1mb'";
-        let args = ServeArgs {
-            http: Some("[::1]:2".to_owned()),
-            resp: Some("off".to_owned()),
-            data: Some("memory".to_owned()),
-            ..ServeArgs::default()
-        };
-        let config = resolve(&args, file).unwrap();
-        assert_eq!(config.http, "[::1]:2");
-        assert_eq!(config.resp, None);
-        assert_eq!(config.data, None);
-        assert_eq!(config.token.as_deref(), Some("from-file"));
-        assert_eq!(config.settings.maxmemory, 1024);
-        assert_eq!(config.max_request_size, 1 << 20);
-        assert!(!config.strict_upstash);
-        assert!(
-            resolve(&args, "strict-upstash = 'yes'")
-                .unwrap()
-                .strict_upstash
-        );
-        let config = resolve(&ServeArgs::default(), "").unwrap();
-        assert_eq!(config.http, "127.0.0.1:8585");
-        assert_eq!(config.resp.as_deref(), Some("127.0.0.1:6380"));
-        assert_eq!(config.data, Some(PathBuf::from("sangam-data")));
-    }
-
-    #[test]
-    fn a_store_takes_the_engines_place() {
-        let over = |url: &str, text: &str| {
-            let args = ServeArgs {
-                store: Some(url.to_owned()),
-                ..ServeArgs::default()
-            };
-            resolve(&args, text)
-        };
-        for embedded in ["embedded", "", "memory"] {
-            let config = over(embedded, "fsync = 'no'").unwrap();
-            assert!(
-                config.store.is_none() && config.resp.is_some(),
-                "{embedded}"
-            );
-            assert!(config.warnings.is_empty());
-        }
-        let config = over("redis://u:hidden@h:1", "").unwrap();
-        assert_eq!(config.store.unwrap().place(), "redis://h:1");
-        assert_eq!(config.resp, None);
-        assert!(over("redis://h:1", "resp = 'off'").is_ok());
-        assert_eq!(
-            over("redis://h:1", "resp = '127.0.0.1:1'").unwrap_err(),
-            format!("setting `resp` (s.toml line 1): {NO_RESP}")
-        );
-        let config = over("none", "fsync = 'no'\nmaxmemory = 1024").unwrap();
-        assert_eq!(
-            config.warnings,
-            [
-                "setting `fsync` (s.toml line 1) has no effect: the data is in the store",
-                "setting `maxmemory` (s.toml line 2) has no effect: the data is in the store",
-            ]
-        );
-        assert_eq!(
-            over("https://a", "store-token = 't'").unwrap().warnings,
-            [""; 0]
-        );
-        for url in ["redis://h:1", "none", "embedded"] {
-            assert_eq!(
-                over(url, "store-token = 't'").unwrap().warnings,
-                [
-                    "setting `store-token` (s.toml line 1) has no effect: only a store by https:// \
-                  has a token"
-                ],
-                "{url}"
-            );
-        }
-        let without = over("https://a", "").unwrap_err();
-        assert!(
-            without.contains("set `--store-token, SANGAM_STORE_TOKEN`"),
-            "{without}"
-        );
-        let wrong = resolve(&ServeArgs::default(), "\nstore = 'localhost:6379'").unwrap_err();
-        assert!(
-            wrong.starts_with("s.toml line 2: setting `store`: "),
-            "{wrong}"
-        );
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_told_without_its_values() {
-        let refused = |text: &str| resolve(&ServeArgs::default(), text).unwrap_err();
-        for (text, place) in [
-            ("http = 'a:1'\ntoken = 'hidden", "s.toml line 2, column "),
-            ("token = \"hidden", "s.toml line 1, column "),
-            ("\nstore-tokn = 'hidden'", "s.toml line 2, column 1: "),
-            ("token = hidden", "s.toml line 1, column "),
-            ("token = 'hidden' 'hidden'", "s.toml line 1, column "),
-            ("token = 'a'\ntoken = 'hidden'", "s.toml line 2, column "),
-            ("store = ['hidden']", "s.toml line 1, column 9: "),
-            ("store = { hidden = 'hidden' }", "s.toml line 1, column 9: "),
-            ("token = 4711_4711", "s.toml line 1, column 9: "),
-            ("redis://:hidden@h", "s.toml line 1, column "),
-        ] {
-            let error = refused(text);
-            assert!(error.starts_with(place), "{text}: {error}");
-            let shows = ["hidden", "47114711", "\n"].map(|it| error.contains(it));
-            assert_eq!(shows, [false; 3], "{text}: {error}");
-        }
-        assert_eq!(
-            refused("token = 4711"),
-            "s.toml line 1, column 9: invalid type: integer, expected a string"
-        );
-        assert!(refused("store-tokn = 'x'").contains("unknown field `store-tokn`"));
-        assert!(refused("token = ''").ends_with("is empty; leave it out to have one made"));
-        assert!(refused("read-token = ''").ends_with("is empty; leave it out to have none"));
-    }
-
-    #[test]
-    fn errors_name_the_setting_and_its_place() {
-        let refused = |text: &str| resolve(&ServeArgs::default(), text).unwrap_err();
-        assert_eq!(
-            refused("token = 't'\n\nhttp = 'nowhere'"),
-            "setting `http` (s.toml line 3): \"nowhere\" is no address; write host:port"
-        );
-        assert!(
-            refused("\nhtpt = 'x'").contains("line 2"),
-            "{}",
-            refused("\nhtpt = 'x'")
-        );
-        assert!(refused("http = 5").contains("line 1"));
-        assert!(refused("token = 't'\nread-token = 't'").contains("`read-token` (s.toml line 2)"));
-        assert!(refused("tls-cert = 'c'").contains("needs `tls-key`"));
-        assert!(refused("maxmemory-policy = 'none'").contains("is none of volatile-lru"));
-        assert!(refused("max-request-size = 0").contains("at least 1"));
-        assert!(refused("strict-upstash = 'on'").contains("neither yes nor no"));
-        let args = ServeArgs {
-            maxmemory: Some("lots".to_owned()),
-            ..ServeArgs::default()
-        };
-        assert_eq!(
-            resolve(&args, "").unwrap_err(),
-            "setting `maxmemory` (its flag, or SANGAM_MAXMEMORY): \"lots\" is no amount of memory; \
-             write bytes, or a unit as in 100mb"
-        );
-        let args = ServeArgs {
-            token: Some("a b".to_owned()),
-            ..ServeArgs::default()
-        };
-        assert!(resolve(&args, "").unwrap_err().contains("visible ASCII"));
-    }
-}
+mod tests;

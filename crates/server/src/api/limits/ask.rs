@@ -1,0 +1,86 @@
+//! Whose request is checked, and what it costs.
+
+use std::net::IpAddr;
+
+use hyper::StatusCode;
+use sangam::limit::Subject;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::api::problem::Problem;
+
+/// Whose request it is, and what it costs.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Ask {
+    /// The user who is signed in: an id that the client cannot choose.
+    #[schema(example = "ann")]
+    user: Option<String>,
+    /// The client's address, IPv4 or IPv6.
+    #[schema(example = "192.0.2.7")]
+    address: Option<String>,
+    /// What the client says that it is, for lists of user agents.
+    user_agent: Option<String>,
+    /// What the request takes of each limit; 1 unless said.
+    #[schema(minimum = 1)]
+    cost: Option<u64>,
+    /// For classes that count what runs at one time: the id of the permit to take,
+    /// 1 to 64 letters and digits.
+    permit: Option<String>,
+}
+
+/// One check of several.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub(crate) struct Item {
+    /// The class to check against.
+    #[schema(example = "auth")]
+    pub(super) class: String,
+    #[serde(flatten)]
+    pub(super) ask: Ask,
+}
+
+/// Several checks.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Batch {
+    /// 1 to 100 of them, each on its own.
+    #[schema(min_items = 1, max_items = 100)]
+    pub(super) checks: Vec<serde_json::Value>,
+}
+
+impl Ask {
+    pub(super) fn subject(&self) -> Result<Subject<'_>, Problem> {
+        let address = self.address.as_deref().map(address).transpose()?;
+        Ok(Subject {
+            user: self.user.as_deref(),
+            address,
+            user_agent: self.user_agent.as_deref(),
+        })
+    }
+
+    pub(super) fn cost(&self) -> Result<u64, Problem> {
+        match self.cost {
+            Some(0) => Err(refused(
+                "`cost` is at least 1: to look and take nothing, peek",
+            )),
+            cost => Ok(cost.unwrap_or(1)),
+        }
+    }
+
+    pub(super) fn permit(&self) -> Option<&str> {
+        self.permit.as_deref()
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, Problem> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(64).collect();
+        refused(&format!(
+            "`address` is an IPv4 or IPv6 address, not {shown:?}"
+        ))
+    })
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}

@@ -1,0 +1,48 @@
+//! Limits over HTTP: checks, and whoever manages them.
+//!
+//! ```text
+//! ask       what a check is asked with: whose request, what it costs
+//! answer    what it is answered with
+//! check     one check, and several in one request
+//! classes   what there is to check against
+//! ```
+
+pub(super) mod answer;
+pub(super) mod ask;
+pub(super) mod check;
+pub(super) mod classes;
+
+use hyper::Method;
+use hyper::StatusCode;
+use sangam::limit::{GuardError, LimitError};
+
+use super::principal::Scope;
+use super::problem::Problem;
+use super::routes::{Need, Routes};
+
+/// The routes of limits.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let check = Need::Scope(Scope::LimitsCheck);
+    let read = Need::Scope(Scope::LimitsRead);
+    routes
+        .add(Method::GET, "/v1/limits", read, classes::list)
+        .add(Method::POST, "/v1/limits/check", Need::Caller, check::batch)
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/check",
+            check,
+            check::check,
+        )
+        .add(Method::POST, "/v1/limits/{class}/peek", read, check::peek)
+}
+
+impl From<GuardError> for Problem {
+    fn from(error: GuardError) -> Self {
+        let status = match &error {
+            GuardError::Class(_) => StatusCode::NOT_FOUND,
+            GuardError::Limit(LimitError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, error.to_string())
+    }
+}

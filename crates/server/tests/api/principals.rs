@@ -1,0 +1,189 @@
+//! Who may call what: every route with every caller.
+
+use sangam_server::api::{Api, Need, Scope};
+
+use crate::{Bench, READ_TOKEN, TOKEN};
+
+const KEYS: &str = r#"
+[[service-keys]]
+name = "checker"
+key = "checker-key-0123456789"
+scopes = ["limits:check"]
+
+[[service-keys]]
+name = "reader"
+key = "reader-key-0123456789"
+scopes = ["limits:read"]
+
+[[service-keys]]
+name = "manager"
+key = "manager-key-0123456789"
+scopes = ["limits:manage", "limits:check", "limits:read"]
+
+[[service-keys]]
+name = "one-class"
+# one-class-key-0123456789
+key-sha256 = "HASH"
+scopes = ["limits:check:auth"]
+"#;
+
+fn bench() -> Bench {
+    let hash = sha256("one-class-key-0123456789");
+    Bench::with(&KEYS.replace("HASH", &hash))
+}
+
+fn sha256(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::new();
+    for byte in <sha2::Sha256 as sha2::Digest>::digest(text) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
+}
+
+#[test]
+fn every_route_asks_every_caller_for_what_the_table_says() {
+    let mut bench = bench();
+    let callers: [(&str, &[Scope]); 7] = [
+        (TOKEN, &Scope::ALL),
+        (READ_TOKEN, &[Scope::LimitsRead]),
+        ("checker-key-0123456789", &[Scope::LimitsCheck]),
+        ("reader-key-0123456789", &[Scope::LimitsRead]),
+        ("manager-key-0123456789", &Scope::ALL),
+        // On one class only, which is not the one that is asked for here.
+        ("one-class-key-0123456789", &[]),
+        ("nobody", &[]),
+    ];
+    let table = Api::table();
+    assert!(table.len() > 5);
+    for route in &table {
+        let path = route.path.replace("{class}", "payment");
+        for (key, scopes) in callers {
+            let bearer = format!("Bearer {key}");
+            // Of the wrong type: what is let through is refused for that, or
+            // answered where there is no body.
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("content-type", "text/none"),
+            ];
+            bench.reconnect();
+            let (status, head, _) = bench.send(route.method.as_str(), &path, &headers, "");
+            let expected: &[u16] = match route.need {
+                Need::Public => &[200],
+                Need::Caller if key != "nobody" => &[200, 415],
+                Need::Scope(scope) if scopes.contains(&scope) => &[200, 404, 415],
+                _ if key == "nobody" => &[401],
+                _ => &[403],
+            };
+            assert!(expected.contains(&status), "{route:?} with {key}: {head}");
+        }
+        bench.reconnect();
+        let (status, head, _) = bench.send(route.method.as_str(), &path, &[], "");
+        let expected = if route.need == Need::Public { 200 } else { 401 };
+        assert_eq!(status, expected, "{route:?}: {head}");
+        assert!(status == 200 || head.to_lowercase().contains("www-authenticate: bearer"));
+    }
+}
+
+#[test]
+fn a_key_of_one_class_opens_that_class_alone() {
+    let mut bench = bench();
+    let key = "one-class-key-0123456789";
+    let body = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    let (status, answer) = bench.ask(key, "POST", "/v1/limits/auth/check", body);
+    assert_eq!(
+        (status, &answer["allowed"]),
+        (200, &true.into()),
+        "{answer}"
+    );
+    let (status, problem) = bench.ask(key, "POST", "/v1/limits/payment/check", body);
+    assert_eq!(status, 403);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("limits:check:payment"), "{detail}");
+    // Each check of a batch is asked for by itself.
+    let batch = r#"{"checks":[
+        {"class":"auth","user":"ann","address":"192.0.2.1"},
+        {"class":"payment","user":"ann","address":"192.0.2.1"}]}"#;
+    let (status, answers) = bench.ask(key, "POST", "/v1/limits/check", batch);
+    assert_eq!(status, 200);
+    assert_eq!(answers["answers"][0]["allowed"], true, "{answers}");
+    assert_eq!(answers["answers"][1]["status"], 403, "{answers}");
+}
+
+#[test]
+fn tokens_come_in_the_header_alone() {
+    let mut bench = bench();
+    for (path, headers) in [
+        (format!("/v1/limits?_token={TOKEN}"), vec![]),
+        ("/v1/limits".to_owned(), vec![("cookie", TOKEN)]),
+        ("/v1/limits".to_owned(), vec![("authorization", TOKEN)]),
+        ("/v1/limits".to_owned(), vec![("authorization", "Bearer ")]),
+        (
+            "/v1/limits".to_owned(),
+            vec![("authorization", "Basic eDp5")],
+        ),
+    ] {
+        let (status, head, _) = bench.send("GET", &path, &headers, "");
+        assert_eq!(status, 401, "{path} {headers:?}: {head}");
+        assert!(!head.to_lowercase().contains("access-control-allow-origin"));
+    }
+    // Browsers are not told that they may.
+    let headers = [
+        ("origin", "https://elsewhere.example"),
+        ("access-control-request-method", "POST"),
+    ];
+    let (status, head, _) = bench.send("OPTIONS", "/v1/limits/auth/check", &headers, "");
+    assert_eq!(status, 405);
+    assert!(!head.to_lowercase().contains("access-control"), "{head}");
+}
+
+#[test]
+fn keys_that_cannot_be_are_refused_at_the_start() {
+    let refused = |text: &str| {
+        let args = sangam_server::cli::ServeArgs {
+            config: Some(crate::tempfile(text).to_str().unwrap().to_owned()),
+            ..sangam_server::cli::ServeArgs::default()
+        };
+        let error = sangam_server::Config::load(&args).unwrap_err().to_string();
+        assert!(!error.contains("secret-key"), "{error}");
+        error
+    };
+    let with = |lines: &str| refused(&format!("\n[[service-keys]]\nname = \"a\"\n{lines}"));
+    for (lines, part) in [
+        (
+            "scopes = [\"limits:check\"]",
+            "needs either `key` or `key-sha256`",
+        ),
+        (
+            "key = \"short\"\nscopes = [\"limits:check\"]",
+            "shorter than 16",
+        ),
+        (
+            "key-sha256 = \"zz\"\nscopes = [\"limits:check\"]",
+            "64 hexadecimal",
+        ),
+        (
+            "key = \"secret-key-secret-key\"\nscopes = []",
+            "opens nothing",
+        ),
+        (
+            "key = \"secret-key-secret-key\"\nscopes = [\"all\"]",
+            "is no scope",
+        ),
+        (
+            "key = \"secret-key-secret-key\"\nscopes = [\"limits:check:\"]",
+            "is no scope",
+        ),
+        (
+            "key = \"secret-key-secret-key\"\nscope = [\"limits:check\"]",
+            "unknown field",
+        ),
+    ] {
+        let error = with(lines);
+        assert!(error.contains(part), "{lines}: {error}");
+        assert!(error.contains("line"), "{error}");
+    }
+    let twice = "key = \"secret-key-secret-key\"\nscopes = [\"limits:check\"]\n\
+                 [[service-keys]]\nname = \"a\"\nkey = \"secret-key-secret-ke2\"\nscopes = [\"limits:read\"]";
+    assert!(with(twice).contains("two keys"));
+}
