@@ -21,6 +21,13 @@ use super::limits;
         limits::check::check,
         limits::check::batch,
         limits::check::peek,
+        limits::manage::refund,
+        limits::manage::release,
+        limits::manage::penalize,
+        limits::manage::block,
+        limits::manage::unblock,
+        limits::manage::reset,
+        limits::events::stream,
     ),
     modifiers(&Bearer)
 )]

@@ -41,23 +41,19 @@ pub(crate) struct TierAnswer {
 }
 
 /// Milliseconds, rounded up: a retry after them passes.
-fn millis(time: std::time::Duration) -> u64 {
+pub(super) fn millis(time: std::time::Duration) -> u64 {
     time.as_micros().div_ceil(1000) as u64
 }
 
 impl Answer {
     pub(super) fn new(verdict: &Verdict) -> Self {
-        let tiers = verdict.tiers.iter().filter_map(|judged| {
-            let tier = verdict.class.tiers.get(judged.tier)?;
-            let outcome = &judged.outcome;
-            Some(TierAnswer {
-                name: tier.name.clone(),
-                limit: outcome.rule.limit(),
-                remaining: outcome.remaining,
-                reset_after_ms: millis(outcome.reset_after),
-                retry_after_ms: millis(outcome.retry_after),
-                fits: outcome.fits,
-            })
+        let tiers = verdict.answers().map(|(tier, outcome)| TierAnswer {
+            name: tier.name.clone(),
+            limit: outcome.rule.limit(),
+            remaining: outcome.remaining,
+            reset_after_ms: millis(outcome.reset_after),
+            retry_after_ms: millis(outcome.retry_after),
+            fits: outcome.fits,
         });
         Answer {
             allowed: verdict.allowed,

@@ -48,13 +48,45 @@ pub(crate) struct Batch {
     pub(super) checks: Vec<serde_json::Value>,
 }
 
+/// A user or an address.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Named {
+    /// The user.
+    #[schema(example = "ann")]
+    pub(super) user: Option<String>,
+    /// The address.
+    pub(super) address: Option<String>,
+}
+
+/// A user, an address, or both, out of a body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whose<'a> {
+    user: Option<&'a str>,
+    address: Option<IpAddr>,
+}
+
+impl<'a> Whose<'a> {
+    pub(super) fn new(user: Option<&'a str>, address: Option<&str>) -> Result<Self, Problem> {
+        let address = address.map(self::address).transpose()?;
+        Ok(Whose { user, address })
+    }
+
+    pub(super) fn subject(self) -> Subject<'a> {
+        Subject {
+            user: self.user,
+            address: self.address,
+            user_agent: None,
+        }
+    }
+}
+
 impl Ask {
     pub(super) fn subject(&self) -> Result<Subject<'_>, Problem> {
-        let address = self.address.as_deref().map(address).transpose()?;
+        let whose = Whose::new(self.user.as_deref(), self.address.as_deref())?;
         Ok(Subject {
-            user: self.user.as_deref(),
-            address,
             user_agent: self.user_agent.as_deref(),
+            ..whose.subject()
         })
     }
 
@@ -81,6 +113,6 @@ fn address(text: &str) -> Result<IpAddr, Problem> {
     })
 }
 
-fn refused(detail: &str) -> Problem {
+pub(super) fn refused(detail: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::Answer;
-use super::ask::{Ask, Batch, Item};
+use super::ask::{Ask, Batch, Item, refused};
 use crate::api::App;
 use crate::api::body::Json;
 use crate::api::principal::Scope;
@@ -23,9 +23,11 @@ const AT_A_TIME: usize = 16;
 
 async fn run(app: &App, class: &str, ask: &Ask, peek: bool) -> Result<Verdict, Problem> {
     let (subject, cost) = (ask.subject()?, ask.cost()?);
-    let verdict = match peek {
-        true => app.guard.peek(class, &subject, cost).await?,
-        false => app.guard.check(class, &subject, cost).await?,
+    let verdict = match ask.permit() {
+        _ if peek => app.guard.peek(class, &subject, cost).await?,
+        Some(_) if cost != 1 => return Err(refused("a permit has a cost of 1")),
+        Some(permit) => app.guard.acquire(class, &subject, permit).await?,
+        None => app.guard.check(class, &subject, cost).await?,
     };
     Ok(verdict)
 }

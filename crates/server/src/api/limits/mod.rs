@@ -4,6 +4,8 @@
 //! ask       what a check is asked with: whose request, what it costs
 //! answer    what it is answered with
 //! check     one check, and several in one request
+//! manage    what is done to counts besides checking them
+//! events    what happens, as it happens
 //! classes   what there is to check against
 //! ```
 
@@ -11,6 +13,8 @@ pub(super) mod answer;
 pub(super) mod ask;
 pub(super) mod check;
 pub(super) mod classes;
+pub(super) mod events;
+pub(super) mod manage;
 
 use hyper::Method;
 use hyper::StatusCode;
@@ -24,6 +28,7 @@ use super::routes::{Need, Routes};
 pub(super) fn routes(routes: Routes) -> Routes {
     let check = Need::Scope(Scope::LimitsCheck);
     let read = Need::Scope(Scope::LimitsRead);
+    let change = Need::Scope(Scope::LimitsManage);
     routes
         .add(Method::GET, "/v1/limits", read, classes::list)
         .add(Method::POST, "/v1/limits/check", Need::Caller, check::batch)
@@ -34,6 +39,43 @@ pub(super) fn routes(routes: Routes) -> Routes {
             check::check,
         )
         .add(Method::POST, "/v1/limits/{class}/peek", read, check::peek)
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/refund",
+            check,
+            manage::refund,
+        )
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/release",
+            check,
+            manage::release,
+        )
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/penalize",
+            change,
+            manage::penalize,
+        )
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/block",
+            change,
+            manage::block,
+        )
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/unblock",
+            change,
+            manage::unblock,
+        )
+        .add(
+            Method::POST,
+            "/v1/limits/{class}/reset",
+            change,
+            manage::reset,
+        )
+        .add(Method::GET, "/v1/limits/events", read, events::stream)
 }
 
 impl From<GuardError> for Problem {
