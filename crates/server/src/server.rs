@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sangam::limit::{Classes, Guard, Limiter};
+use sangam::limit::{Guard, Limiter};
 use sangam_engine::journal::storage::DiskStorage;
 use sangam_engine::journal::{Fsync, JournalOptions};
 use sangam_engine::persist::{OpenError, Opened};
@@ -307,7 +307,7 @@ impl Running {
     /// The API over a store.
     fn api(&self, store: Store, config: &Config) -> Api {
         let limiter = Limiter::new(store).with_prefix(&config.prefix);
-        let guard = Guard::over(limiter, Classes::default());
+        let guard = Guard::over(limiter, config.limits.clone());
         let read_token = config.read_token.as_deref();
         let keys = Keys::new(&self.token, read_token, config.service_keys.clone());
         Api::new(guard, keys, config.timing.body, self.stop.clone())

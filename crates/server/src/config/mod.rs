@@ -58,6 +58,8 @@ pub struct Config {
     /// The file with the settings, or where it would be: its limits are read again
     /// when it changes.
     pub file: Option<PathBuf>,
+    /// Classes of limits, and what holds for all of them.
+    pub limits: sangam::limit::Settings,
     /// Keys of services, with scopes.
     pub service_keys: Vec<ServiceKey>,
     /// Bytes of a REST request, and of a REST response.
@@ -356,6 +358,7 @@ impl Config {
             strict_upstash: false,
             prefix: String::new(),
             file: None,
+            limits: sangam::limit::Settings::default(),
             service_keys: Vec::new(),
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
@@ -442,6 +445,7 @@ impl Config {
         );
 
         let prefix = reader.pick("prefix", "SANGAM_PREFIX", args.prefix.as_ref(), file.prefix);
+        let limits = limits(path, text)?;
         let service_keys = service_keys::read(&reader, file.service_keys)?;
 
         let store = target(store.as_ref(), store_token.as_ref())?;
@@ -540,6 +544,7 @@ impl Config {
             strict_upstash: strict_upstash.map_or(Ok(false), |setting| setting.yes_or_no())?,
             prefix: prefix.map_or_else(|| Ok(String::new()), check_prefix)?,
             file: Some(path.to_owned()),
+            limits,
             service_keys,
             max_request_size,
             timing: Timing::default(),
@@ -587,6 +592,18 @@ fn check_token(setting: Setting) -> Result<String, ConfigError> {
         return Err(setting.refuse("may only have visible ASCII characters"));
     }
     Ok(setting.text)
+}
+
+/// The table `[limits]` of the file.
+fn limits(path: &Path, text: &str) -> Result<sangam::limit::Settings, ConfigError> {
+    sangam::limit::Settings::parse(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        place: Place {
+            line: error.line,
+            column: error.column,
+        },
+        reason: error.reason,
+    })
 }
 
 /// A prefix stands before names in keys.
