@@ -7,6 +7,7 @@ mod support;
 
 mod bodies;
 mod description;
+mod limits;
 mod principals;
 
 use std::net::{SocketAddr, TcpStream};

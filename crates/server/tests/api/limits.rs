@@ -1,0 +1,221 @@
+//! Limits over the API: what is taken, given back, refused and told.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use serde_json::Value;
+
+use crate::{Bench, TOKEN};
+
+const PERMITS: &str = r#"
+[limits.classes.streams]
+rules = [{ by = "user", algorithm = "concurrency", limit = 2, window = "1m" }]
+
+[limits.classes.both]
+rules = [
+    { by = "user", algorithm = "gcra", limit = 3, window = "1h" },
+    { by = "address", algorithm = "fixed-window", limit = 5, window = "1h" },
+]
+"#;
+
+impl Bench {
+    /// A request to a class that has to be answered.
+    fn on(&mut self, class: &str, what: &str, body: &str) -> Value {
+        let path = format!("/v1/limits/{class}/{what}");
+        let (status, answer) = self.ask(TOKEN, "POST", &path, body);
+        assert_eq!(status, 200, "{path} {body}: {answer}");
+        answer
+    }
+
+    fn allows(&mut self, class: &str, body: &str) -> bool {
+        self.on(class, "check", body)["allowed"] == true
+    }
+}
+
+#[test]
+fn the_twenty_first_token_is_refused_and_says_until_when() {
+    let mut bench = Bench::with("");
+    let body = r#"{"user":"ann"}"#;
+    for turn in 0..20 {
+        let answer = bench.on("livekit-token", "check", body);
+        assert_eq!(answer["allowed"], true, "{turn}: {answer}");
+        assert_eq!(answer["tiers"][0]["remaining"], 19 - turn, "{answer}");
+        assert_eq!(answer["ruled"], "store");
+        assert_eq!(answer["retry_after_ms"], 0);
+    }
+    let answer = bench.on("livekit-token", "check", body);
+    assert_eq!(answer["allowed"], false, "{answer}");
+    let wait = answer["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=120_000).contains(&wait), "{answer}");
+    assert!(bench.allows("livekit-token", r#"{"user":"bea"}"#));
+}
+
+#[test]
+fn what_one_rule_refuses_is_taken_from_none() {
+    let mut bench = Bench::with(PERMITS);
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    for _ in 0..3 {
+        assert!(bench.allows("both", ann));
+    }
+    for _ in 0..10 {
+        assert!(!bench.allows("both", ann), "her own limit");
+    }
+    // The address has two left, which ann's refusals did not take.
+    let bea = r#"{"user":"bea","address":"192.0.2.1"}"#;
+    assert_eq!(bench.on("both", "peek", bea)["tiers"][1]["remaining"], 2);
+    assert!(bench.allows("both", bea) && bench.allows("both", bea));
+    assert!(!bench.allows("both", bea), "the address's limit");
+    assert_eq!(bench.on("both", "peek", bea)["tiers"][0]["remaining"], 1);
+}
+
+#[test]
+fn counts_are_given_back_charged_blocked_and_forgotten() {
+    let mut bench = Bench::with(PERMITS);
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    let left = |bench: &mut Bench| bench.on("both", "peek", ann)["tiers"][0]["remaining"].clone();
+    assert!(bench.allows("both", ann));
+    assert_eq!(left(&mut bench), 2);
+    assert_eq!(bench.on("both", "refund", ann)["changed"], true);
+    assert_eq!(left(&mut bench), 3);
+    let two = r#"{"user":"ann","cost":2}"#;
+    assert_eq!(bench.on("both", "penalize", two)["changed"], true);
+    assert_eq!(left(&mut bench), 1);
+    let block = r#"{"user":"ann","for_ms":60000}"#;
+    assert_eq!(bench.on("both", "block", block)["changed"], true);
+    let refused = bench.on("both", "check", ann);
+    assert_eq!(refused["allowed"], false);
+    assert!(
+        refused["retry_after_ms"].as_u64().unwrap() > 50_000,
+        "{refused}"
+    );
+    assert_eq!(
+        bench.on("both", "unblock", r#"{"user":"ann"}"#)["changed"],
+        true
+    );
+    assert!(bench.allows("both", ann), "the one that was left");
+    assert!(!bench.allows("both", ann));
+    assert_eq!(
+        bench.on("both", "reset", r#"{"user":"ann"}"#)["changed"],
+        true
+    );
+    assert_eq!(left(&mut bench), 3);
+    for (what, body) in [
+        ("block", r#"{"user":"ann","for_ms":0}"#),
+        ("block", r#"{"user":"ann","for_ms":99999999999999}"#),
+        ("block", r#"{"for_ms":5}"#),
+        ("block", r#"{"user":"ann"}"#),
+        ("refund", r#"{"user":"ann","address":"x"}"#),
+        ("penalize", r#"{"user":"ann","cost":0}"#),
+        ("reset", "{}"),
+        ("release", r#"{"user":"ann","permit":"no permit"}"#),
+    ] {
+        let path = format!("/v1/limits/both/{what}");
+        let (status, problem) = bench.ask(TOKEN, "POST", &path, body);
+        assert_eq!(status, 400, "{what} {body}: {problem}");
+    }
+}
+
+#[test]
+fn a_reset_is_of_one_identifier() {
+    let mut bench = Bench::with(PERMITS);
+    for user in ["*", "ann", "", "u:ann", "{x}", "ünï 𝄞", "a\\nb"] {
+        let body = format!(r#"{{"user":"{user}","address":"192.0.2.9"}}"#);
+        bench.on("api", "check", &body);
+    }
+    assert_eq!(bench.on("api", "reset", r#"{"user":"*"}"#)["changed"], true);
+    for (user, left) in [
+        ("*", 300),
+        ("ann", 299),
+        ("u:ann", 299),
+        ("{x}", 299),
+        ("ünï 𝄞", 299),
+    ] {
+        let answer = bench.on("api", "peek", &format!(r#"{{"user":"{user}"}}"#));
+        assert_eq!(answer["tiers"][0]["remaining"], left, "{user}");
+    }
+}
+
+#[test]
+fn permits_are_held_until_they_are_returned() {
+    let mut bench = Bench::with(PERMITS);
+    let permit = |id: &str| format!(r#"{{"user":"ann","permit":"{id}"}}"#);
+    assert!(bench.allows("streams", &permit("a")) && bench.allows("streams", &permit("b")));
+    assert!(!bench.allows("streams", &permit("c")));
+    assert!(bench.allows("streams", &permit("b")), "renewed");
+    assert_eq!(
+        bench.on("streams", "release", &permit("a"))["changed"],
+        true
+    );
+    assert_eq!(
+        bench.on("streams", "release", &permit("a"))["changed"],
+        false
+    );
+    assert!(bench.allows("streams", &permit("c")));
+    for body in [
+        r#"{"user":"ann"}"#,
+        r#"{"user":"ann","permit":"d","cost":2}"#,
+    ] {
+        let (status, problem) = bench.ask(TOKEN, "POST", "/v1/limits/streams/check", body);
+        assert_eq!(status, 400, "{problem}");
+    }
+}
+
+#[test]
+fn what_happens_is_told_as_it_happens() {
+    let mut bench = Bench::with(PERMITS);
+    let mut listener = crate::connect(bench.server.http());
+    let head = format!(
+        "GET /v1/limits/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    listener.write_all(head.as_bytes()).unwrap();
+    let mut lines = BufReader::new(listener).lines();
+    let mut until = |part: &str| loop {
+        let line = lines.next().unwrap().unwrap();
+        if line.contains(part) {
+            return line;
+        }
+    };
+    until("text/event-stream");
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    while bench.allows("both", ann) {}
+    until("event: near");
+    let data = until("data:");
+    assert!(
+        data.contains(r#""class":"both""#) && data.contains(r#""limit":3"#),
+        "{data}"
+    );
+    until("event: refused");
+    let data = until("data:");
+    assert!(data.contains(r#""tier":"user""#), "{data}");
+}
+
+#[test]
+fn the_classes_are_listed() {
+    let mut bench = Bench::with(PERMITS);
+    let (status, list) = bench.ask(crate::READ_TOKEN, "GET", "/v1/limits", "");
+    assert_eq!(status, 200);
+    let class = |name: &str| {
+        let classes = list["classes"].as_array().unwrap();
+        let found = classes.iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {list}")).clone()
+    };
+    for (name, limit, window_s) in [
+        ("auth", 5, 900),
+        ("payment", 10, 60),
+        ("token", 20, 3600),
+        ("streaming", 100, 60),
+        ("upload", 30, 3600),
+        ("analytics", 200, 60),
+        ("api", 300, 60),
+        ("public", 1000, 60),
+        ("livekit-token", 20, 60),
+        ("matching", 5, 60),
+    ] {
+        let tier = &class(name)["tiers"][0];
+        assert_eq!(tier["by"], "user");
+        assert_eq!(tier["algorithm"], "sliding-window");
+        assert_eq!(tier["limit"], limit, "{name}");
+        assert_eq!(tier["window_ms"], window_s * 1000, "{name}");
+    }
+    assert_eq!(class("streams")["tiers"][0]["algorithm"], "concurrency");
+    assert_eq!(class("auth")["policy"], "closed");
+}
