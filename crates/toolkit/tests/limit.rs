@@ -224,6 +224,7 @@ async fn permits_end_with_their_lease_or_their_return() {
     assert!(taken("a").await, "a permit that is held is renewed");
     let refused = limiter.acquire(&[two], "c").await.unwrap();
     assert_eq!(refused.retry_after, Some(Duration::from_secs(10)));
+    assert!(taken("a").await, "and where another was refused");
     assert!(limiter.release(&two, "b").await.unwrap());
     assert!(!limiter.release(&two, "b").await.unwrap());
     assert!(taken("c").await);

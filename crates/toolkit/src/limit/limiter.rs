@@ -397,7 +397,11 @@ impl Limiter {
             let wait = retry.map(micros);
             if !part.fits {
                 retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
-                let next = part.next_us.max(blocked);
+                // Who holds a permit may renew it where a new one is refused.
+                let next = match limit.rule.algorithm() {
+                    Algorithm::Concurrency => blocked,
+                    _ => part.next_us.max(blocked),
+                };
                 if !peek && next > 0 {
                     self.memory.remember(key, now.0 as u64, micros(next));
                 }

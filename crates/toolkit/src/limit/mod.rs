@@ -31,7 +31,8 @@
 //! |---|---|---|---|
 //! | fixed window, sliding window | 2 | 3 | 3; then 0 while it is remembered |
 //! | bucket | 2 | 2 where this process guesses right, else 3 | 3; then 0 while it is remembered |
-//! | sliding log, concurrency | 3 | 3 | 2; then 0 while it is remembered |
+//! | sliding log | 3 | 3 | 2; then 0 while it is remembered |
+//! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
 
