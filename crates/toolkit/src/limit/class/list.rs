@@ -41,6 +41,14 @@ impl List {
         Ok(list)
     }
 
+    pub(super) fn add_user(&mut self, user: &str) {
+        self.users.insert(user.into());
+    }
+
+    pub(super) fn set_addresses(&mut self, addresses: Networks) {
+        self.addresses = addresses;
+    }
+
     pub(super) fn add_agent(&mut self, agent: &str) -> Result<(), GlobError> {
         if agent.contains('*') {
             self.patterns.push(Glob::text(agent)?);

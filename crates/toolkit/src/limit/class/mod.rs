@@ -5,6 +5,7 @@
 
 mod cidr;
 mod condition;
+mod file;
 mod glob;
 mod list;
 mod settings;
