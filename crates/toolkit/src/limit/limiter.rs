@@ -266,6 +266,20 @@ impl Limiter {
         let _ = tokio::time::timeout(time, closing).await;
     }
 
+    /// Asks the store again for identifiers that are remembered to be refused: their
+    /// rules are others now.
+    pub(super) fn forget_refusals(&self) {
+        self.memory.forget_refusals();
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     async fn ask(
         &self,
         terms: Terms,

@@ -52,6 +52,11 @@ impl Memory {
         keep(&self.filling, key, until, now_us);
     }
 
+    /// Forgets all refusals: the rules are others now.
+    pub(super) fn forget_refusals(&self) {
+        self.refused.lock().clear();
+    }
+
     /// Forgets it.
     pub(super) fn forget(&self, key: &[u8]) {
         self.refused.lock().remove(key);

@@ -46,15 +46,18 @@ mod instances;
 mod limiter;
 mod local;
 mod memory;
+mod overrides;
 mod rule;
 mod terms;
 
 pub use class::{Class, ClassError, Classes, Request, Settings};
 pub use decision::{Decision, Outcome, Ruled};
 pub use guard::{
-    Counted, Counts, Event, Guard, GuardError, Judged, Refusal, Subject, Verdict, WatchError,
+    Counted, Counts, Event, Guard, GuardError, Judged, Refusal, Subject, Verdict, Watch,
+    WatchError, WatchState,
 };
 pub use limiter::{Limit, LimitError, Limiter};
+pub use overrides::Override;
 pub use rule::{Algorithm, Rule, RuleError};
 pub use terms::{Mode, Policy, Terms};
 

@@ -44,7 +44,7 @@ impl Guard {
         let live = self.live();
         let place = live.place(class)?;
         let mut held = false;
-        for it in &self.counted(place, subject)? {
+        for it in &self.counted(place, subject).await? {
             held |= self.limiter().release(&place.limit(it), permit).await?;
         }
         Ok(held)
@@ -61,7 +61,7 @@ impl Guard {
         let live = self.live();
         let place = live.place(class)?;
         let mut given = false;
-        for it in &self.counted(place, subject)? {
+        for it in &self.counted(place, subject).await? {
             given |= self.limiter().refund(&place.limit(it), cost).await?;
         }
         Ok(given)
@@ -78,7 +78,7 @@ impl Guard {
         let live = self.live();
         let place = live.place(class)?;
         let mut changed = false;
-        for it in &self.closest(place, subject)? {
+        for it in &self.closest(place, subject).await? {
             changed |= self.limiter().penalize(&place.limit(it), cost).await?;
         }
         Ok(changed)
@@ -94,7 +94,7 @@ impl Guard {
         let live = self.live();
         let place = live.place(class)?;
         let mut changed = false;
-        for it in &self.closest(place, subject)? {
+        for it in &self.closest(place, subject).await? {
             changed |= self.limiter().block(&place.limit(it), time).await?;
         }
         Ok(changed)
@@ -105,7 +105,7 @@ impl Guard {
         let live = self.live();
         let place = live.place(class)?;
         let mut changed = false;
-        for it in &self.closest(place, subject)? {
+        for it in &self.closest(place, subject).await? {
             changed |= self.limiter().unblock(&place.limit(it)).await?;
         }
         Ok(changed)
@@ -155,7 +155,8 @@ impl Guard {
     }
 
     /// The tiers that count the subject most closely.
-    fn closest(&self, place: &Place, subject: &Subject<'_>) -> Result<Chosen, GuardError> {
+    async fn closest(&self, place: &Place, subject: &Subject<'_>) -> Result<Chosen, GuardError> {
+        self.refresh().await;
         let users = self.told(place, subject, By::User);
         if subject.user().is_some() && !users.is_empty() {
             return Ok(users);

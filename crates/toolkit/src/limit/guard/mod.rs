@@ -11,9 +11,11 @@ mod event;
 mod live;
 mod subject;
 mod verdict;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -24,12 +26,15 @@ use tokio::sync::broadcast;
 pub use event::{Counts, Event, Refusal, WatchError};
 pub use subject::Subject;
 pub use verdict::{Counted, Judged, Verdict};
+pub use watch::{Watch, WatchState};
 
 use self::event::count;
 use self::live::{Live, Place};
 use super::class::{By, Class, Classes, List, Request, Settings, Tier};
 use super::decision::{Decision, Ruled};
 use super::limiter::{Limit, LimitError, Limiter};
+use super::overrides::{LONGEST, MOST, Override, Overrides};
+use super::rule::RuleError;
 
 /// Events that a slow reader may leave unread before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -56,6 +61,15 @@ pub enum GuardError {
         /// What is missing.
         by: By,
     },
+    /// An override that is no rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// An override that ends in the past, or too late.
+    #[error("an override holds until a moment within 366 days from now")]
+    Until,
+    /// There are too many overrides.
+    #[error("there are {MOST} overrides, which is the most: remove some")]
+    Full,
     /// The check.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -71,6 +85,9 @@ struct Inner {
     limiter: Limiter,
     live: RwLock<Arc<Live>>,
     events: broadcast::Sender<Event>,
+    overrides: Overrides,
+    /// The version of the overrides for which refusals were last forgotten.
+    overridden: AtomicU64,
 }
 
 /// What is asked of the limiter.
@@ -99,8 +116,11 @@ impl Guard {
     /// A guard with a limiter of one's own.
     pub fn over(limiter: Limiter, settings: impl Into<Settings>) -> Self {
         let live = Live::new(settings.into(), None);
+        let overrides = Overrides::new(limiter.store().clone(), limiter.prefix());
         Guard(Arc::new(Inner {
             limiter,
+            overrides,
+            overridden: AtomicU64::new(0),
             live: RwLock::new(Arc::new(live)),
             events: broadcast::channel(EVENTS_MAX).0,
         }))
@@ -133,6 +153,7 @@ impl Guard {
             let mut live = self.0.live.write();
             *live = Arc::new(Live::new(settings, Some(&live)));
         }
+        self.0.limiter.forget_refusals();
         self.tell(|| Event::Replaced);
     }
 
@@ -171,6 +192,47 @@ impl Guard {
         self.ask(class, subject, Ask::Look(cost)).await
     }
 
+    /// Changes a limit while the app runs, for all instances: at once in this
+    /// process, elsewhere within a second, or 30 s over a store that bills.
+    pub async fn set_override(&self, it: &Override) -> Result<(), GuardError> {
+        let live = self.live();
+        let place = live.place(&it.class)?;
+        let mut named = false;
+        for tier in &place.class.tiers {
+            if it.tier.as_deref().is_none_or(|name| name == tier.name) {
+                named = true;
+                it.apply(tier.rule)?;
+            }
+        }
+        if !named {
+            return Err(no_tier(place, it.tier.as_deref()));
+        }
+        let now_ms = self.0.limiter.store().now() / 1000;
+        let last_ms = now_ms.saturating_add(LONGEST.as_millis() as u64);
+        if it.until_ms <= now_ms || it.until_ms > last_ms {
+            return Err(GuardError::Until);
+        }
+        let kept = self.0.overrides.set(it).await.map_err(LimitError::Store)?;
+        if kept { Ok(()) } else { Err(GuardError::Full) }
+    }
+
+    /// Takes an override back; whether there was one.
+    pub async fn clear_override(
+        &self,
+        class: &str,
+        tier: Option<&str>,
+        id: Option<&str>,
+    ) -> Result<bool, GuardError> {
+        let cleared = self.0.overrides.clear(class, tier, id).await;
+        Ok(cleared.map_err(LimitError::Store)?)
+    }
+
+    /// The overrides of a class that hold now, as the store has them.
+    pub async fn overrides(&self, class: &str) -> Result<Vec<Override>, GuardError> {
+        let all = self.0.overrides.of_class(class).await;
+        Ok(all.map_err(LimitError::Store)?)
+    }
+
     async fn ask(
         &self,
         class: &str,
@@ -187,7 +249,7 @@ impl Guard {
         } else if is_on(&class.allow) {
             listed(class, Ruled::Allowed)
         } else {
-            let counted = self.counted(place, subject)?;
+            let counted = self.counted(place, subject).await?;
             self.judge(place, counted, ask).await?
         };
         if !matches!(ask, Ask::Look(_)) {
@@ -197,11 +259,12 @@ impl Guard {
     }
 
     /// Whom each tier counts in this request.
-    fn counted(
+    async fn counted(
         &self,
         place: &Place,
         subject: &Subject<'_>,
     ) -> Result<SmallVec<[Counted; 4]>, GuardError> {
+        self.refresh().await;
         let class = &place.class;
         let counted = class.tiers.iter().enumerate().map(|(at, tier)| {
             let counted = self.count_of(place, at, tier, subject);
@@ -214,19 +277,28 @@ impl Guard {
     }
 
     /// Whom one tier counts.
-    #[allow(clippy::unused_self, reason = "overrides come from it")]
     fn count_of(
         &self,
-        _place: &Place,
+        place: &Place,
         at: usize,
         tier: &Tier,
         subject: &Subject<'_>,
     ) -> Option<Counted> {
+        let id = subject.id(tier.by)?;
+        let class = &place.class.name;
         Some(Counted {
             tier: at,
-            id: subject.id(tier.by)?,
-            rule: tier.rule,
+            rule: self.0.overrides.rule(class, &tier.name, &id, tier.rule),
+            id,
         })
+    }
+
+    /// Sees to it that overrides are known; refusals are forgotten when they change.
+    async fn refresh(&self) {
+        let version = self.0.overrides.refresh().await;
+        if self.0.overridden.swap(version, Ordering::AcqRel) != version {
+            self.0.limiter.forget_refusals();
+        }
     }
 
     async fn judge(
@@ -382,6 +454,13 @@ fn listed(class: &Arc<Class>, ruled: Ruled) -> Verdict {
         counted: SmallVec::new(),
         tiers: SmallVec::new(),
         retry_after: fits.then_some(Duration::ZERO),
+    }
+}
+
+fn no_tier(place: &Place, tier: Option<&str>) -> GuardError {
+    GuardError::Tier {
+        class: place.class.name.clone(),
+        tier: tier.unwrap_or_default().chars().take(64).collect(),
     }
 }
 
