@@ -25,6 +25,7 @@ use sangam_engine::Reply;
 use sangam_store::{Commands, Dialect, Error, Store};
 use tokio::sync::OnceCell;
 
+use super::background::Background;
 use super::rule::{Algorithm, Rule, RuleError};
 
 /// The longest time that one holds.
@@ -158,7 +159,10 @@ impl Known {
 
 /// What one process knows of an app's overrides.
 #[derive(Debug)]
-pub(super) struct Overrides(Arc<Shared>);
+pub(super) struct Overrides {
+    shared: Arc<Shared>,
+    background: Background,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -180,7 +184,7 @@ impl Overrides {
     pub(super) fn new(store: Store, prefix: &str) -> Self {
         let billed = store.dialect() == Dialect::Upstash;
         let interval = Duration::from_secs(if billed { 30 } else { 1 });
-        Overrides(Arc::new(Shared {
+        let shared = Shared {
             key: format!("{prefix}limit-overrides").into_bytes(),
             interval_us: interval.as_micros() as u64,
             store,
@@ -190,12 +194,16 @@ impl Overrides {
             read_us: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             first: OnceCell::new(),
-        }))
+        };
+        Overrides {
+            shared: Arc::new(shared),
+            background: Background::default(),
+        }
     }
 
     /// Sees to it that what is known is not too old, and answers its version.
     pub(super) async fn refresh(&self) -> u64 {
-        let shared = &self.0;
+        let shared = &self.shared;
         if !shared.first.initialized() {
             let read = async {
                 // Where it fails the classes' own limits hold until it can be read.
@@ -207,21 +215,18 @@ impl Overrides {
             let read = async move {
                 let _ = reading.0.read().await;
             };
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(read)),
-                Err(_) => read.await,
-            }
+            self.background.start(read);
         }
         shared.version.load(Ordering::Acquire)
     }
 
     /// The rule that holds for an identifier of a tier.
     pub(super) fn rule(&self, class: &str, tier: &str, id: &str, rule: Rule) -> Rule {
-        let known = self.0.known();
+        let known = self.shared.known();
         if known.classes.is_empty() {
             return rule;
         }
-        let now_ms = self.0.store.now() / 1000;
+        let now_ms = self.shared.store.now() / 1000;
         let found = known.find(class, tier, id, now_ms);
         // One that does not fit the class as it is now holds nothing.
         found.and_then(|it| it.apply(rule).ok()).unwrap_or(rule)
@@ -229,7 +234,7 @@ impl Overrides {
 
     /// Keeps one; whether there was room.
     pub(super) async fn set(&self, it: &Override) -> Result<bool, Error> {
-        let shared = &self.0;
+        let shared = &self.shared;
         shared.read().await?;
         let known = shared.known();
         if !known.has(it) && known.fields.saturating_sub(known.over.len()) >= MOST {
@@ -263,7 +268,7 @@ impl Overrides {
         tier: Option<&str>,
         id: Option<&str>,
     ) -> Result<bool, Error> {
-        let shared = &self.0;
+        let shared = &self.shared;
         let field = Override::field(class, tier, id);
         let reply = shared
             .store
@@ -275,8 +280,8 @@ impl Overrides {
 
     /// Those of a class that hold now, as the store has them.
     pub(super) async fn of_class(&self, class: &str) -> Result<Vec<Override>, Error> {
-        self.0.read().await?;
-        let known = self.0.known();
+        self.shared.read().await?;
+        let known = self.shared.known();
         let of_class = known.classes.get(class).into_iter();
         let mut all: Vec<Override> = of_class
             .flat_map(HashMap::values)
