@@ -104,6 +104,11 @@ impl Limiter {
         self
     }
 
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Takes `cost` from each of the limits, or nothing from any of them.
     pub async fn check(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
         self.check_with(self.terms, limits, cost).await

@@ -41,6 +41,8 @@ mod check;
 pub mod class;
 mod decision;
 mod guard;
+#[cfg(feature = "http")]
+pub mod http;
 mod limiter;
 mod memory;
 mod rule;
