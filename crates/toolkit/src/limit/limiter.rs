@@ -127,6 +127,11 @@ impl Limiter {
         self.instances.alive()
     }
 
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Takes `cost` from each of the limits, or nothing from any of them.
     pub async fn check(&self, limits: &[Limit<'_>], cost: u64) -> Result<Decision, LimitError> {
         self.check_with(self.terms, limits, cost).await
@@ -270,10 +275,6 @@ impl Limiter {
     /// rules are others now.
     pub(super) fn forget_refusals(&self) {
         self.memory.forget_refusals();
-    }
-
-    pub(super) fn store(&self) -> &Store {
-        &self.store
     }
 
     pub(super) fn prefix(&self) -> &str {

@@ -43,6 +43,8 @@ mod check;
 pub mod class;
 mod decision;
 mod guard;
+#[cfg(feature = "http")]
+pub mod http;
 mod instances;
 mod limiter;
 mod local;
