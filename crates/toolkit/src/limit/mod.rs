@@ -38,7 +38,11 @@
 
 mod adjust;
 mod algorithm;
+<<<<<<< HEAD
 mod background;
+=======
+pub mod analytics;
+>>>>>>> 95a8791 (Analytics of limits: totals by window and who comes most, kept for a time)
 mod check;
 pub mod class;
 mod decision;
