@@ -38,11 +38,8 @@
 
 mod adjust;
 mod algorithm;
-<<<<<<< HEAD
-mod background;
-=======
 pub mod analytics;
->>>>>>> 95a8791 (Analytics of limits: totals by window and who comes most, kept for a time)
+mod background;
 mod check;
 pub mod class;
 mod decision;
