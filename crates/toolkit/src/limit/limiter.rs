@@ -11,9 +11,10 @@ use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
+use super::lease::{Leases, Request, Unleased};
 use super::memory::Memory;
 use super::rule::{Algorithm, Rule};
-use super::terms::{Policy, Terms};
+use super::terms::{Mode, Policy, Terms};
 
 /// Longest identifier that is spelled out in a key; longer ones are hashed.
 const SPELLED_MAX: usize = 128;
@@ -72,6 +73,7 @@ pub struct Limiter {
     terms: Terms,
     memory: Memory,
     instances: Instances,
+    leases: Leases,
 }
 
 impl Limiter {
@@ -83,6 +85,7 @@ impl Limiter {
             terms: Terms::default(),
             memory: Memory::default(),
             instances: Instances::new(""),
+            leases: Leases::default(),
         }
     }
 
@@ -196,7 +199,9 @@ impl Limiter {
     /// Forgets everything about one identifier; whether there was anything.
     pub async fn reset(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
         let key = self.key(limit)?;
+        self.leases.withdraw(&self.store, &key).await;
         let removed = self.store.delete(&[&key]).await?;
+        self.leases.withdraw(&self.store, &key).await;
         self.memory.forget(&key);
         Ok(removed > 0)
     }
@@ -223,11 +228,32 @@ impl Limiter {
         }
     }
 
+    /// Why a check of this cost, on the limiter's own terms, would ask the store and
+    /// not be answered from a lease; `None` where it would be.
+    pub fn unleased(
+        &self,
+        limits: &[Limit<'_>],
+        cost: u64,
+    ) -> Result<Option<Unleased>, LimitError> {
+        let mut keys = SmallVec::<[Vec<u8>; 4]>::new();
+        for limit in limits {
+            keys.push(self.key(limit)?);
+        }
+        if self.terms.mode == Mode::Exact {
+            return Ok(Some(Unleased::Mode));
+        }
+        let request = self.request(limits, &keys, cost, true);
+        Ok(self.leases.why_not(&request, self.now()))
+    }
+
     /// Ends this instance's part in what the instances share, within `time`: it
-    /// leaves their list. What the store does not answer to is over by itself with
+    /// returns its leases, takes no more of them, and leaves the list. What the store does not answer to is over by itself with
     /// its time to live.
     pub async fn close(&self, time: Duration) {
-        let leaving = self.instances.leave(&self.store, self.now());
+        let leaving = async {
+            self.leases.close(&self.store).await;
+            self.instances.leave(&self.store, self.now()).await
+        };
         let _ = tokio::time::timeout(time, leaving).await;
     }
 
@@ -243,7 +269,7 @@ impl Limiter {
             return Err(LimitError::Rules(limits.len()));
         }
         let now = self.now();
-        if terms.policy == Policy::Local {
+        if terms.policy == Policy::Local || terms.mode == Mode::Leased {
             self.instances.refresh(&self.store, now);
         }
         let mut keys: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
@@ -256,6 +282,17 @@ impl Limiter {
             }
             within(limit, cost)?;
             keys.push(self.key(limit)?);
+        }
+        if terms.mode == Mode::Leased {
+            let request = self.request(limits, &keys, cost, peek);
+            match self.leases.answer(&self.store, &request).await {
+                Ok(None) => {}
+                Ok(Some(decision)) => return Ok(decision),
+                Err(Error::Unavailable(_) | Error::Indeterminate(_)) => {
+                    return Ok(without_store(terms.policy));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         if !peek && let Some(left) = self.remembered(&keys, now) {
             return Ok(Decision {
@@ -285,6 +322,22 @@ impl Limiter {
             Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
             Err(Error::Unavailable(_) | Error::Indeterminate(_)) => Ok(without_store(terms.policy)),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn request<'a>(
+        &self,
+        limits: &'a [Limit<'a>],
+        keys: &'a [Vec<u8>],
+        cost: u64,
+        peek: bool,
+    ) -> Request<'a> {
+        Request {
+            limits,
+            keys,
+            cost,
+            live: self.instances.alive(),
+            peek,
         }
     }
 
@@ -349,7 +402,10 @@ impl Limiter {
             now: self.now(),
             change,
         };
+        self.leases.withdraw(&self.store, &key).await;
         let changed = self.store.atomic(&adjust).await?;
+        // What was asked for before it, and came in between.
+        self.leases.withdraw(&self.store, &key).await;
         self.memory.forget(&key);
         Ok(changed)
     }
