@@ -1,9 +1,9 @@
 -- Changes what a rule has counted, without asking whether it fits.
 --
--- KEYS: the rule's. ARGV: the change (give, charge, block, unblock, release), now in
--- microseconds, the algorithm's letter, its two parameters, an amount (hits, or the
--- moment in milliseconds of a block's end) and a permit's id. Answers 1 where
--- anything changed.
+-- KEYS: the rule's. ARGV: the change (give, charge, return, block, unblock, release),
+-- now in microseconds, the algorithm's letter, its two parameters, an amount (hits, or
+-- the moment in milliseconds of a block's end) and a permit's id, or where the tokens
+-- end that are returned. Answers 1 where anything changed.
 local key, change = KEYS[1], ARGV[1]
 local amount = tonumber(ARGV[6])
 local rule = {
@@ -11,9 +11,7 @@ local rule = {
   word = '', blocked = 0, rolled = false,
 }
 local value = redis.call('GET', key)
-if not value and (change == 'give' or change == 'unblock' or change == 'release') then
-  return 0
-end
+if not value and change ~= 'charge' and change ~= 'block' then return 0 end
 value = value or ''
 
 local function give_counter()
@@ -39,6 +37,21 @@ local function charge_counter()
   end
 end
 
+-- Where a window ends, or the place after a bucket's last token.
+local function edge()
+  local f = rule.fields
+  if rule.alg == 'f' then return f[1] + rule.b end
+  if rule.alg == 's' then return (f[1] + 1) * rule.b end
+  return f[2]
+end
+
+-- Gives unused tokens of a lease back to where they were taken from.
+local function give_back()
+  if edge() ~= tonumber(ARGV[7]) then return false end
+  give_counter()
+  return true
+end
+
 local function give_list()
   local rest = amount
   while rest > 0 and #rule.entries > 0 do
@@ -60,13 +73,7 @@ local function release()
 end
 
 if BEFORE[rule.alg] then
-  local numbers = unpack_state(value, BEFORE[rule.alg] + 1)
-  rule.fresh = string.sub(value, 1, 1) ~= rule.alg
-  rule.blocked, rule.fields = numbers[1], {}
-  for at = 2, #numbers do rule.fields[at - 1] = numbers[at] end
-  if not rule.fresh and not sane(rule) then rule.fresh = true end
-  if rule.fresh then rule.blocked = 0 end
-  roll(rule)
+  read_counter(rule, value)
 else
   read_list(rule, value)
 end
@@ -81,6 +88,8 @@ elseif BEFORE[rule.alg] then
     give_counter()
   elseif change == 'charge' then
     charge_counter()
+  elseif change == 'return' then
+    changed = give_back()
   else
     changed = false
   end

@@ -1,5 +1,5 @@
 //! Changes to what a rule has counted: a hit given back, a penalty, a block, a
-//! permit returned. Billed commands of the script: three.
+//! permit or a lease returned. Billed commands of the script: three.
 
 use sangam_engine::keyspace::StrRef;
 use sangam_engine::{CommandError, Reply, Ttl, Tx};
@@ -29,6 +29,10 @@ pub(crate) enum Change<'a> {
     Block(i64),
     /// Ends a block.
     Unblock,
+    /// Gives back tokens of a lease, which end there: with their window, in
+    /// milliseconds, or at that place of a bucket, in microseconds. Where that is
+    /// over, or others took from the bucket since, nothing is given back.
+    Return { hits: u64, end: i64 },
     /// Returns a permit.
     Release(&'a [u8]),
 }
@@ -58,6 +62,12 @@ impl Adjust<'_> {
             Change::Charge(hits) => C::charge(&mut numbers, &self.rule, self.now, hits as i64),
             Change::Block(until) => numbers.blocked_until = until,
             Change::Unblock => numbers.blocked_until = 0,
+            Change::Return { hits, end } => {
+                if edge(&numbers, &self.rule) != end {
+                    return Ok(false);
+                }
+                C::give(&mut numbers, &self.rule, self.now, hits as i64);
+            }
             Change::Release(_) => return Ok(false),
         }
         C::outlives(&mut numbers, &self.rule, self.now);
@@ -81,11 +91,22 @@ impl Adjust<'_> {
                     return Ok(false);
                 }
             }
-            Change::Charge(_) | Change::Release(_) => return Ok(false),
+            Change::Charge(_) | Change::Return { .. } | Change::Release(_) => return Ok(false),
         }
         let value = list.encode(permits, &self.rule);
         tx.put(self.key, &value, Ttl::Millis(list.ttl_ms(self.now) as u64))?;
         Ok(true)
+    }
+}
+
+/// Where a counter's window ends, or the place after a bucket's last token.
+fn edge(numbers: &Numbers, rule: &Rule) -> i64 {
+    let [first, second, _] = numbers.fields;
+    let span = rule.window_ms() as i64;
+    match rule.algorithm() {
+        Algorithm::FixedWindow => first + span,
+        Algorithm::SlidingWindow => (first + 1) * span,
+        _ => second,
     }
 }
 
@@ -102,12 +123,15 @@ impl AtomicOp for Adjust<'_> {
     }
 
     fn args(&self) -> Args {
-        let (change, amount, permit): (_, _, &[u8]) = match self.change {
-            Change::Give(hits) => ("give", hits.to_string(), b""),
-            Change::Charge(hits) => ("charge", hits.to_string(), b""),
-            Change::Block(until) => ("block", until.to_string(), b""),
-            Change::Unblock => ("unblock", "0".to_owned(), b""),
-            Change::Release(permit) => ("release", "0".to_owned(), permit),
+        let (change, amount, last) = match self.change {
+            Change::Give(hits) => ("give", hits.to_string(), Vec::new()),
+            Change::Charge(hits) => ("charge", hits.to_string(), Vec::new()),
+            Change::Return { hits, end } => {
+                ("return", hits.to_string(), end.to_string().into_bytes())
+            }
+            Change::Block(until) => ("block", until.to_string(), Vec::new()),
+            Change::Unblock => ("unblock", "0".to_owned(), Vec::new()),
+            Change::Release(permit) => ("release", "0".to_owned(), permit.to_vec()),
         };
         let (a, b) = parameters(&self.rule);
         [
@@ -120,7 +144,7 @@ impl AtomicOp for Adjust<'_> {
         ]
         .into_iter()
         .map(String::into_bytes)
-        .chain([permit.to_vec()])
+        .chain([last])
         .collect()
     }
 

@@ -11,10 +11,11 @@ use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
+use super::lease::{Leases, Request, Unleased};
 use super::local::Local;
 use super::memory::Memory;
 use super::rule::{Algorithm, Rule};
-use super::terms::{Policy, Terms};
+use super::terms::{Mode, Policy, Terms};
 
 /// Longest identifier that is spelled out in a key; longer ones are hashed.
 const SPELLED_MAX: usize = 128;
@@ -74,6 +75,7 @@ pub struct Limiter {
     memory: Memory,
     instances: Instances,
     local: Local,
+    leases: Leases,
 }
 
 impl Limiter {
@@ -86,6 +88,7 @@ impl Limiter {
             memory: Memory::default(),
             instances: Instances::new(""),
             local: Local::default(),
+            leases: Leases::default(),
         }
     }
 
@@ -232,7 +235,9 @@ impl Limiter {
     /// Forgets everything about one identifier; whether there was anything.
     pub async fn reset(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
         let key = self.key(limit)?;
+        self.leases.withdraw(&self.store, &key).await;
         let removed = self.store.delete(&[&key]).await?;
+        self.leases.withdraw(&self.store, &key).await;
         self.memory.forget(&key);
         self.local.forget(&key).await;
         Ok(removed > 0)
@@ -260,11 +265,31 @@ impl Limiter {
         }
     }
 
-    /// Ends this instance's part in what the instances share, within `time`: what
-    /// it let through by the policy `local` is charged, and it leaves their list.
-    /// What the store does not answer to is over by itself with its time to live.
+    /// Why a check of this cost, on the limiter's own terms, would ask the store and
+    /// not be answered from a lease; `None` where it would be.
+    pub fn unleased(
+        &self,
+        limits: &[Limit<'_>],
+        cost: u64,
+    ) -> Result<Option<Unleased>, LimitError> {
+        let mut keys = SmallVec::<[Vec<u8>; 4]>::new();
+        for limit in limits {
+            keys.push(self.key(limit)?);
+        }
+        if self.terms.mode == Mode::Exact {
+            return Ok(Some(Unleased::Mode));
+        }
+        let request = self.request(limits, &keys, cost, true);
+        Ok(self.leases.why_not(&request, self.now()))
+    }
+
+    /// Ends this instance's part in what the instances share, within `time`: it
+    /// returns its leases and takes no more, what it let through by the policy
+    /// `local` is charged, and it leaves their list. What the store does not answer
+    /// to is over by itself with its time to live.
     pub async fn close(&self, time: Duration) {
         let closing = async {
+            self.leases.close(&self.store).await;
             self.local.settle(&self.store).await;
             let _ = self.instances.leave(&self.store, self.now()).await;
         };
@@ -293,7 +318,7 @@ impl Limiter {
             return Err(LimitError::Rules(limits.len()));
         }
         let now = self.now();
-        if terms.policy == Policy::Local {
+        if terms.policy == Policy::Local || terms.mode == Mode::Leased {
             self.instances.refresh(&self.store, now);
         }
         let mut keys: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
@@ -307,6 +332,19 @@ impl Limiter {
             within(limit, cost)?;
             keys.push(self.key(limit)?);
         }
+        if terms.mode == Mode::Leased {
+            let request = self.request(limits, &keys, cost, peek);
+            match self.leases.answer(&self.store, &request).await {
+                Ok(None) => {}
+                Ok(Some(decision)) => return Ok(decision),
+                Err(error) => {
+                    let hits = self.hits(limits, &keys, cost, permit, now);
+                    return self
+                        .fall_back(terms, limits, &keys, &hits, peek, error)
+                        .await;
+                }
+            }
+        }
         if !peek && let Some(left) = self.remembered(&keys, now) {
             return Ok(Decision {
                 allowed: false,
@@ -315,17 +353,7 @@ impl Limiter {
                 retry_after: Some(left),
             });
         }
-        let hits: SmallVec<[Hit<'_>; 4]> = limits
-            .iter()
-            .zip(&keys)
-            .map(|(limit, key)| Hit {
-                key,
-                rule: limit.rule,
-                cost,
-                permit,
-                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
-            })
-            .collect();
+        let hits = self.hits(limits, &keys, cost, permit, now);
         let check = Check {
             hits: &hits,
             now,
@@ -333,15 +361,52 @@ impl Limiter {
         };
         match self.store.atomic(&check).await {
             Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
-            Err(error @ (Error::Unavailable(_) | Error::Indeterminate(_))) => {
-                if terms.policy == Policy::Local {
-                    let by_share = self.ask_share(limits, &keys, &hits, peek, &error);
-                    return Ok(Box::pin(by_share).await);
-                }
-                Ok(without_store(terms.policy))
+            Err(error) => {
+                self.fall_back(terms, limits, &keys, &hits, peek, error)
+                    .await
             }
-            Err(error) => Err(error.into()),
         }
+    }
+
+    fn hits<'a>(
+        &self,
+        limits: &[Limit<'_>],
+        keys: &'a [Vec<u8>],
+        cost: u64,
+        permit: &'a [u8],
+        now: Now,
+    ) -> SmallVec<[Hit<'a>; 4]> {
+        limits
+            .iter()
+            .zip(keys)
+            .map(|(limit, key)| Hit {
+                key,
+                rule: limit.rule,
+                cost,
+                permit,
+                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
+            })
+            .collect()
+    }
+
+    /// What rules where the store failed with `error`.
+    async fn fall_back(
+        &self,
+        terms: Terms,
+        limits: &[Limit<'_>],
+        keys: &[Vec<u8>],
+        hits: &[Hit<'_>],
+        peek: bool,
+        error: Error,
+    ) -> Result<Decision, LimitError> {
+        if !matches!(error, Error::Unavailable(_) | Error::Indeterminate(_)) {
+            return Err(error.into());
+        }
+        if terms.policy == Policy::Local {
+            let by_share = self.ask_share(limits, keys, hits, peek, &error);
+            return Ok(Box::pin(by_share).await);
+        }
+        Ok(without_store(terms.policy))
     }
 
     /// Asks this instance's share, because the store failed with `error`.
@@ -367,6 +432,22 @@ impl Limiter {
             ruled: Ruled::Local,
             // As a look: what the share refuses is not remembered for the store.
             ..self.decide(limits, keys, now, &checked, true)
+        }
+    }
+
+    fn request<'a>(
+        &self,
+        limits: &'a [Limit<'a>],
+        keys: &'a [Vec<u8>],
+        cost: u64,
+        peek: bool,
+    ) -> Request<'a> {
+        Request {
+            limits,
+            keys,
+            cost,
+            live: self.instances.alive(),
+            peek,
         }
     }
 
@@ -435,7 +516,10 @@ impl Limiter {
             now: self.now(),
             change,
         };
+        self.leases.withdraw(&self.store, &key).await;
         let changed = self.store.atomic(&adjust).await?;
+        // What was asked for before it, and came in between.
+        self.leases.withdraw(&self.store, &key).await;
         self.memory.forget(&key);
         Ok(changed)
     }

@@ -47,6 +47,7 @@ mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 mod instances;
+mod lease;
 mod limiter;
 mod local;
 mod memory;
@@ -60,6 +61,7 @@ pub use guard::{
     Counted, Counts, Event, Guard, GuardError, Judged, Refusal, Subject, Verdict, Watch,
     WatchError, WatchState,
 };
+pub use lease::Unleased;
 pub use limiter::{Limit, LimitError, Limiter};
 pub use overrides::Override;
 pub use rule::{Algorithm, Rule, RuleError};

@@ -117,3 +117,15 @@ local function list_lifetime(rule)
   if last > 0 then left = math.floor(math.max(last - now, 0) / 1000) + 1 end
   return math.max(left, rule.blocked - ms) + SLACK
 end
+
+-- Reads the counter that a value holds, an empty one where it holds none, and brings
+-- it to now.
+local function read_counter(rule, value)
+  local numbers = unpack_state(value, BEFORE[rule.alg] + 1)
+  rule.fresh = string.sub(value, 1, 1) ~= rule.alg
+  rule.blocked, rule.fields = numbers[1], {}
+  for at = 2, #numbers do rule.fields[at - 1] = numbers[at] end
+  if not rule.fresh and not sane(rule) then rule.fresh = true end
+  if rule.fresh then rule.blocked = 0 end
+  roll(rule)
+end
