@@ -95,7 +95,7 @@ for i, key in ipairs(KEYS) do
       if type(old) == 'table' and old.err then return give_up(old) end
       rule.guessed, rule.old = true, old
       local numbers = old and unpack_state(old, 2) or { 0, 0, 0 }
-      rule.fresh = not old or string.sub(old, 1, 1) ~= 'b'
+      rule.fresh = not old or string.sub(old, 1, 1) ~= 'b' or #old < 25
       rule.blocked, rule.fields = numbers[1], { numbers[2], numbers[3] }
       rule.before = rule.fields
     else

@@ -133,8 +133,15 @@ impl Hit<'_> {
         value: Option<SmallVec<[u8; 40]>>,
         now: Now,
     ) -> (Looked, bool) {
+        // What a guess has overwritten could not be put back as it was.
+        let least = if self.is_guess() {
+            Numbers::length(C::FIELDS)
+        } else {
+            0
+        };
         let read = value
             .as_deref()
+            .filter(|value| value.len() >= least)
             .and_then(|value| Numbers::decode(value, C::FORM, C::FIELDS))
             .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
         let fresh = read.is_none();
