@@ -339,6 +339,14 @@ impl Store {
         matches!(self.0.backend, Backend::Embedded(_))
     }
 
+    /// Whether it is a cluster, whose scripts reach one slot only.
+    pub fn is_cluster(&self) -> bool {
+        match &self.0.backend {
+            Backend::Remote { guarded, .. } => guarded.remote.is_cluster(),
+            Backend::Embedded(_) | Backend::Disabled(_) => false,
+        }
+    }
+
     /// Whose rules its commands follow.
     pub fn dialect(&self) -> Dialect {
         match &self.0.backend {

@@ -120,6 +120,11 @@ pub(crate) trait Remote: Send + Sync + 'static {
     fn locks_keys(&self) -> bool {
         false
     }
+
+    /// Whether keys lie in slots, on several servers.
+    fn is_cluster(&self) -> bool {
+        false
+    }
 }
 
 /// A connection that messages come on. Methods are cancellation-safe.

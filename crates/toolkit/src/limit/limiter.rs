@@ -61,6 +61,9 @@ pub enum LimitError {
         /// Of what.
         algorithm: Algorithm,
     },
+    /// Keys that have to be in one slot of a cluster, and are not.
+    #[error("{0} is not possible on a cluster: its keys lie in several slots")]
+    Cluster(&'static str),
     /// The store.
     #[error(transparent)]
     Store(#[from] Error),

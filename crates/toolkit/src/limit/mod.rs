@@ -25,6 +25,8 @@
 //! asked the policy decides, and the decision says so. Time is the store's, by
 //! [`Store::now`](sangam_store::Store::now); a key's time to live only clears up.
 //!
+//! Counts that an app shares with one that uses another package: [`compat`].
+//!
 //! Cost in billed commands over a store that bills (in process nothing is billed):
 //!
 //! | | a check | where a window begins, or a bucket is full | refused |
@@ -42,6 +44,7 @@ pub mod analytics;
 mod background;
 mod check;
 pub mod class;
+pub mod compat;
 mod decision;
 mod guard;
 #[cfg(feature = "http")]

@@ -252,6 +252,10 @@ impl Cluster {
 }
 
 impl Remote for Cluster {
+    fn is_cluster(&self) -> bool {
+        true
+    }
+
     fn call<'a>(
         &'a self,
         argv: &'a [&'a [u8]],
