@@ -17,13 +17,19 @@ use crate::log::{Hit, Log};
 pub(crate) fn check(log: &Log, rule: Rule, instances: usize) {
     let hits = log.hits(rule);
     let by = |ruled| hits.iter().copied().filter(move |hit| hit.ruled == ruled);
-    let stored: Vec<Hit> = by(Ruled::Store).collect();
+    // A lease's tokens are those of the store.
+    let stored: Vec<Hit> = hits
+        .iter()
+        .copied()
+        .filter(|hit| hit.ruled != Ruled::Local)
+        .collect();
     let name = rule.algorithm().as_str();
     assert!(stored.len() > 20, "{name}: only {} hits", stored.len());
     held(&stored, rule, rule.limit(), rule.burst());
     // What a share let through is charged at some time.
     let charged = by(Ruled::Local).next().is_some();
-    if rule.algorithm() == Algorithm::FixedWindow && !charged {
+    let leased = by(Ruled::Lease).next().is_some();
+    if rule.algorithm() == Algorithm::FixedWindow && !charged && !leased {
         nothing_is_consumed_by_refusals(log, rule, &stored);
     }
     // Those cut off, each within its share.
@@ -71,7 +77,7 @@ fn sum<'a>(hits: impl IntoIterator<Item = &'a Hit>) -> u64 {
 /// a window lies between two of them.
 fn aligned(hits: &[Hit], rule: Rule) -> Vec<(u64, Vec<Hit>)> {
     let mut stored: Vec<Hit> = hits.to_vec();
-    stored.retain(|hit| hit.ruled == Ruled::Store);
+    stored.retain(|hit| hit.ruled != Ruled::Local);
     stored.sort_by_key(|hit| hit.reset);
     let mut windows: Vec<(u64, Vec<Hit>)> = Vec::new();
     for hit in stored {

@@ -32,24 +32,30 @@ const INSTANCES: usize = 8;
 const WINDOW: Duration = Duration::from_millis(400);
 /// How long there is traffic, and how long without faults at first.
 const TRAFFIC: Duration = Duration::from_millis(3_500);
-const CALM: Duration = Duration::from_millis(1_000);
+const CALM: Duration = Duration::from_secs(1);
 
-/// The rules of the traffic, one of each algorithm; shares of eight are not zero.
-fn rules() -> [Rule; 6] {
-    let rule = |algorithm, limit| Rule::new(algorithm, limit, WINDOW).unwrap();
+/// The rules of the traffic, one of each algorithm; shares of eight are not zero, and
+/// large enough for leases where there are some.
+fn rules(mode: Mode) -> [Rule; 6] {
+    let times: u64 = match mode {
+        Mode::Exact => 1,
+        Mode::Leased => 20,
+    };
+    let rule = |algorithm, limit| Rule::new(algorithm, limit * times, WINDOW).unwrap();
+    let burst = |rule: Rule, burst| rule.with_burst(burst * times).unwrap();
     [
         rule(Algorithm::FixedWindow, 16),
         rule(Algorithm::SlidingWindow, 20),
         rule(Algorithm::SlidingLog, 24),
-        rule(Algorithm::TokenBucket, 40).with_burst(16).unwrap(),
-        rule(Algorithm::Gcra, 32).with_burst(8).unwrap(),
+        burst(rule(Algorithm::TokenBucket, 40), 16),
+        burst(rule(Algorithm::Gcra, 32), 8),
         rule(Algorithm::Concurrency, 16),
     ]
 }
 
 /// What is left when it is quiet again: time to live on every key, and a
 /// `Retry-After` that is true for whoever comes next.
-async fn quiet(redis: &Redis, instances: &[Arc<Instance>]) {
+async fn quiet(redis: &Redis, instances: &[Arc<Instance>], mode: Mode) {
     for instance in instances {
         instance.until_up().await;
         instance.limiter.close(Duration::from_secs(5)).await;
@@ -69,7 +75,7 @@ async fn quiet(redis: &Redis, instances: &[Arc<Instance>]) {
     // Two more, who have the patience that apps have.
     let one = Limiter::new(instance::connect(&redis.url(), Options::default()).await);
     let other = Limiter::new(instance::connect(&redis.url(), Options::default()).await);
-    for rule in rules().into_iter().take(5) {
+    for rule in rules(mode).into_iter().take(5) {
         retry_is_true(&one, &other, rule).await;
     }
 }
@@ -99,10 +105,10 @@ async fn run(terms: Terms, seed: u64) -> Log {
         instances.push(Arc::new(Instance::start(&redis, terms).await));
     }
     let log = tokio::join!(
-        traffic::run(&instances, CALM, TRAFFIC, seed),
+        traffic::run(&instances, rules(terms.mode), CALM, TRAFFIC, seed),
         faults::run(&redis, &instances, CALM, TRAFFIC, seed),
     );
-    quiet(&redis, &instances).await;
+    quiet(&redis, &instances, terms.mode).await;
     log.0
 }
 
@@ -118,7 +124,7 @@ async fn holds(terms: Terms, seed: u64) {
     assert!(ways.contains(&degraded), "no fault was felt: {ways:?}");
     ways.retain(|way| way.is_degraded() && *way != degraded);
     assert!(ways.is_empty(), "{terms:?} was decided by {ways:?}");
-    for rule in rules() {
+    for rule in rules(terms.mode) {
         bounds::check(&log, rule, INSTANCES);
     }
 }

@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::instance::Instance;
 use crate::log::{Log, Request};
-use crate::rules;
 
 /// Tasks of an instance that make requests, and those that take permits.
 const WORKERS: u64 = 3;
@@ -24,21 +23,37 @@ pub(crate) fn limit(rule: Rule) -> Limit<'static> {
     }
 }
 
+/// How long the traffic keeps its pace: dense, so that all is used up at once, then
+/// sparse, so that it is used up late in a window.
+const PACE: Duration = Duration::from_millis(600);
+
 /// When there is traffic.
 #[derive(Clone, Copy)]
 struct Times {
+    began: Instant,
     /// Until then nobody gives up.
     calm: Instant,
     end: Instant,
 }
 
+impl Times {
+    /// The time to the next request of a task.
+    fn pause(self, random: &mut Random) -> Duration {
+        let turn = self.began.elapsed().as_millis() / PACE.as_millis();
+        let longest = if turn.is_multiple_of(2) { 5 } else { 240 };
+        Duration::from_millis(random.below(longest))
+    }
+}
+
 pub(crate) async fn run(
     instances: &[Arc<Instance>],
+    rules: [Rule; 6],
     calm: Duration,
     whole: Duration,
     seed: u64,
 ) -> Log {
     let times = Times {
+        began: Instant::now(),
         calm: Instant::now() + calm,
         end: Instant::now() + whole,
     };
@@ -46,8 +61,15 @@ pub(crate) async fn run(
     for (at, instance) in instances.iter().enumerate() {
         for worker in 0..WORKERS {
             let random = Random::new(seed ^ ((at as u64) << 32) ^ (worker << 16));
-            workers.spawn(requests(instance.clone(), at, times, random.clone()));
-            workers.spawn(permits(instance.clone(), at, worker, times, random));
+            workers.spawn(requests(instance.clone(), at, rules, times, random.clone()));
+            workers.spawn(permits(
+                instance.clone(),
+                at,
+                rules[5],
+                worker,
+                times,
+                random,
+            ));
         }
     }
     Log(workers.join_all().await.concat())
@@ -57,10 +79,10 @@ pub(crate) async fn run(
 async fn requests(
     instance: Arc<Instance>,
     at: usize,
+    rules: [Rule; 6],
     times: Times,
     mut random: Random,
 ) -> Vec<Request> {
-    let rules = rules();
     let mut log = Vec::new();
     while Instant::now() < times.end {
         let mut chosen: Vec<Rule> = vec![rules[random.below(5) as usize]];
@@ -82,7 +104,7 @@ async fn requests(
             decision: decision.map(Result::unwrap),
             ended: None,
         });
-        sleep(Duration::from_millis(random.below(5))).await;
+        sleep(times.pause(&mut random)).await;
     }
     log
 }
@@ -91,11 +113,11 @@ async fn requests(
 async fn permits(
     instance: Arc<Instance>,
     at: usize,
+    rule: Rule,
     worker: u64,
     times: Times,
     mut random: Random,
 ) -> Vec<Request> {
-    let rule = rules()[5];
     assert_eq!(rule.algorithm(), Algorithm::Concurrency);
     let mut log = Vec::new();
     for number in 0.. {
