@@ -20,9 +20,9 @@
 )]
 
 pub mod proxy;
+pub mod random;
 pub mod redis;
 pub mod wait;
 
 mod port;
-mod random;
 mod worker;

@@ -103,6 +103,37 @@ proptest! {
         })?;
     }
 
+    /// What is refused again says when it fits, too: whether or not the store was
+    /// asked.
+    #[test]
+    fn the_retry_of_every_refusal_is_true(
+        algorithm in rated(),
+        most in 1u64..8,
+        window in 5u64..400_000,
+        steps in vec((0u64..200_000, 1u64..4), 1..40),
+    ) {
+        block_on(async {
+            let (clock, limiter) = still();
+            let limit = limit(rule(algorithm, most, window));
+            for (wait, cost) in steps {
+                clock.advance_millis(wait % window.max(2));
+                let cost = cost.min(most);
+                let decision = limiter.check(&[limit], cost).await.unwrap();
+                if decision.allowed {
+                    continue;
+                }
+                // What a look says is exact; nobody else comes.
+                let retry = decision.retry_after.unwrap();
+                let peek = limiter.peek(&[limit], cost).await.unwrap();
+                prop_assert!(!peek.allowed && retry >= peek.retry_after.unwrap(),
+                    "{:?}: {:?}, but {:?}", algorithm, decision, peek);
+                let longest = 2 * Duration::from_millis(window);
+                prop_assert!(retry <= longest, "{:?}: {:?}", algorithm, decision);
+            }
+            Ok(())
+        })?;
+    }
+
     /// No window, wherever it begins, holds more than the algorithm's bound.
     #[test]
     fn no_window_holds_more_than_its_bound(

@@ -13,7 +13,7 @@ use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
 use super::lease::{Leases, Request, Unleased};
 use super::local::Local;
-use super::memory::Memory;
+use super::memory::{Memory, Refusal};
 use super::rule::{Algorithm, Rule};
 use super::terms::{Mode, Policy, Terms};
 
@@ -342,13 +342,11 @@ impl Limiter {
                 Ok(Some(decision)) => return Ok(decision),
                 Err(error) => {
                     let hits = self.hits(limits, &keys, cost, permit, now);
-                    return self
-                        .fall_back(terms, limits, &keys, &hits, peek, error)
-                        .await;
+                    return self.fall_back(terms, limits, &hits, peek, error).await;
                 }
             }
         }
-        if !peek && let Some(left) = self.remembered(&keys, now) {
+        if !peek && let Some(left) = self.remembered(&keys, cost, now) {
             return Ok(Decision {
                 allowed: false,
                 ruled: Ruled::Remembered,
@@ -363,11 +361,8 @@ impl Limiter {
             peek,
         };
         match self.store.atomic(&check).await {
-            Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
-            Err(error) => {
-                self.fall_back(terms, limits, &keys, &hits, peek, error)
-                    .await
-            }
+            Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, peek)),
+            Err(error) => self.fall_back(terms, limits, &hits, peek, error).await,
         }
     }
 
@@ -397,7 +392,6 @@ impl Limiter {
         &self,
         terms: Terms,
         limits: &[Limit<'_>],
-        keys: &[Vec<u8>],
         hits: &[Hit<'_>],
         peek: bool,
         error: Error,
@@ -406,7 +400,7 @@ impl Limiter {
             return Err(error.into());
         }
         if terms.policy == Policy::Local {
-            let by_share = self.ask_share(limits, keys, hits, peek, &error);
+            let by_share = self.ask_share(limits, hits, peek, &error);
             return Ok(Box::pin(by_share).await);
         }
         Ok(without_store(terms.policy))
@@ -416,7 +410,6 @@ impl Limiter {
     async fn ask_share(
         &self,
         limits: &[Limit<'_>],
-        keys: &[Vec<u8>],
         hits: &[Hit<'_>],
         peek: bool,
         error: &Error,
@@ -434,7 +427,7 @@ impl Limiter {
         Decision {
             ruled: Ruled::Local,
             // As a look: what the share refuses is not remembered for the store.
-            ..self.decide(limits, keys, now, &checked, true)
+            ..self.decide(limits, hits, now, &checked, true)
         }
     }
 
@@ -460,23 +453,23 @@ impl Limiter {
     }
 
     /// The longest refusal that is remembered for any of the keys.
-    fn remembered(&self, keys: &[Vec<u8>], now: Now) -> Option<Duration> {
+    fn remembered(&self, keys: &[Vec<u8>], cost: u64, now: Now) -> Option<Duration> {
         keys.iter()
-            .filter_map(|key| self.memory.refuses(key, now.0 as u64))
+            .filter_map(|key| self.memory.refuses(key, cost, now.0 as u64))
             .max()
     }
 
     fn decide(
         &self,
         limits: &[Limit<'_>],
-        keys: &[Vec<u8>],
+        hits: &[Hit<'_>],
         now: Now,
         checked: &Checked,
         peek: bool,
     ) -> Decision {
         let mut retry_after = Some(Duration::ZERO);
         let mut outcomes = SmallVec::new();
-        for ((limit, key), part) in limits.iter().zip(keys).zip(&checked.parts) {
+        for ((limit, hit), part) in limits.iter().zip(hits).zip(&checked.parts) {
             let blocked = (part.blocked_until * 1000 - now.0).max(0);
             let retry = part.room.retry_us.map(|micros| micros.max(blocked));
             let wait = retry.map(micros);
@@ -488,12 +481,17 @@ impl Limiter {
                     _ => part.next_us.max(blocked),
                 };
                 if !peek && next > 0 {
-                    self.memory.remember(key, now.0 as u64, micros(next));
+                    let refusal = Refusal {
+                        cost: hit.cost,
+                        fits: wait.unwrap_or(limit.rule.window()),
+                        next: micros(next),
+                    };
+                    self.memory.remember(hit.key, now.0 as u64, refusal);
                 }
             }
             if checked.admitted && !peek && self.guesses(limit) {
                 let reset = micros(part.room.reset_us);
-                self.memory.fills(key, now.0 as u64, reset);
+                self.memory.fills(hit.key, now.0 as u64, reset);
             }
             outcomes.push(Outcome {
                 rule: limit.rule,

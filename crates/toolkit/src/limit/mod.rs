@@ -37,6 +37,9 @@
 //! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
+//! Instances that share limits with the policy `local` or by leases see how many they
+//! are for 3 twice a minute, while they check anything; what an instance let through
+//! by `local` is charged for 3 a key.
 
 mod adjust;
 mod algorithm;

@@ -268,3 +268,20 @@ fn checks_cost_what_the_table_says() {
     play(&mut twins, &[all]).unwrap();
     assert_eq!(twins.cost(), 4);
 }
+
+#[test]
+fn changes_cost_three() {
+    for at in 0..5 {
+        let mut twins = Twins::new();
+        for kind in [1, 0, 2, 3] {
+            let change = Step::Change {
+                rule: at,
+                kind,
+                amount: 2,
+                permit: 0,
+            };
+            play(&mut twins, &[change]).unwrap();
+            assert_eq!(twins.cost(), 3, "rule {at}, change {kind}");
+        }
+    }
+}
