@@ -192,6 +192,7 @@ proptest! {
         kind in 0usize..3,
         most in 45u64..400,
         burst in 0u64..200,
+        goes_back in proptest::bool::weighted(0.2),
         steps in vec(step(), 1..60),
     ) {
         block_on(async {
@@ -208,6 +209,7 @@ proptest! {
                 match step {
                     Step::Wait(millis) => clock.advance_millis(millis),
                     // What was over is not: of a lease an instance.
+                    Step::Back(_) if !goes_back => {}
                     Step::Back(millis) => {
                         clock.set_back_millis(millis);
                         slack = 3 * rule.burst().div_ceil(3);
@@ -640,4 +642,26 @@ async fn what_is_held_is_given_out_while_the_store_is_away() {
         given += 1;
     };
     assert_eq!((given, last.ruled), (14, Ruled::Closed));
+}
+
+/// What is returned from the middle of a bucket is not given out again: the rest
+/// would come late beside it.
+#[tokio::test]
+async fn a_bucket_is_no_deeper_after_a_return() {
+    let (clock, store) = still();
+    let limit = limit(rule(Algorithm::TokenBucket, 90, 90_000));
+    let all: Vec<Limiter> = (0..3).map(|_| instance(&store, 3)).collect();
+    let allowed = async |at: usize| all[at].check(&[limit], 1).await.unwrap().allowed;
+    for at in [0, 0, 1, 1] {
+        assert!(allowed(at).await);
+    }
+    all[0].close(Duration::from_secs(5)).await;
+    clock.advance_millis(28_000);
+    let mut burst = 0;
+    for at in [2, 1] {
+        while allowed(at).await {
+            burst += 1;
+        }
+    }
+    assert!((60..=90).contains(&burst), "{burst}");
 }

@@ -33,8 +33,7 @@
 //! | bucket | 2 | 2 where this process guesses right, else 3 | 3; then 0 while it is remembered |
 //! | sliding log | 3 | 3 | 2; then 0 while it is remembered |
 //! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
-//!
-//! | any but the last row, [leased](Mode::Leased) | 0; at most 0.2 on average at a steady rate | the same | 2; then 0 |
+//! | windows and buckets, [leased](Mode::Leased) | at most 0.2 on average at a steady rate | the same | 2; then 0 while it is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
 
