@@ -152,6 +152,10 @@ struct Table {
 }
 
 /// What is held, for a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the decision is the common one, and on its way to the caller"
+)]
 enum Look {
     Decided(Decision),
     /// Of the key at this place there is too little; who asks holds the permit.
