@@ -35,6 +35,7 @@
 //! | bucket | 2 | 2 where this process guesses right, else 3 | 3; then 0 while it is remembered |
 //! | sliding log | 3 | 3 | 2; then 0 while it is remembered |
 //! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
+//! | windows and buckets, [leased](Mode::Leased) | at most 0.2 on average at a steady rate | the same | 2; then 0 while it is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
 //! Instances that share limits with the policy `local` or by leases see how many they

@@ -94,12 +94,12 @@ impl Held {
         if self.refused.is_some_and(refused) {
             return None;
         }
-        let most = size.most(self.forecast(size, now)).saturating_sub(rest);
+        let most = self.most(size, now).saturating_sub(rest);
         Some((least, most.max(least)))
     }
 
-    /// Tokens that the flow so far calls for, with a quarter to spare.
-    fn forecast(&self, size: Size, now: Now) -> u64 {
+    /// The most to ask for, as the flow so far calls for it.
+    fn most(&self, size: Size, now: Now) -> u64 {
         let Flow {
             window,
             granted,
@@ -107,14 +107,23 @@ impl Held {
             before,
         } = self.flow;
         match window {
-            Some(end) if now.millis() < end => (before + before / 4).saturating_sub(used),
-            Some(_) => used + used / 4,
+            Some(end) if now.millis() >= end => size.for_window(used),
+            Some(_) => {
+                let most = if used <= before + before / 4 {
+                    size.for_window(before)
+                } else {
+                    size.usual()
+                };
+                // Up to the share first: the rest is there for others.
+                let share = size.share.saturating_sub(granted);
+                if share > 0 { most.min(share) } else { most }
+            }
             // The rest of the last one flowed out unused.
             None if used < granted => {
                 let worth = size.worth + size.worth / 4;
-                worth.saturating_mul(granted) / used.max(1)
+                size.for_flow(worth.saturating_mul(granted) / used.max(1))
             }
-            None => 0,
+            None => size.usual(),
         }
     }
 

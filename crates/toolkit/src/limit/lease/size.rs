@@ -16,12 +16,14 @@ const LEASES: u64 = 8;
 /// Tokens of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
+    /// Of a request; a lease is for whole ones.
+    cost: u64,
     /// That make it worth it.
     pub(super) worth: u64,
     /// Where nothing is known of the flow.
     batch: u64,
-    /// What an instance may hold.
-    share: u64,
+    /// The instance's part of the limit.
+    pub(super) share: u64,
     /// However fast they go.
     cap: u64,
 }
@@ -42,12 +44,14 @@ impl Size {
         if rule.burst() < least {
             return Err(Unleased::Limit { least });
         }
-        let share = rule.burst().div_ceil(live);
+        let whole = |tokens: u64| tokens.div_ceil(cost) * cost;
+        let share = whole(rule.burst().div_ceil(live));
         let cap = REQUESTS_MAX.saturating_mul(cost);
         let batch = (share / LEASES).clamp(worth, cap);
         // No crumb at the end: the share in equal parts.
-        let batch = share.div_ceil((share / batch).max(1)).min(cap);
+        let batch = whole(share.div_ceil((share / batch).max(1))).min(cap);
         Ok(Size {
+            cost,
             worth,
             batch,
             share,
@@ -55,9 +59,22 @@ impl Size {
         })
     }
 
-    /// The most to ask for where the flow calls for so much.
-    pub(super) fn most(self, forecast: u64) -> u64 {
-        self.batch.max(forecast.min(self.cap)).min(self.share)
+    /// The most to ask for where nothing is known of the flow.
+    pub(super) fn usual(self) -> u64 {
+        self.batch.min(self.share)
+    }
+
+    /// The most to ask for where so many tokens go in a window: that many and a
+    /// quarter, in as few equal parts as the usual ones would be.
+    pub(super) fn for_window(self, tokens: u64) -> u64 {
+        let parts = (tokens / self.batch).max(1);
+        self.for_flow((tokens + tokens / 4).div_ceil(parts))
+    }
+
+    /// The most to ask for where the flow calls for so much at once.
+    pub(super) fn for_flow(self, tokens: u64) -> u64 {
+        let tokens = tokens.min(self.cap).div_ceil(self.cost) * self.cost;
+        self.batch.max(tokens).min(self.share)
     }
 }
 
@@ -76,17 +93,23 @@ mod tests {
     fn a_share_is_taken_in_eighths_of_at_least_fifteen_requests() {
         let most = |limit, cost, live| {
             let size = size(Algorithm::FixedWindow, limit, cost, live).unwrap();
-            size.most(0)
+            size.usual()
         };
         assert_eq!(most(15, 1, 1), 15);
         assert_eq!(most(29, 1, 1), 29, "no crumb of 14");
         assert_eq!(most(31, 1, 2), 16);
         assert_eq!(most(40, 1, 1), 20);
         assert_eq!(most(60, 2, 2), 30);
+        assert_eq!(most(62, 2, 1), 32, "whole requests");
         assert_eq!(most(1600, 1, 2), 100);
         assert_eq!(most(1_000_000, 1, 1), 1000);
         let size = size(Algorithm::FixedWindow, 120, 1, 4).unwrap();
-        assert_eq!((size.most(20), size.most(500)), (20, 30));
+        assert_eq!((size.for_flow(20), size.for_flow(500)), (20, 30));
+        let size = self::size(Algorithm::FixedWindow, 100, 1, 1).unwrap();
+        for tokens in 15..80 {
+            let most = size.for_window(tokens);
+            assert!(3 * tokens.div_ceil(most) <= tokens.max(15) / 5, "{tokens}");
+        }
     }
 
     #[test]
