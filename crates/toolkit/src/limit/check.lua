@@ -47,9 +47,12 @@ local function settle_counter(rule)
   local guessed_right = rule.guessed and rule.rolled and rule.blocked == 0
   local ttl = lifetime(rule)
   if guessed_right then return end
-  if rule.rolled or rule.guessed then
+  if not rule.rolled and not rule.guessed then return end
+  if rule.alg ~= 'b' or rule.fresh or rule.guessed or rule.outlives then
     ttl = math.max(ttl, rule.blocked - ms + SLACK)
     redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
+  else
+    redis.call('SET', rule.key, pack_state(rule), 'KEEPTTL')
   end
 end
 

@@ -56,7 +56,10 @@ local function roll(rule)
       rule.fields, rule.rolled = { window, f[3], 0 }, true
     end
   elseif rule.fresh or f[2] < now then
-    rule.fields, rule.rolled = { 0, now }, true
+    -- A key that lives long enough keeps its time.
+    local kept = f[1]
+    if rule.fresh or rule.guessed then kept = 0 end
+    rule.fields, rule.rolled = { kept, now }, true
   end
 end
 
@@ -68,7 +71,7 @@ local function lifetime(rule)
   if arrival > kept * 1000 then
     local depth = math.floor(rule.a * rule.b / 1000) + 1
     kept = math.max(ms + 2 * depth, math.floor(arrival / 1000) + 1)
-    rule.fields[1], rule.rolled = kept, true
+    rule.fields[1], rule.rolled, rule.outlives = kept, true, true
   end
   return math.max(kept - ms, 0) + SLACK
 end
