@@ -21,7 +21,11 @@ use super::rule::{Algorithm, Rule};
 
 static CHECK: Script = Script::new(
     "limit-check",
-    concat!(include_str!("state.lua"), include_str!("check.lua")),
+    concat!(
+        include_str!("single.lua"),
+        include_str!("state.lua"),
+        include_str!("check.lua")
+    ),
 );
 
 /// One rule's part of a check.

@@ -9,12 +9,14 @@ local BEFORE = { f = 1, s = 2, b = 1 }
 local function text(n) return string.format('%.0f', n) end
 
 local function be(n)
-  local bytes = {}
-  for at = 8, 1, -1 do
-    bytes[at] = n % 256
-    n = math.floor(n / 256)
-  end
-  return string.char(unpack(bytes))
+  local h = n % 256; n = (n - h) / 256
+  local g = n % 256; n = (n - g) / 256
+  local f = n % 256; n = (n - f) / 256
+  local e = n % 256; n = (n - e) / 256
+  local d = n % 256; n = (n - d) / 256
+  local c = n % 256; n = (n - c) / 256
+  local b = n % 256; n = (n - b) / 256
+  return string.char(n % 256, b, c, d, e, f, g, h)
 end
 
 local function pack_state(rule)
