@@ -23,7 +23,10 @@ impl<'a> Declared<'a> {
 
     pub(crate) fn has(&self, key: &[u8]) -> bool {
         match self {
-            Declared::Few(keys) => keys.contains(&key),
+            // Most often it is the very key.
+            Declared::Few(keys) => {
+                keys.iter().any(|known| std::ptr::eq(*known, key)) || keys.contains(&key)
+            }
             Declared::Many(keys) => keys.contains(key),
         }
     }

@@ -7,6 +7,8 @@
 -- which it is blocked and three numbers as they were before the hit; for lists the
 -- value instead.
 --
+-- Of one rule, `single.lua` may have asked `ahead`.
+--
 -- A counter is read and increased in one command. What was increased in vain is
 -- taken back: a refused hit leaves every key as it was.
 local take = ARGV[1] == 'take'
@@ -47,9 +49,12 @@ local function settle_counter(rule)
   local guessed_right = rule.guessed and rule.rolled and rule.blocked == 0
   local ttl = lifetime(rule)
   if guessed_right then return end
-  if rule.rolled or rule.guessed then
+  if not rule.rolled and not rule.guessed then return end
+  if rule.alg ~= 'b' or rule.fresh or rule.guessed or rule.outlives then
     ttl = math.max(ttl, rule.blocked - ms + SLACK)
     redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
+  else
+    redis.call('SET', rule.key, pack_state(rule), 'KEEPTTL')
   end
 end
 
@@ -91,7 +96,8 @@ for i, key in ipairs(KEYS) do
       local arrival = now + rule.weight
       local kept = math.max(ms + 2 * (math.floor(rule.a * rule.b / 1000) + 1), math.floor(arrival / 1000) + 1)
       local value = 'b' .. be(0) .. be(kept) .. be(arrival)
-      local old = redis.pcall('SET', key, value, 'PX', text(kept - ms + SLACK), 'GET')
+      local old = ahead
+      if old == nil then old = redis.pcall('SET', key, value, 'PX', text(kept - ms + SLACK), 'GET') end
       if type(old) == 'table' and old.err then return give_up(old) end
       rule.guessed, rule.old = true, old
       local numbers = old and unpack_state(old, 2) or { 0, 0, 0 }
@@ -110,7 +116,7 @@ for i, key in ipairs(KEYS) do
       argv[#argv + 1] = 'i64'
       argv[#argv + 1] = rule.at
       if grows then argv[#argv + 1] = text(rule.weight) end
-      local reply = redis.pcall('BITFIELD', key, unpack(argv))
+      local reply = ahead or redis.pcall('BITFIELD', key, unpack(argv))
       if reply.err then return give_up(reply) end
       rule.grown = grows
       rule.fresh = reply[1] ~= string.byte(rule.alg)

@@ -21,7 +21,11 @@ use super::rule::{Algorithm, Rule};
 
 static CHECK: Script = Script::new(
     "limit-check",
-    concat!(include_str!("state.lua"), include_str!("check.lua")),
+    concat!(
+        include_str!("single.lua"),
+        include_str!("state.lua"),
+        include_str!("check.lua")
+    ),
 );
 
 /// One rule's part of a check.
@@ -69,18 +73,23 @@ pub(crate) struct Checked {
     pub(crate) parts: SmallVec<[Part; 4]>,
 }
 
-/// A rule's state as of now, before the hit.
-#[derive(Clone)]
+/// A rule's state as of now.
 enum Looked {
-    Counter {
-        numbers: Numbers,
-        /// There was none of this form.
-        fresh: bool,
-        rolled: bool,
-        /// Bytes that follow the numbers, which an increase leaves where they are.
-        value: Option<SmallVec<[u8; 40]>>,
-    },
+    Counter(Counted),
     List(List),
+}
+
+/// A counter's state as of now.
+struct Counted {
+    numbers: Numbers,
+    /// There was none of this form.
+    fresh: bool,
+    rolled: bool,
+    /// The value, where its length is another than that of the form: an increase
+    /// leaves what follows the numbers where it is.
+    odd: Option<Box<[u8]>>,
+    /// There was a value.
+    exists: bool,
 }
 
 /// Runs `$body` with `$counter` as the counter of an algorithm, `$list` for those
@@ -114,13 +123,21 @@ pub(crate) fn permits(rule: &Rule) -> bool {
 impl Hit<'_> {
     fn look(&self, tx: &mut Tx<'_>, now: Now) -> Result<(Looked, bool), CommandError> {
         let value = tx.get(self.key)?;
-        let value = value.map(|value| value.with(SmallVec::<[u8; 40]>::from_slice));
         Ok(by_algorithm!(
             self.rule,
-            C => self.look_counter::<C>(value, now),
+            C => {
+                let counted = match value {
+                    Some(value) => value.with(|value| self.look_counter::<C>(Some(value), now)),
+                    None => self.look_counter::<C>(None, now),
+                };
+                let numbers = &counted.numbers;
+                let fits = C::fits(numbers, &self.rule, now, self.cost as i64)
+                    && !numbers.is_blocked(now);
+                (Looked::Counter(counted), fits)
+            },
             {
-                let value = value.unwrap_or_default();
-                let list = List::decode(&value, permits(&self.rule), &self.rule, now);
+                let list = |value: &[u8]| List::decode(value, permits(&self.rule), &self.rule, now);
+                let list = value.map_or_else(List::default, |value| value.with(list));
                 let fits = list.fits(&self.rule, self.cost as i64, self.permit)
                     && !list.is_blocked(now);
                 (Looked::List(list), fits)
@@ -128,11 +145,7 @@ impl Hit<'_> {
         ))
     }
 
-    fn look_counter<C: Counter>(
-        &self,
-        value: Option<SmallVec<[u8; 40]>>,
-        now: Now,
-    ) -> (Looked, bool) {
+    fn look_counter<C: Counter>(&self, value: Option<&[u8]>, now: Now) -> Counted {
         // What a guess has overwritten could not be put back as it was.
         let least = if self.is_guess() {
             Numbers::length(C::FIELDS)
@@ -140,90 +153,106 @@ impl Hit<'_> {
             0
         };
         let read = value
-            .as_deref()
             .filter(|value| value.len() >= least)
             .and_then(|value| Numbers::decode(value, C::FORM, C::FIELDS))
             .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
         let fresh = read.is_none();
         let mut numbers = read.unwrap_or_default();
         let rolled = C::roll(&mut numbers, &self.rule, now, fresh);
-        let fits = C::fits(&numbers, &self.rule, now, self.cost as i64) && !numbers.is_blocked(now);
-        let looked = Looked::Counter {
+        if rolled && self.is_guess() {
+            // The script wrote a key of its own over it.
+            numbers.fields = [0, now.0, 0];
+        }
+        Counted {
             numbers,
             fresh,
             rolled,
-            value,
-        };
-        (looked, fits)
+            odd: value
+                .filter(|value| value.len() != Numbers::length(C::FIELDS))
+                .map(Box::from),
+            exists: value.is_some(),
+        }
     }
 
     /// Adds the hit to what was looked at.
-    fn take(&self, tx: &mut Tx<'_>, now: Now, looked: Looked) -> Result<(), CommandError> {
+    fn add(&self, now: Now, looked: &mut Looked) {
+        let cost = self.cost as i64;
+        if cost == 0 {
+            return;
+        }
+        match looked {
+            Looked::List(list) => list.add(&self.rule, now, cost, self.permit),
+            Looked::Counter(Counted { numbers, .. }) => by_algorithm!(
+                self.rule,
+                C => {
+                    if let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
+                        *last += C::weight(&self.rule, cost);
+                    }
+                },
+                ()
+            ),
+        }
+    }
+
+    /// Writes what the hit was added to.
+    fn write(&self, tx: &mut Tx<'_>, now: Now, looked: &mut Looked) -> Result<(), CommandError> {
         if self.cost == 0 {
             return Ok(());
         }
         match looked {
-            Looked::List(mut list) => {
-                list.add(&self.rule, now, self.cost as i64, self.permit);
+            Looked::List(list) => {
                 let value = list.encode(permits(&self.rule), &self.rule);
                 tx.put(self.key, &value, Ttl::Millis(list.ttl_ms(now) as u64))
             }
-            Looked::Counter {
-                numbers,
-                rolled,
-                value,
-                ..
-            } => by_algorithm!(
+            Looked::Counter(counted) => by_algorithm!(
                 self.rule,
-                C => self.take_counter::<C>(tx, now, numbers, rolled, value.as_deref()),
+                C => self.write_counter::<C>(tx, now, counted),
                 Ok(())
             ),
         }
     }
 
-    fn take_counter<C: Counter>(
+    fn write_counter<C: Counter>(
         &self,
         tx: &mut Tx<'_>,
         now: Now,
-        mut numbers: Numbers,
-        mut rolled: bool,
-        value: Option<&[u8]>,
+        counted: &mut Counted,
     ) -> Result<(), CommandError> {
-        if let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
-            *last += C::weight(&self.rule, self.cost as i64);
-        }
-        rolled |= C::outlives(&mut numbers, &self.rule, now);
+        let numbers = &mut counted.numbers;
+        let outlives = C::outlives(numbers, &self.rule, now);
         let mut bytes = numbers.encode(C::FORM, C::FIELDS);
-        let ttl = if rolled || self.is_guess() {
+        let renews = counted.rolled && (C::ROLL_RENEWS || counted.fresh);
+        let ttl = if renews || outlives || self.is_guess() {
             let blocked = numbers.blocked_until - now.millis() + super::algorithm::SLACK_MS;
-            Ttl::Millis(C::ttl_ms(&numbers, &self.rule, now).max(blocked) as u64)
+            Ttl::Millis(C::ttl_ms(numbers, &self.rule, now).max(blocked) as u64)
         } else {
-            let tail = value.and_then(|value| value.get(bytes.len()..));
-            bytes.extend_from_slice(tail.unwrap_or_default());
             Ttl::Keep
         };
+        if ttl == Ttl::Keep && !counted.rolled {
+            let odd = counted.odd.as_deref();
+            let tail = odd.and_then(|value| value.get(bytes.len()..));
+            bytes.extend_from_slice(tail.unwrap_or_default());
+        }
         tx.put(self.key, &bytes, ttl)
     }
 
     /// Leaves a key as the script does that takes its increase back: without a value
     /// that is none, and with one that was too short filled up.
     fn refuse(&self, tx: &mut Tx<'_>, looked: &Looked) -> Result<(), CommandError> {
-        let Looked::Counter {
-            fresh,
-            value: Some(value),
-            ..
-        } = looked
-        else {
+        let Looked::Counter(counted) = looked else {
             return Ok(());
         };
         let length = by_algorithm!(self.rule, C => Numbers::length(C::FIELDS), 0);
-        if self.cost == 0 {
+        if self.cost == 0 || !counted.exists {
             return Ok(());
         }
-        if *fresh {
+        if counted.fresh {
             tx.remove(self.key)?;
-        } else if value.len() < length && !self.is_guess() {
-            let mut filled = value.clone();
+        } else if let Some(value) = &counted.odd
+            && value.len() < length
+            && !self.is_guess()
+        {
+            let mut filled = value.to_vec();
             filled.resize(length, 0);
             tx.put(self.key, &filled, Ttl::Keep)?;
         }
@@ -235,25 +264,23 @@ impl Hit<'_> {
         self.idle && letter(self.rule.algorithm()) == "b"
     }
 
-    /// What there is room for, with the hit or without it.
-    fn part(&self, now: Now, mut looked: Looked, fits: bool, taken: bool) -> Part {
-        let cost = self.cost as i64;
-        let (blocked_until, room, next) = match &mut looked {
+    /// What there is room for.
+    fn part(&self, now: Now, looked: &Looked, fits: bool) -> Part {
+        let cost = (self.cost as i64).max(1);
+        let (blocked_until, room, next) = match looked {
             Looked::List(list) => {
-                if taken && cost > 0 {
-                    list.add(&self.rule, now, cost, self.permit);
-                }
                 let room = |cost| list.room(&self.rule, now, cost);
-                (list.blocked_until, room(cost.max(1)), room(1))
+                (
+                    list.blocked_until,
+                    room(cost),
+                    (cost > 1 && !fits).then(|| room(1)),
+                )
             }
-            Looked::Counter { numbers, .. } => by_algorithm!(
+            Looked::Counter(Counted { numbers, .. }) => by_algorithm!(
                 self.rule,
                 C => {
-                    if taken && let Some(last) = numbers.fields.get_mut(C::FIELDS - 1) {
-                        *last += C::weight(&self.rule, cost);
-                    }
                     let room = |cost| C::room(numbers, &self.rule, now, cost);
-                    (numbers.blocked_until, room(cost.max(1)), room(1))
+                    (numbers.blocked_until, room(cost), (cost > 1 && !fits).then(|| room(1)))
                 },
                 no_room()
             ),
@@ -261,20 +288,20 @@ impl Hit<'_> {
         Part {
             fits,
             blocked_until,
+            next_us: next.unwrap_or(room).retry_us.unwrap_or_default(),
             room,
-            next_us: next.retry_us.unwrap_or_default(),
         }
     }
 }
 
 /// For lists, which [`Looked`] keeps apart from counters.
-fn no_room() -> (i64, Room, Room) {
+fn no_room() -> (i64, Room, Option<Room>) {
     let room = Room {
         remaining: 0,
         retry_us: None,
         reset_us: 0,
     };
-    (0, room, room)
+    (0, room, None)
 }
 
 impl AtomicOp for Check<'_> {
@@ -285,7 +312,11 @@ impl AtomicOp for Check<'_> {
     }
 
     fn keys(&self) -> Keys<'_> {
-        self.hits.iter().map(|hit| hit.key).collect()
+        let mut keys = Keys::new();
+        for hit in self.hits {
+            keys.push(hit.key);
+        }
+        keys
     }
 
     fn args(&self) -> Args {
@@ -327,7 +358,7 @@ impl AtomicOp for Check<'_> {
         for hit in self.hits {
             let fits = number(int()?)? == 1;
             let blocked_until = number(int()?)?;
-            let looked = match int()? {
+            let mut looked = match int()? {
                 Reply::Bulk(value) => {
                     let permits = permits(&hit.rule);
                     Looked::List(List::decode(&value, permits, &hit.rule, self.now))
@@ -338,15 +369,19 @@ impl AtomicOp for Check<'_> {
                         blocked_until,
                         fields,
                     };
-                    Looked::Counter {
+                    Looked::Counter(Counted {
                         numbers,
                         fresh: false,
                         rolled: false,
-                        value: None,
-                    }
+                        odd: None,
+                        exists: true,
+                    })
                 }
             };
-            parts.push(hit.part(self.now, looked, fits, admitted && !self.peek));
+            if admitted && !self.peek {
+                hit.add(self.now, &mut looked);
+            }
+            parts.push(hit.part(self.now, &looked, fits));
         }
         Ok(Checked { admitted, parts })
     }
@@ -359,13 +394,14 @@ impl AtomicOp for Check<'_> {
         let admitted = looks.iter().all(|(_, fits)| *fits);
         let taken = admitted && !self.peek;
         let mut parts = SmallVec::new();
-        for (hit, (looked, fits)) in self.hits.iter().zip(looks) {
+        for (hit, (looked, fits)) in self.hits.iter().zip(&mut looks) {
             if taken {
-                hit.take(tx, self.now, looked.clone())?;
+                hit.add(self.now, looked);
+                hit.write(tx, self.now, looked)?;
             } else if !self.peek {
-                hit.refuse(tx, &looked)?;
+                hit.refuse(tx, looked)?;
             }
-            parts.push(hit.part(self.now, looked, fits, taken));
+            parts.push(hit.part(self.now, looked, *fits));
         }
         Ok(Checked { admitted, parts })
     }

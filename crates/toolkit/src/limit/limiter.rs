@@ -11,14 +11,13 @@ use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
+use super::key::Key;
 use super::lease::{Leases, Request, Unleased};
 use super::local::Local;
 use super::memory::{Memory, Refusal};
 use super::rule::{Algorithm, Rule};
 use super::terms::{Mode, Policy, Terms};
 
-/// Longest identifier that is spelled out in a key; longer ones are hashed.
-const SPELLED_MAX: usize = 128;
 /// Rules of one check.
 const RULES_MAX: usize = 16;
 
@@ -275,7 +274,7 @@ impl Limiter {
         limits: &[Limit<'_>],
         cost: u64,
     ) -> Result<Option<Unleased>, LimitError> {
-        let mut keys = SmallVec::<[Vec<u8>; 4]>::new();
+        let mut keys = SmallVec::<[Key; 4]>::new();
         for limit in limits {
             keys.push(self.key(limit)?);
         }
@@ -324,7 +323,7 @@ impl Limiter {
         if terms.policy == Policy::Local || terms.mode == Mode::Leased {
             self.instances.refresh(&self.store, now);
         }
-        let mut keys: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
+        let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
         for limit in limits {
             if limit.rule.algorithm() == Algorithm::Concurrency && permit.is_empty() && !peek {
                 return Err(LimitError::Algorithm {
@@ -369,22 +368,22 @@ impl Limiter {
     fn hits<'a>(
         &self,
         limits: &[Limit<'_>],
-        keys: &'a [Vec<u8>],
+        keys: &'a [Key],
         cost: u64,
         permit: &'a [u8],
         now: Now,
     ) -> SmallVec<[Hit<'a>; 4]> {
-        limits
-            .iter()
-            .zip(keys)
-            .map(|(limit, key)| Hit {
+        let mut hits = SmallVec::new();
+        for (limit, key) in limits.iter().zip(keys) {
+            hits.push(Hit {
                 key,
                 rule: limit.rule,
                 cost,
                 permit,
                 idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
-            })
-            .collect()
+            });
+        }
+        hits
     }
 
     /// What rules where the store failed with `error`.
@@ -434,7 +433,7 @@ impl Limiter {
     fn request<'a>(
         &self,
         limits: &'a [Limit<'a>],
-        keys: &'a [Vec<u8>],
+        keys: &'a [Key],
         cost: u64,
         peek: bool,
     ) -> Request<'a> {
@@ -453,7 +452,7 @@ impl Limiter {
     }
 
     /// The longest refusal that is remembered for any of the keys.
-    fn remembered(&self, keys: &[Vec<u8>], cost: u64, now: Now) -> Option<Duration> {
+    fn remembered(&self, keys: &[Key], cost: u64, now: Now) -> Option<Duration> {
         keys.iter()
             .filter_map(|key| self.memory.refuses(key, cost, now.0 as u64))
             .max()
@@ -529,26 +528,8 @@ impl Limiter {
         Now(self.store.now() as i64)
     }
 
-    /// `<prefix>limit:<name>:<algorithm><window>:{<id>}`. Rules of one identifier
-    /// share a slot of a cluster.
-    fn key(&self, limit: &Limit<'_>) -> Result<Vec<u8>, LimitError> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_plain) {
-            let shown = limit.name.chars().take(64).collect();
-            return Err(LimitError::Name(shown));
-        }
-        let rule = &limit.rule;
-        let head = format!(
-            "{}limit:{}:{}{}:{{",
-            self.prefix,
-            limit.name,
-            letter(rule.algorithm()),
-            rule.window_ms()
-        );
-        let mut key = head.into_bytes();
-        spell(limit.id, &mut key);
-        key.push(b'}');
-        Ok(key)
+    fn key(&self, limit: &Limit<'_>) -> Result<Key, LimitError> {
+        Key::new(&self.prefix, limit)
     }
 }
 
@@ -562,21 +543,6 @@ fn without_store(policy: Policy) -> Decision {
         ruled,
         outcomes: SmallVec::new(),
         retry_after: allowed.then_some(Duration::ZERO),
-    }
-}
-
-/// An identifier in a key: as it is where it is short and plain, else by its hash.
-fn spell(id: &[u8], key: &mut Vec<u8>) {
-    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"{}#".contains(byte);
-    if !id.is_empty() && id.len() <= SPELLED_MAX && id.iter().all(is_plain) {
-        return key.extend_from_slice(id);
-    }
-    key.push(b'#');
-    for byte in sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(id))
-        .iter()
-        .take(16)
-    {
-        key.extend_from_slice(format!("{byte:02x}").as_bytes());
     }
 }
 

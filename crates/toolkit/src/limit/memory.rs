@@ -4,22 +4,27 @@
 //!
 //! A refusal holds until its moment, or until this process gives back, unblocks or
 //! resets the identifier; it tells when what was refused fits, so that a retry after
-//! that is not in vain. A larger cost than that is asked anew. What others give back is seen when it is over, at the
-//! latest after [`LONGEST`]. Bounded: at [`ENTRIES_MAX`] what is over goes, and
-//! where nothing is, nothing more is remembered.
+//! that is not in vain. A larger cost than that is asked anew. What others give back
+//! is seen when it is over, at the latest after [`LONGEST`]. Bounded: at
+//! [`ENTRIES_MAX`] of a shard what is over goes, and where nothing is, nothing more is
+//! remembered.
+//!
+//! Cost: one load where nothing is remembered; else a hash, an uncontended lock and a
+//! probe.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-/// Refusals that are kept.
-const ENTRIES_MAX: usize = 100_000;
-/// Longest time that one is trusted.
+/// Parts of a table with locks of their own.
+const SHARDS: usize = 16;
+/// Facts that a shard keeps: 100,000 in all.
+const ENTRIES_MAX: usize = 100_000 / SHARDS;
+/// Longest time that a refusal is trusted.
 const LONGEST: Duration = Duration::from_mins(1);
-
-/// Moments in microseconds since the epoch, by key.
-type Moments = Mutex<HashMap<Box<[u8]>, u64>>;
 
 /// What a rule has refused; times from the moment of the refusal on.
 #[derive(Debug, Clone, Copy)]
@@ -41,14 +46,15 @@ struct Refused {
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    refused: Mutex<HashMap<Box<[u8]>, Refused>>,
-    filling: Moments,
+    refused: Facts<Refused>,
+    filling: Facts<u64>,
 }
 
 impl Memory {
     /// When `cost` fits, while a refusal is remembered that says so.
+    #[inline]
     pub(super) fn refuses(&self, key: &[u8], cost: u64, now_us: u64) -> Option<Duration> {
-        let refused = *self.refused.lock().get(key)?;
+        let refused = self.refused.get(key)?;
         let holds = refused.until > now_us && (1..=refused.cost).contains(&cost);
         holds.then(|| Duration::from_micros(refused.fits.saturating_sub(now_us)))
     }
@@ -61,45 +67,102 @@ impl Memory {
             fits: after(refusal.fits),
             until: after(refusal.next.min(LONGEST)),
         };
-        let mut all = self.refused.lock();
-        keep(&mut all, key, refused, |other| other.until > now_us);
+        self.refused.keep(key, refused, |it| it.until > now_us);
     }
 
     /// Whether a bucket is full, as far as this process knows.
     pub(super) fn is_full(&self, key: &[u8], now_us: u64) -> bool {
-        let filling = self.filling.lock();
-        filling.get(key).is_none_or(|until| *until <= now_us)
+        self.filling.get(key).is_none_or(|until| until <= now_us)
     }
 
     /// Remembers that a bucket is full again in so long.
     pub(super) fn fills(&self, key: &[u8], now_us: u64, left: Duration) {
         let until = now_us.saturating_add(left.as_micros() as u64);
-        let mut all = self.filling.lock();
-        keep(&mut all, key, until, |until| *until > now_us);
+        self.filling.keep(key, until, |until| *until > now_us);
     }
 
     /// Forgets all refusals: the rules are others now.
     pub(super) fn forget_refusals(&self) {
-        self.refused.lock().clear();
+        self.refused.clear();
     }
 
     /// Forgets it.
     pub(super) fn forget(&self, key: &[u8]) {
-        self.refused.lock().remove(key);
+        self.refused.forget(key);
     }
 }
 
-/// Keeps what is known of a key, unless there is too much that still counts.
-fn keep<T>(all: &mut HashMap<Box<[u8]>, T>, key: &[u8], fact: T, counts: impl Fn(&T) -> bool) {
-    if let Some(known) = all.get_mut(key) {
-        *known = fact;
-        return;
+/// What is known of keys.
+#[derive(Debug)]
+struct Facts<T> {
+    hasher: RandomState,
+    count: AtomicUsize,
+    shards: [Mutex<HashTable<(Box<[u8]>, T)>>; SHARDS],
+}
+
+impl<T> Default for Facts<T> {
+    fn default() -> Self {
+        Facts {
+            hasher: RandomState::default(),
+            count: AtomicUsize::default(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
     }
-    if all.len() >= ENTRIES_MAX {
-        all.retain(|_, fact| counts(fact));
+}
+
+impl<T: Copy> Facts<T> {
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<(Box<[u8]>, T)>> {
+        // Tables go by the other bits.
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
-    if all.len() < ENTRIES_MAX {
-        all.insert(key.into(), fact);
+
+    #[inline]
+    fn get(&self, key: &[u8]) -> Option<T> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash).lock();
+        let found = shard.find(hash, |(known, _)| **known == *key);
+        found.map(|(_, fact)| *fact)
+    }
+
+    /// Keeps a fact, unless there are too many that still count.
+    fn keep(&self, key: &[u8], fact: T, counts: impl Fn(&T) -> bool) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash).lock();
+        if let Some((_, known)) = shard.find_mut(hash, |(known, _)| **known == *key) {
+            *known = fact;
+            return;
+        }
+        if shard.len() >= ENTRIES_MAX {
+            let before = shard.len();
+            shard.retain(|(_, fact)| counts(fact));
+            self.count
+                .fetch_sub(before - shard.len(), Ordering::Relaxed);
+        }
+        if shard.len() < ENTRIES_MAX {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            let hasher = |(key, _): &(Box<[u8]>, T)| self.hasher.hash_one(&**key);
+            shard.insert_unique(hash, (key.into(), fact), hasher);
+        }
+    }
+
+    fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            self.count.fetch_sub(shard.len(), Ordering::Relaxed);
+            shard.clear();
+        }
+    }
+
+    fn forget(&self, key: &[u8]) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash).lock();
+        if let Ok(entry) = shard.find_entry(hash, |(known, _)| **known == *key) {
+            entry.remove();
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -127,5 +190,24 @@ mod tests {
         assert!(memory.is_full(b"b", 0));
         memory.fills(b"b", 10, Duration::from_micros(5));
         assert!(!memory.is_full(b"b", 14) && memory.is_full(b"b", 15));
+    }
+
+    #[test]
+    fn what_is_over_makes_room_and_what_holds_does_not() {
+        let facts = Facts::default();
+        let keys = ENTRIES_MAX as u64 * SHARDS as u64 * 2;
+        let kept = |now_us| {
+            (0..keys).for_each(|key| {
+                facts.keep(&key.to_be_bytes(), now_us + 10, |until| *until > now_us)
+            });
+            let kept = |key: &u64| facts.get(&key.to_be_bytes()) == Some(now_us + 10);
+            (0..keys).filter(kept).count()
+        };
+        let first = kept(0);
+        assert_eq!(first, ENTRIES_MAX * SHARDS);
+        assert_eq!(facts.count.load(Ordering::Relaxed), first);
+        // All of them are over, and the keys that found no room come first.
+        assert_eq!(kept(10), first);
+        assert_eq!(facts.count.load(Ordering::Relaxed), first);
     }
 }

@@ -54,6 +54,7 @@ mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 mod instances;
+mod key;
 mod lease;
 mod limiter;
 mod local;

@@ -91,8 +91,10 @@ const ENTRIES_MAX: u64 = 10_000;
 pub struct Rule {
     algorithm: Algorithm,
     limit: u64,
-    window: Duration,
+    window_ms: u64,
     burst: u64,
+    /// Microseconds that one hit takes of a bucket.
+    interval_us: u64,
 }
 
 impl Rule {
@@ -104,7 +106,8 @@ impl Rule {
         if window < Duration::from_millis(1) || window > WINDOW_MAX {
             return Err(RuleError::Window(window));
         }
-        let window = Duration::from_millis(window.as_millis() as u64);
+        let window_ms = window.as_millis() as u64;
+        let window = Duration::from_millis(window_ms);
         let max = max_limit(algorithm, window);
         if limit > max {
             return Err(RuleError::TooLarge { limit, window, max });
@@ -112,8 +115,9 @@ impl Rule {
         Ok(Rule {
             algorithm,
             limit,
-            window,
+            window_ms,
             burst: limit,
+            interval_us: (window_ms * 1000).div_ceil(limit),
         })
     }
 
@@ -127,7 +131,7 @@ impl Rule {
         if burst > max {
             return Err(RuleError::TooLarge {
                 limit: burst,
-                window: self.window,
+                window: self.window(),
                 max,
             });
         }
@@ -147,7 +151,7 @@ impl Rule {
 
     /// The window, or the lease of a permit.
     pub const fn window(&self) -> Duration {
-        self.window
+        Duration::from_millis(self.window_ms)
     }
 
     /// How much at once.
@@ -160,13 +164,13 @@ impl Rule {
 
     /// Milliseconds of the window.
     pub(crate) const fn window_ms(&self) -> u64 {
-        self.window.as_millis() as u64
+        self.window_ms
     }
 
     /// Microseconds that one hit takes of a bucket, rounded up: the limit is never
     /// passed for the sake of a round number.
     pub(crate) const fn interval_us(&self) -> u64 {
-        (self.window.as_micros() as u64).div_ceil(self.limit)
+        self.interval_us
     }
 }
 

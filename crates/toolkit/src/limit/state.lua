@@ -9,12 +9,14 @@ local BEFORE = { f = 1, s = 2, b = 1 }
 local function text(n) return string.format('%.0f', n) end
 
 local function be(n)
-  local bytes = {}
-  for at = 8, 1, -1 do
-    bytes[at] = n % 256
-    n = math.floor(n / 256)
-  end
-  return string.char(unpack(bytes))
+  local h = n % 256; n = (n - h) / 256
+  local g = n % 256; n = (n - g) / 256
+  local f = n % 256; n = (n - f) / 256
+  local e = n % 256; n = (n - e) / 256
+  local d = n % 256; n = (n - d) / 256
+  local c = n % 256; n = (n - c) / 256
+  local b = n % 256; n = (n - b) / 256
+  return string.char(n % 256, b, c, d, e, f, g, h)
 end
 
 local function pack_state(rule)
@@ -56,7 +58,10 @@ local function roll(rule)
       rule.fields, rule.rolled = { window, f[3], 0 }, true
     end
   elseif rule.fresh or f[2] < now then
-    rule.fields, rule.rolled = { 0, now }, true
+    -- A key that lives long enough keeps its time.
+    local kept = f[1]
+    if rule.fresh or rule.guessed then kept = 0 end
+    rule.fields, rule.rolled = { kept, now }, true
   end
 end
 
@@ -68,7 +73,7 @@ local function lifetime(rule)
   if arrival > kept * 1000 then
     local depth = math.floor(rule.a * rule.b / 1000) + 1
     kept = math.max(ms + 2 * depth, math.floor(arrival / 1000) + 1)
-    rule.fields[1], rule.rolled = kept, true
+    rule.fields[1], rule.rolled, rule.outlives = kept, true, true
   end
   return math.max(kept - ms, 0) + SLACK
 end

@@ -19,6 +19,7 @@ impl Bucket {
 impl Counter for Bucket {
     const FORM: u8 = b'b';
     const FIELDS: usize = 2;
+    const ROLL_RENEWS: bool = false;
 
     fn holds(numbers: &Numbers, _: &Rule) -> bool {
         let [kept, arrival, _] = numbers.fields;
@@ -26,10 +27,10 @@ impl Counter for Bucket {
     }
 
     fn roll(numbers: &mut Numbers, _: &Rule, now: Now, fresh: bool) -> bool {
-        let [_, arrival, _] = numbers.fields;
+        let [kept, arrival, _] = numbers.fields;
         if fresh || arrival < now.0 {
-            // The key is written anew, and its time with it.
-            numbers.fields = [0, now.0, 0];
+            // A key that lives long enough keeps its time.
+            numbers.fields = [if fresh { 0 } else { kept }, now.0, 0];
             return true;
         }
         false

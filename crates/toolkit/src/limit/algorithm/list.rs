@@ -9,6 +9,9 @@
 use super::{NUMBER_MAX, Now, Room, SLACK_MS};
 use crate::limit::rule::Rule;
 
+/// Bytes of a hit of cost 1.
+const ENTRY_BYTES: usize = 19;
+
 /// One hit, or one permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -34,22 +37,16 @@ impl List {
     }
 
     fn parse(value: &[u8], permits: bool, rule: &Rule, now: Now) -> Option<Self> {
-        let rest = value.strip_prefix(if permits { b"c" } else { b"l" })?;
-        let at = rest.iter().position(|byte| *byte == b';')?;
-        let (blocked, entries) = rest.split_at(at);
+        let mut rest = value.strip_prefix(if permits { b"c" } else { b"l" })?;
         let mut list = List {
-            blocked_until: number(blocked)?,
-            entries: Vec::new(),
+            blocked_until: number(&mut rest, b';')?,
+            entries: Vec::with_capacity(rest.len() / ENTRY_BYTES + 2),
         };
         let span = rule.window_ms() as i64 * 1000;
-        for text in entries.get(1..)?.split_inclusive(|byte| *byte == b',') {
-            let mut parts = text.strip_suffix(b",")?.split(|byte| *byte == b':');
-            let id = if permits { parts.next()? } else { b"" };
-            let moment = number(parts.next()?)?;
-            let cost = number(parts.next()?)?;
-            if parts.next().is_some() {
-                return None;
-            }
+        while !rest.is_empty() {
+            let id = if permits { word(&mut rest)? } else { b"" };
+            let moment = number(&mut rest, b':')?;
+            let cost = number(&mut rest, b',')?;
             let end = if permits { moment } else { moment + span };
             if end > now.0 {
                 list.entries.push(Entry {
@@ -64,12 +61,10 @@ impl List {
 
     pub(crate) fn encode(&self, permits: bool, rule: &Rule) -> Vec<u8> {
         let span = rule.window_ms() as i64 * 1000;
-        let mut value = if permits {
-            b"c".to_vec()
-        } else {
-            b"l".to_vec()
-        };
-        value.extend_from_slice(self.blocked_until.to_string().as_bytes());
+        let mut digits = itoa::Buffer::new();
+        let mut value = Vec::with_capacity(ENTRY_BYTES * (self.entries.len() + 1));
+        value.push(if permits { b'c' } else { b'l' });
+        value.extend_from_slice(digits.format(self.blocked_until).as_bytes());
         value.push(b';');
         for entry in &self.entries {
             let moment = if permits {
@@ -79,7 +74,10 @@ impl List {
             } else {
                 entry.end - span
             };
-            value.extend_from_slice(format!("{moment}:{},", entry.cost).as_bytes());
+            value.extend_from_slice(digits.format(moment).as_bytes());
+            value.push(b':');
+            value.extend_from_slice(digits.format(entry.cost).as_bytes());
+            value.push(b',');
         }
         value
     }
@@ -154,32 +152,65 @@ impl List {
         left.max(self.blocked_until - now.millis()) + SLACK_MS
     }
 
-    /// What there is room for, without the hit.
-    pub(crate) fn room(&self, rule: &Rule, now: Now, cost: i64) -> Room {
-        let limit = rule.limit() as i64;
-        let used = self.used();
+    /// When so much of what is counted is over.
+    fn until_free(&self, mut over: i64) -> Option<i64> {
         let mut ends: Vec<(i64, i64)> = self.entries.iter().map(|it| (it.end, it.cost)).collect();
         ends.sort_unstable();
-        let mut over = used + cost - limit;
-        let mut retry_us = (cost <= limit).then_some(0);
-        for (end, cost) in &ends {
+        let mut last = None;
+        for (end, cost) in ends {
             if over <= 0 {
                 break;
             }
             over -= cost;
-            retry_us = retry_us.map(|_| end - now.0);
+            last = Some(end);
         }
+        last
+    }
+
+    /// What there is room for, without the hit.
+    pub(crate) fn room(&self, rule: &Rule, now: Now, cost: i64) -> Room {
+        let limit = rule.limit() as i64;
+        let used = self.used();
+        let over = used + cost - limit;
+        let retry_us = match over {
+            _ if cost > limit => None,
+            ..=0 => Some(0),
+            _ => Some(self.until_free(over).map_or(0, |end| end - now.0)),
+        };
+        let last = self.entries.iter().map(|entry| entry.end).max();
         Room {
             remaining: (limit - used).max(0) as u64,
             retry_us,
-            reset_us: ends.last().map_or(0, |(end, _)| end - now.0),
+            reset_us: last.map_or(0, |end| end - now.0),
         }
     }
 }
 
-/// A decimal as the scripts write it.
-fn number(text: &[u8]) -> Option<i64> {
-    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (text.first().is_some_and(u8::is_ascii_digit) && (0..=NUMBER_MAX).contains(&number))
-        .then_some(number)
+/// Takes a decimal and the byte that ends it.
+fn number(rest: &mut &[u8], end: u8) -> Option<i64> {
+    let mut number = 0;
+    let mut digits = 0;
+    for byte in rest.iter() {
+        if *byte == end && digits > 0 {
+            *rest = rest.get(digits + 1..)?;
+            return Some(number);
+        }
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + i64::from(byte - b'0');
+        digits += 1;
+        if number > NUMBER_MAX {
+            return None;
+        }
+    }
+    None
+}
+
+/// Takes a permit's id and the colon that ends it.
+fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let at = rest.iter().position(|byte| matches!(byte, b':' | b','))?;
+    let (word, tail) = rest.split_at(at);
+    *rest = tail.strip_prefix(b":")?;
+    Some(word)
 }

@@ -68,6 +68,8 @@ pub(crate) trait Counter {
     const FORM: u8;
     /// How many of [`Numbers::fields`] it keeps.
     const FIELDS: usize;
+    /// Whether numbers that were brought to now need another time to live.
+    const ROLL_RENEWS: bool = true;
 
     /// Whether these are numbers that this rule can compute with; others are taken
     /// for none.

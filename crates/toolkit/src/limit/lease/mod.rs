@@ -82,6 +82,7 @@ use tokio::task::JoinSet;
 use super::adjust::{Adjust, Change};
 use super::algorithm::Now;
 use super::decision::{Decision, Ruled};
+use super::key::Key;
 use super::limiter::Limit;
 use super::rule::{Algorithm, Rule};
 use held::{Grants, Held};
@@ -131,7 +132,7 @@ pub enum Unleased {
 pub(super) struct Request<'a> {
     pub(super) limits: &'a [Limit<'a>],
     /// The keys of the limits.
-    pub(super) keys: &'a [Vec<u8>],
+    pub(super) keys: &'a [Key],
     pub(super) cost: u64,
     /// How many instances are alive.
     pub(super) live: Option<NonZeroU32>,
@@ -172,7 +173,7 @@ impl Request<'_> {
         self.limits.iter().map(size).collect()
     }
 
-    fn each(&self) -> impl Iterator<Item = (&Limit<'_>, &Vec<u8>)> {
+    fn each(&self) -> impl Iterator<Item = (&Limit<'_>, &Key)> {
         self.limits.iter().zip(self.keys)
     }
 }
@@ -187,8 +188,8 @@ impl Leases {
         if table.closed {
             return Some(Unleased::Closed);
         }
-        let is_known = |(limit, key): (&Limit<'_>, &Vec<u8>)| {
-            let held = table.held.get(key.as_slice());
+        let is_known = |(limit, key): (&Limit<'_>, &Key)| {
+            let held = table.held.get(&**key);
             held.is_some_and(|held| held.rule == limit.rule && held.is_known(now))
         };
         (!request.each().all(is_known)).then_some(Unleased::New)
@@ -260,9 +261,9 @@ impl Leases {
         if is_first && !table.know(request, now) {
             return Look::Exact;
         }
-        let (mut fits, mut parts) = (true, SmallVec::<[(&Vec<u8>, bool); 4]>::new());
+        let (mut fits, mut parts) = (true, SmallVec::<[(&Key, bool); 4]>::new());
         for (at, ((limit, key), size)) in request.each().zip(sizes).enumerate() {
-            let Some(held) = table.held.get_mut(key.as_slice()) else {
+            let Some(held) = table.held.get_mut(&**key) else {
                 return Look::Exact;
             };
             if held.rule != limit.rule {
@@ -285,7 +286,7 @@ impl Leases {
         let mut outcomes = SmallVec::new();
         let mut retry_after = Duration::ZERO;
         for (key, enough) in parts {
-            let Some(held) = table.held.get_mut(key.as_slice()) else {
+            let Some(held) = table.held.get_mut(&**key) else {
                 return Look::Exact;
             };
             if fits && !request.peek {
@@ -385,7 +386,7 @@ impl Table {
     fn know(&mut self, request: &Request<'_>, now: Now) -> bool {
         let mut known = true;
         for (limit, key) in request.each() {
-            if let Some(held) = self.held.get_mut(key.as_slice()) {
+            if let Some(held) = self.held.get_mut(&**key) {
                 known &= held.is_known(now);
                 held.seen = held.seen.max(now.0);
                 continue;
@@ -401,7 +402,7 @@ impl Table {
             }
             if self.held.len() < ENTRIES_MAX {
                 let held = Held::new(limit.rule, now);
-                self.held.insert(key.as_slice().into(), held);
+                self.held.insert((&**key).into(), held);
             }
         }
         known

@@ -12,7 +12,7 @@ use super::sliding::{Counts, Sliding};
 use super::standing::{Standing, wrong};
 use crate::limit::decision::{Decision, Outcome, Ruled};
 use crate::limit::limiter::LimitError;
-use crate::limit::memory::Memory;
+use crate::limit::memory::{Memory, Refusal};
 use crate::limit::rule::{Algorithm, Rule};
 use crate::limit::terms::Policy;
 
@@ -120,7 +120,7 @@ impl UpstashLimiter {
         let memory_key = ask.memory_key();
         if cost > 0
             && let Some(key) = &memory_key
-            && let Some(left) = self.memory.refuses(key, now_us)
+            && let Some(left) = self.memory.refuses(key, cost, now_us)
         {
             return Ok(ask.unasked(false, Ruled::Remembered, Some(left)));
         }
@@ -145,7 +145,12 @@ impl UpstashLimiter {
             && standing.next > ask.now_ms
             && let Some(key) = &memory_key
         {
-            self.memory.remember(key, now_us, ask.until(standing.next));
+            let refusal = Refusal {
+                cost,
+                fits: ask.until(standing.retry),
+                next: ask.until(standing.next),
+            };
+            self.memory.remember(key, now_us, refusal);
         }
         Ok(ask.decided(fits, &standing))
     }
