@@ -45,6 +45,9 @@ pub enum GuardError {
     /// No class of that name.
     #[error("there is no class of limits named {0:?}")]
     Class(String),
+    /// A name in which nothing can be counted.
+    #[error("a class or a tier is named by 1 to 30 letters, digits, `-` or `_`, not {0:?}")]
+    Name(String),
     /// The class has no tier of that name.
     #[error("class {class:?} has no tier named {tier:?}")]
     Tier {
@@ -129,6 +132,11 @@ impl Guard {
     /// The limiter below.
     pub fn limiter(&self) -> &Limiter {
         &self.0.limiter
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        self.0.limiter.store()
     }
 
     /// The settings as they are now.
