@@ -23,6 +23,9 @@ when = [{ path = ["/files/**/raw"] }, { method = ["PUT", "DELETE"], path = ["/fi
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
 [limits.classes.unnamed]
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
+[limits.classes.escaped]
+when = [{ path = ["/caf%C3%A9"] }]
+rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
 [limits.classes.rest]
 when = [{}]
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
@@ -67,6 +70,8 @@ fn the_first_class_that_a_request_fits_is_its_own() {
     ] {
         assert_eq!(class("POST", path, &[]), "rest", "{path}");
     }
+    assert_eq!(class("GET", "/caf%c3%a9", &[]), "escaped");
+    assert_eq!(class("GET", "/caf%C3%A9/", &[]), "escaped");
     let free = [("x-plan", "Free"), ("x-beta", "")];
     assert_eq!(class("GET", "/api/a/b", &free), "free");
     assert_eq!(class("GET", "/api/a", &free[..1]), "rest");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sangam::limit::class::By;
 use sangam::limit::{Guard, GuardError, Override};
-use sangam::store::Store;
+use sangam::store::{Options, Reply, Store, Target};
+use sangam_rig::redis::Redis;
 use sangam_rig::wait::until;
 
 use crate::{address, at, check, guard, passed, settings, still, user};
@@ -250,4 +251,63 @@ async fn without_a_store_there_are_none() {
     let error = guard.set_override(&for_ann(&guard, 4)).await.unwrap_err();
     assert!(matches!(error, GuardError::Limit(_)), "{error}");
     assert!(!check(&guard, "a", at("ann", "192.0.2.1")).await.allowed);
+}
+
+/// The same over a server, and what it costs there.
+#[tokio::test]
+async fn over_a_server_they_are_read_once_a_second() {
+    let redis = Redis::start().await;
+    let url = format!("redis://{}", redis.addr());
+    let connect = async || {
+        let target = Target::new(&url, None, "REDIS_URL", "").unwrap();
+        let store = Store::connect(&target, Options::default()).await.unwrap();
+        Guard::new(store, settings(CLASSES))
+    };
+    let (one, other) = (connect().await, connect().await);
+    let ann = at("ann", "192.0.2.1");
+    let began = std::time::Instant::now();
+    assert_eq!(passed(&other, "a", ann, 3).await, 2);
+    for at in 0..200 {
+        other
+            .peek("a", &user(&format!("user-{at}")), 1)
+            .await
+            .unwrap_err();
+        other.peek("a", &ann, 1).await.unwrap();
+    }
+    let reply = one.store().call(&[b"INFO", b"commandstats"]).await.unwrap();
+    let (Reply::Bulk(info) | Reply::Verbatim(_, info)) = reply else {
+        panic!("{reply:?}");
+    };
+    let info = String::from_utf8(info).unwrap();
+    let (_, calls) = info.split_once("cmdstat_hgetall:calls=").unwrap();
+    let calls: u64 = calls.split(',').next().unwrap().parse().unwrap();
+    assert!(
+        calls >= 1 && calls <= 1 + began.elapsed().as_secs(),
+        "{calls}"
+    );
+
+    one.set_override(&for_ann(&one, 3)).await.unwrap();
+    until("the override", async || {
+        let verdict = check(&other, "a", ann).await;
+        if verdict.allowed {
+            Ok(())
+        } else {
+            Err(format!("{verdict:?}"))
+        }
+    })
+    .await;
+    let keys = one.store().call(&[b"KEYS", b"*"]).await.unwrap();
+    let Reply::Array(keys) = keys.unpacked() else {
+        panic!("keys");
+    };
+    assert!(keys.len() >= 3);
+    for key in keys {
+        let Reply::Bulk(key) = key else {
+            panic!("{key:?}");
+        };
+        assert!(
+            one.store().ttl(&key).await.unwrap().flatten().is_some(),
+            "{key:?}"
+        );
+    }
 }

@@ -107,3 +107,25 @@ rules = [{ by = "user", algorithm = "gcra", limit = 1, window = "1h", shadow = t
     assert_eq!(passed(&guard, "a", user("ann"), 9).await, 9);
     assert_eq!(guard.counts()["a"].shadowed, 8);
 }
+
+/// A cost that no state of a shadow admits is no error of the request.
+#[tokio::test]
+async fn a_shadow_holds_up_no_request_that_costs_more_than_it_ever_has() {
+    let (_, guard) = guard(&format!(
+        "{TIERS}\n[limits.classes.b]\nshadow = true\n\
+         rules = [{{ by = 'user', algorithm = 'gcra', limit = 1, window = '1h' }}]"
+    ));
+    for class in ["a", "b"] {
+        let ann = at("ann", "192.0.2.1");
+        let verdict = guard.check(class, &ann, 2).await.unwrap();
+        assert!(verdict.allowed && !verdict.fits, "{class}");
+        assert_eq!(verdict.retry_after, None);
+        assert_eq!(guard.counts()[class].shadowed, 1);
+    }
+    let seen = guard.peek("a", &at("ann", "192.0.2.1"), 1).await.unwrap();
+    assert_eq!(seen.tiers[0].outcome.remaining, 1);
+    assert_eq!(
+        seen.tiers[2].outcome.remaining, 8,
+        "other shadows counted it"
+    );
+}

@@ -200,6 +200,18 @@ fn what_is_wrong_is_told_with_its_place() {
         (class("when = {}"), 2, 8, "a list of conditions"),
         (class("when = [{ path = [\"a\"] }]"), 2, 19, "begins with /"),
         (
+            class("when = [{ path = [\"/a/\"] }]"),
+            2,
+            19,
+            "write \"/a\"",
+        ),
+        (
+            class("when = [{ path = [\"/%61?b\"] }]"),
+            2,
+            19,
+            "write \"/a\"",
+        ),
+        (
             class("when = [{ methods = [] }]"),
             2,
             11,
