@@ -47,9 +47,10 @@ impl Condition {
 }
 
 /// A path in the form that patterns are compared with: without what follows a `?`,
-/// with letters, digits, `-`, `_`, `.` and `~` as themselves in place of `%41`, with
-/// one `/` where several follow each other and none at the end. Servers take these
-/// for the same, so a client that writes a path in another way meets the same class.
+/// with letters, digits, `-`, `_`, `.` and `~` as themselves in place of `%41`, other
+/// escapes in capitals, with one `/` where several follow each other and none at the
+/// end. Servers take these for the same, so a client that writes a path in another
+/// way meets the same class.
 pub(super) fn form(path: &str) -> Cow<'_, str> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let plain =
@@ -61,15 +62,19 @@ pub(super) fn form(path: &str) -> Cow<'_, str> {
     let mut rest = path.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        let mut byte = *byte;
-        if byte == b'%'
+        if *byte == b'%'
             && let Some((digits, after)) = after.split_at_checked(2)
-            && let Some(decoded) = hex(digits).filter(|it| is_unreserved(*it))
+            && let Some(decoded) = hex(digits)
         {
-            (byte, rest) = (decoded, after);
-        }
-        if byte != b'/' || formed.last() != Some(&b'/') {
-            formed.push(byte);
+            rest = after;
+            if is_unreserved(decoded) {
+                formed.push(decoded);
+            } else {
+                formed.push(b'%');
+                formed.extend(digits.iter().map(u8::to_ascii_uppercase));
+            }
+        } else if *byte != b'/' || formed.last() != Some(&b'/') {
+            formed.push(*byte);
         }
     }
     if formed.len() > 1 && formed.last() == Some(&b'/') {

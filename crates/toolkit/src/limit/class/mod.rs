@@ -168,3 +168,12 @@ impl Classes {
         self.classes.iter()
     }
 }
+
+/// Longest name of a class or a tier: both stand in a count's name, which has 64.
+pub(super) const NAME_MAX: usize = 30;
+
+/// Whether a class or a tier can be named so.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+}

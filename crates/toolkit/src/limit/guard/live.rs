@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::GuardError;
 use super::event::Counters;
 use super::verdict::Counted;
-use crate::limit::class::{Class, Settings};
-use crate::limit::limiter::Limit;
+use crate::limit::class::{Class, Settings, is_name};
+use crate::limit::limiter::{Limit, LimitError};
 
 /// Settings in use.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub(super) counters: Arc<Counters>,
     /// What each tier's count is named.
     names: Vec<String>,
+    /// Why it cannot be checked.
+    fault: Option<GuardError>,
 }
 
 impl Live {
@@ -35,6 +37,7 @@ impl Live {
             let place = Place {
                 class: class.clone(),
                 counters: known.map(|it| it.counters.clone()).unwrap_or_default(),
+                fault: fault(class),
                 names: class.tiers.iter().map(|tier| name(&tier.name)).collect(),
             };
             (class.name.clone(), place)
@@ -47,12 +50,26 @@ impl Live {
 
     pub(super) fn place(&self, class: &str) -> Result<&Place, GuardError> {
         let place = self.places.get(class);
-        place.ok_or_else(|| GuardError::Class(class.chars().take(64).collect()))
+        let place = place.ok_or_else(|| GuardError::Class(class.chars().take(64).collect()))?;
+        match &place.fault {
+            None => Ok(place),
+            Some(fault) => Err(fault.clone()),
+        }
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.places.values()
     }
+}
+
+fn fault(class: &Class) -> Option<GuardError> {
+    if class.tiers.is_empty() {
+        return Some(LimitError::Rules(0).into());
+    }
+    let tiers = class.tiers.iter().map(|tier| &tier.name);
+    let mut names = std::iter::once(&class.name).chain(tiers);
+    let wrong = names.find(|name| !is_name(name))?;
+    Some(GuardError::Name(wrong.chars().take(64).collect()))
 }
 
 impl Place {

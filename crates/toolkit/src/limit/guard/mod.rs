@@ -45,6 +45,9 @@ pub enum GuardError {
     /// No class of that name.
     #[error("there is no class of limits named {0:?}")]
     Class(String),
+    /// A name in which nothing can be counted.
+    #[error("a class or a tier is named by 1 to 30 letters, digits, `-` or `_`, not {0:?}")]
+    Name(String),
     /// The class has no tier of that name.
     #[error("class {class:?} has no tier named {tier:?}")]
     Tier {
@@ -129,6 +132,11 @@ impl Guard {
     /// The limiter below.
     pub fn limiter(&self) -> &Limiter {
         &self.0.limiter
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        self.0.limiter.store()
     }
 
     /// The settings as they are now.
@@ -320,7 +328,18 @@ impl Guard {
             retry_after: Some(Duration::ZERO),
         };
         if !ruling.is_empty() {
-            let decision = self.decide(place, &ruling, ask).await?;
+            let decision = match self.decide(place, &ruling, ask).await {
+                Err(error) if class.shadow && never_fits(&error) => {
+                    drop(ruling);
+                    return Ok(Verdict {
+                        fits: false,
+                        retry_after: None,
+                        counted,
+                        ..verdict
+                    });
+                }
+                decision => decision?,
+            };
             verdict.allowed = decision.allowed || class.shadow;
             verdict.fits = decision.allowed;
             verdict.ruled = decision.ruled;
@@ -333,10 +352,18 @@ impl Guard {
         }
         if verdict.fits {
             for shadow in counted.iter().filter(is_shadow) {
-                let decision = self.decide(place, &[shadow], ask).await?;
-                if decision.ruled.is_degraded() {
-                    continue;
-                }
+                let decision = match self.decide(place, &[shadow], ask).await {
+                    Ok(decision) if decision.ruled.is_degraded() => continue,
+                    Ok(decision) => decision,
+                    // A shadow holds nobody up, also where it cannot be asked.
+                    Err(error) => {
+                        if never_fits(&error) {
+                            verdict.fits = false;
+                            verdict.retry_after = None;
+                        }
+                        continue;
+                    }
+                };
                 verdict.fits &= decision.allowed;
                 if !decision.allowed {
                     let later = |one: Duration, other: Duration| one.max(other);
@@ -455,6 +482,11 @@ fn listed(class: &Arc<Class>, ruled: Ruled) -> Verdict {
         tiers: SmallVec::new(),
         retry_after: fits.then_some(Duration::ZERO),
     }
+}
+
+/// Whether a request costs more than a rule ever lets through.
+const fn never_fits(error: &GuardError) -> bool {
+    matches!(error, GuardError::Limit(LimitError::Cost { .. }))
 }
 
 fn no_tier(place: &Place, tier: Option<&str>) -> GuardError {

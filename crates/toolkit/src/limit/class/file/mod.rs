@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use self::value::{Fields, Reader, Value, listed};
 use super::cidr::Networks;
-use super::condition::Condition;
+use super::condition::{Condition, form};
 use super::glob::Glob;
 use super::list::List;
 use super::{By, Class, ClassError, Classes, Compat, Settings, Tier};
@@ -193,6 +193,12 @@ fn condition(value: &Value<'_, '_>) -> Result<Condition, ClassError> {
                     let path = item.text("a path, such as \"/auth/*\"")?;
                     if !path.starts_with(['/', '*']) {
                         return Err(item.error("a path begins with / or *"));
+                    }
+                    let formed = form(path);
+                    if formed != path {
+                        return Err(item.error(format!(
+                            "no path is compared in this form: write {formed:?}"
+                        )));
                     }
                     let glob = Glob::path(path).map_err(|error| item.error(error))?;
                     condition.paths.push(glob);

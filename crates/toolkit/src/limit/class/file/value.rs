@@ -8,10 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::kind;
-use crate::limit::class::ClassError;
-
-/// Longest name of a class or a tier: both stand in one name of 64.
-const NAME_MAX: usize = 30;
+use crate::limit::class::{ClassError, NAME_MAX, is_name};
 
 /// A text that is read.
 #[derive(Clone, Copy)]
@@ -242,11 +239,6 @@ fn bad_name(what: &str, name: &str) -> String {
         "{what} is 1 to {NAME_MAX} letters, digits, `-` or `_`, not {}",
         shown(name)
     )
-}
-
-fn is_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 /// The beginning of what was given, in quotes.
