@@ -121,10 +121,11 @@ pub(super) async fn flush(inner: &Inner, all: bool) -> Result<(), Error> {
         let may_try = all || it.progress.lock().may_try();
         if is_past && owes() {
             inner.lost.fetch_add(1, Ordering::Relaxed);
-        } else if owes() && may_try {
-            if let Err(error) = inner.write(&it.class, &it.totals, &it.progress).await {
-                last = Err(error);
-            }
+        } else if owes()
+            && may_try
+            && let Err(error) = inner.write(&it.class, &it.totals, &it.progress).await
+        {
+            last = Err(error);
         }
         if is_past || !owes() {
             inner.waiting.lock().remove(&at);

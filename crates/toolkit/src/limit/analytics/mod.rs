@@ -196,12 +196,11 @@ impl Analytics {
     ) {
         let what = Recorded::of(verdict);
         let class = &verdict.class.name;
-        match recorded::whom(verdict) {
-            Some(id) => self.record(class, id.as_bytes(), what, cost),
-            None => {
-                let id = subject.id(By::User).unwrap_or_default();
-                self.record(class, id.as_bytes(), what, cost);
-            }
+        if let Some(id) = recorded::whom(verdict) {
+            self.record(class, id.as_bytes(), what, cost);
+        } else {
+            let id = subject.id(By::User).unwrap_or_default();
+            self.record(class, id.as_bytes(), what, cost);
         }
     }
 
