@@ -10,6 +10,8 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sangam::limit::analytics::{Analytics, AnalyticsError, Counts, Ids, Options, Recorded};
+use sangam::limit::class::{By, List, Tier};
+use sangam::limit::{Algorithm, Class, Classes, Guard, Policy, Rule, Subject};
 use sangam::store::{Error, Reply, Store, Target};
 use sangam_engine::Engine;
 use sangam_engine::clock::{Clock, ManualClock};
@@ -795,4 +797,77 @@ async fn without_a_store_recording_goes_on() {
     ));
     assert!(one.read("auth", 0, 1).await.is_err());
     assert_eq!(one.health().failed, 1);
+}
+
+/// A class of three checks in an hour by the user.
+fn class(name: &str) -> Class {
+    let tier = Tier {
+        name: "by-user".to_owned(),
+        by: By::User,
+        rule: Rule::new(Algorithm::FixedWindow, 3, Duration::from_hours(1)).unwrap(),
+        shadow: false,
+    };
+    Class::new(name, vec![tier])
+}
+
+#[tokio::test]
+async fn a_guard_records_each_of_its_verdicts() {
+    let (_, store) = still();
+    let one = analytics(&store);
+    let mut shadow = class("shadow");
+    shadow.shadow = true;
+    let mut lists = class("lists");
+    lists.allow = List::new(["ann"], [], []).unwrap();
+    lists.deny = List::new(["bob"], [], []).unwrap();
+    let mut open = class("open");
+    open.terms.policy = Policy::Open;
+    let classes = Classes::new([class("auth"), shadow, lists, open]);
+    let guard = Guard::new(store.clone(), classes.clone()).with_analytics(one.clone());
+    let without = Guard::new(Store::disabled(), classes).with_analytics(one.clone());
+    let user = |user| Subject {
+        user: Some(user),
+        ..Subject::default()
+    };
+    for name in ["auth", "shadow", "lists"] {
+        for who in ["ann", "bob"] {
+            for _ in 0..5 {
+                guard.check(name, &user(who), 1).await.unwrap();
+                guard.peek(name, &user(who), 1).await.unwrap();
+            }
+        }
+    }
+    for name in ["auth", "open"] {
+        without.check(name, &user("eve"), 1).await.unwrap();
+    }
+    let counts = async |name: &str| everything(&one, &store, name).await;
+    let auth = Counts {
+        allowed: 6,
+        refused: 4,
+        degraded_refused: 1,
+        cost: 6,
+        ..Counts::default()
+    };
+    assert_eq!(counts("auth").await, auth);
+    let shadow = Counts {
+        allowed: 6,
+        shadowed: 4,
+        cost: 10,
+        ..Counts::default()
+    };
+    assert_eq!(counts("shadow").await, shadow);
+    let lists = Counts {
+        exempt: 5,
+        denied: 5,
+        cost: 5,
+        ..Counts::default()
+    };
+    assert_eq!(counts("lists").await, lists);
+    assert_eq!(counts("open").await.degraded_allowed, 1);
+    let now = store.now() / 1000;
+    let report = one.read("lists", now, now + 1).await.unwrap();
+    assert_eq!(report.top_refused.entries[0].id, b"u:bob");
+    let report = one.read("auth", now, now + 1).await.unwrap();
+    let refused = report.top_refused.entries.iter();
+    let refused: Vec<(&[u8], u64)> = refused.map(|it| (&it.id[..], it.at_least)).collect();
+    assert_eq!(refused, [(&b"u:ann"[..], 2), (b"u:bob", 2), (b"u:eve", 1)]);
 }

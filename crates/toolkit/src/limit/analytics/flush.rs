@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sangam_store::{Commands, Dialect, Error, Script};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::window::Totals;
@@ -90,19 +89,12 @@ pub(super) struct Waiting {
 }
 
 /// Writes what may go, each `flush_every`, until the analytics are dropped.
-pub(super) fn in_background(inner: &Arc<Inner>, mut dropped: watch::Receiver<()>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return;
-    };
+pub(super) fn in_background(inner: &Arc<Inner>) {
     let weak = Arc::downgrade(inner);
     let every = inner.options.flush_every;
-    runtime.spawn(async move {
+    inner.background.start(async move {
         loop {
-            tokio::select! {
-                // Nothing is ever sent: this is the end.
-                _ = dropped.changed() => return,
-                () = tokio::time::sleep(every) => {}
-            }
+            tokio::time::sleep(every).await;
             let Some(inner) = weak.upgrade() else {
                 return;
             };
@@ -129,10 +121,11 @@ pub(super) async fn flush(inner: &Inner, all: bool) -> Result<(), Error> {
         let may_try = all || it.progress.lock().may_try();
         if is_past && owes() {
             inner.lost.fetch_add(1, Ordering::Relaxed);
-        } else if owes() && may_try {
-            if let Err(error) = inner.write(&it.class, &it.totals, &it.progress).await {
-                last = Err(error);
-            }
+        } else if owes()
+            && may_try
+            && let Err(error) = inner.write(&it.class, &it.totals, &it.progress).await
+        {
+            last = Err(error);
         }
         if is_past || !owes() {
             inner.waiting.lock().remove(&at);

@@ -55,6 +55,8 @@
 //! them, and set them back, they are written once more.
 
 mod flush;
+mod options;
+mod recorded;
 mod report;
 mod sketch;
 mod window;
@@ -62,152 +64,25 @@ mod window;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 use sangam_store::{Error, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
+use super::background::Background;
+use super::class::By;
+use super::guard::{Subject, Verdict};
 use flush::{Progress, Waiting};
 use window::Window;
 
+pub use options::{AnalyticsError, Ids, Options};
+pub use recorded::Recorded;
 pub use report::{Frequent, Point, Ranking, Report};
 pub use window::Counts;
 
 /// Classes that are recorded.
 const CLASSES_MAX: usize = 256;
-/// Windows of a class that one report may span.
-const WINDOWS_MAX: u64 = 10_080;
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Recorded {
-    /// The rules let it through.
-    Allowed,
-    /// The rules refused it, or a refusal that was remembered.
-    Refused,
-    /// An allow-list let it through.
-    Exempt,
-    /// A deny-list refused it.
-    Denied,
-    /// The rules refused it, and shadow mode let it through.
-    Shadowed,
-    /// The policy let it through, because the store could not be asked.
-    DegradedAllowed,
-    /// The policy refused it, because the store could not be asked.
-    DegradedRefused,
-}
-
-impl Recorded {
-    /// Whether the request went on.
-    pub const fn passes(self) -> bool {
-        !matches!(
-            self,
-            Recorded::Refused | Recorded::Denied | Recorded::DegradedRefused
-        )
-    }
-
-    /// Whether it counts for who is refused most: it was refused, or would have been
-    /// but for shadow mode.
-    const fn is_refusal(self) -> bool {
-        !self.passes() || matches!(self, Recorded::Shadowed)
-    }
-}
-
-/// How identifiers appear in the lists of who comes most.
-#[derive(Clone, Default)]
-pub enum Ids {
-    /// As they are, up to 64 bytes; longer ones as `#` and their SHA-256.
-    #[default]
-    Spelled,
-    /// As `#` and a SHA-256 that begins with this secret, which the instances have to
-    /// share: nobody without it can find out an address by trying all of them.
-    /// [`Analytics::shown`] says how one appears.
-    Hashed(Arc<[u8]>),
-    /// Not at all: there are no lists.
-    Off,
-}
-
-impl Ids {
-    /// How an identifier that was counted appears.
-    fn shown(&self, id: &[u8]) -> Vec<u8> {
-        match self {
-            Ids::Hashed(secret) => sketch::hash(&[secret, id]),
-            Ids::Spelled | Ids::Off => id.to_vec(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Ids {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Ids::Spelled => "Spelled",
-            Ids::Hashed(_) => "Hashed",
-            Ids::Off => "Off",
-        })
-    }
-}
-
-/// Settings of [`Analytics`].
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Before each key: an app's or environment's name.
-    pub prefix: String,
-    /// How finely time is told: whole seconds, up to a day. All instances should have
-    /// the same; those that differ do not see each other.
-    pub window: Duration,
-    /// How long a window is kept when it is over: up to 366 days.
-    pub retention: Duration,
-    /// How often the background looks for something to write; at most a window.
-    pub flush_every: Duration,
-    /// Places in each list: up to 100. Each adds some 30 bytes to what is written.
-    pub top: usize,
-    /// How identifiers appear in the lists.
-    pub ids: Ids,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            prefix: String::new(),
-            window: Duration::from_mins(10),
-            retention: Duration::from_hours(7 * 24),
-            flush_every: Duration::from_secs(10),
-            top: 20,
-            ids: Ids::Spelled,
-        }
-    }
-}
-
-/// Why analytics cannot be kept, or read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnalyticsError {
-    /// A setting that is out of its bounds.
-    #[error("the {name} of analytics has to be {bounds}")]
-    Option {
-        /// The setting.
-        name: &'static str,
-        /// What it may be.
-        bounds: &'static str,
-    },
-    /// A class that cannot have been recorded.
-    #[error("a class is named by 1 to 64 letters, digits, `-`, `_` or `.`, not {0:?}")]
-    Class(String),
-    /// A report that is too long.
-    #[error("{windows} windows are too many for one report: at most {WINDOWS_MAX}")]
-    Range {
-        /// Windows that were asked for.
-        windows: u64,
-    },
-    /// The system gives no random bytes.
-    #[error("cannot draw an instance's id: {0}")]
-    Random(String),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] Error),
-}
-
 /// How recording and writing go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
@@ -248,8 +123,7 @@ pub(super) struct Inner {
     lost: AtomicU64,
     failed: AtomicU64,
     last_error: Mutex<Option<Error>>,
-    /// Dropped with this, which the background hears.
-    _alive: watch::Sender<()>,
+    background: Background,
 }
 
 #[derive(Debug)]
@@ -274,10 +148,9 @@ impl Analytics {
     /// # Errors
     /// Where a setting is out of its bounds.
     pub fn new(store: Store, options: Options) -> Result<Self, AnalyticsError> {
-        check(&options)?;
+        options.check()?;
         let instance =
             getrandom::u64().map_err(|error| AnalyticsError::Random(error.to_string()))?;
-        let (alive, dropped) = watch::channel(());
         let inner = Arc::new(Inner {
             store,
             window: options.window.as_secs(),
@@ -291,9 +164,9 @@ impl Analytics {
             lost: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             last_error: Mutex::default(),
-            _alive: alive,
+            background: Background::default(),
         });
-        flush::in_background(&inner, dropped);
+        flush::in_background(&inner);
         Ok(Analytics(inner))
     }
 
@@ -311,6 +184,23 @@ impl Analytics {
             None => {
                 inner.unrecorded.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Counts what a guard has decided; see [`Recorded::of`].
+    pub(in crate::limit) fn record_verdict(
+        &self,
+        verdict: &Verdict,
+        subject: &Subject<'_>,
+        cost: u64,
+    ) {
+        let what = Recorded::of(verdict);
+        let class = &verdict.class.name;
+        if let Some(id) = recorded::whom(verdict) {
+            self.record(class, id.as_bytes(), what, cost);
+        } else {
+            let id = subject.id(By::User).unwrap_or_default();
+            self.record(class, id.as_bytes(), what, cost);
         }
     }
 
@@ -357,34 +247,6 @@ impl Analytics {
         to_ms: u64,
     ) -> Result<Report, AnalyticsError> {
         report::read(&self.0, class, from_ms, to_ms).await
-    }
-}
-
-fn check(options: &Options) -> Result<(), AnalyticsError> {
-    let day = Duration::from_hours(24);
-    let second = Duration::from_secs(1);
-    let window = options.window;
-    let bounds: [(bool, &'static str, &'static str); 4] = [
-        (
-            window >= second && window <= day && window.subsec_nanos() == 0,
-            "window",
-            "whole seconds, up to a day",
-        ),
-        (
-            options.retention >= second && options.retention <= 366 * day,
-            "retention",
-            "from 1 s to 366 days",
-        ),
-        (
-            options.flush_every >= Duration::from_millis(1) && options.flush_every <= window,
-            "flush_every",
-            "from 1 ms to a window",
-        ),
-        (options.top <= 100, "top", "at most 100 places"),
-    ];
-    match bounds.into_iter().find(|(good, ..)| !good) {
-        Some((_, name, bounds)) => Err(AnalyticsError::Option { name, bounds }),
-        None => Ok(()),
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use sangam_store::{Commands, Error, Reply};
 
+use super::options::WINDOWS_MAX;
 use super::sketch::List;
 use super::window::Counts;
-use super::{AnalyticsError, Inner, WINDOWS_MAX, is_name};
+use super::{AnalyticsError, Inner, is_name};
 
 /// Windows in the first pipeline, and in any.
 const WINDOWS_A_CALL: (u64, u64) = (8, 128);

@@ -14,8 +14,8 @@ mod verdict;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -30,6 +30,7 @@ pub use watch::{Watch, WatchState};
 
 use self::event::count;
 use self::live::{Live, Place};
+use super::analytics::Analytics;
 use super::class::{By, Class, Classes, List, Request, Settings, Tier};
 use super::decision::{Decision, Ruled};
 use super::limiter::{Limit, LimitError, Limiter};
@@ -91,6 +92,7 @@ struct Inner {
     overrides: Overrides,
     /// The version of the overrides for which refusals were last forgotten.
     overridden: AtomicU64,
+    analytics: OnceLock<Analytics>,
 }
 
 /// What is asked of the limiter.
@@ -126,7 +128,21 @@ impl Guard {
             overridden: AtomicU64::new(0),
             live: RwLock::new(Arc::new(live)),
             events: broadcast::channel(EVENTS_MAX).0,
+            analytics: OnceLock::new(),
         }))
+    }
+
+    /// The same, and all its clones, with what it decides recorded; the first
+    /// analytics stay.
+    #[must_use]
+    pub fn with_analytics(self, analytics: Analytics) -> Self {
+        let _ = self.0.analytics.set(analytics);
+        self
+    }
+
+    /// Where what it decides is recorded, if it is.
+    pub fn analytics(&self) -> Option<&Analytics> {
+        self.0.analytics.get()
     }
 
     /// The limiter below.
@@ -262,6 +278,9 @@ impl Guard {
         };
         if !matches!(ask, Ask::Look(_)) {
             self.report(&live, place, &verdict, ask.cost());
+            if let Some(analytics) = self.analytics() {
+                analytics.record_verdict(&verdict, subject, ask.cost());
+            }
         }
         Ok(verdict)
     }
