@@ -238,9 +238,19 @@ fn the_elder_fields_tell_the_tightest_tier() {
     let (_, guard) = still(one(auth()));
     let verdict = first_of(&guard);
     let mut headers = HeaderMap::new();
-    Fields::of(&verdict)
-        .with_legacy(&verdict, START_US)
-        .add_to(&mut headers);
+    let fields = Fields::of(&verdict).with_legacy(&verdict, START_US);
+    let spelled: Vec<_> = fields.spelled().map(|(name, _)| name).collect();
+    assert_eq!(
+        spelled,
+        [
+            "RateLimit-Policy",
+            "RateLimit",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset"
+        ]
+    );
+    fields.add_to(&mut headers);
     assert_eq!(headers["x-ratelimit-limit"], "5");
     assert_eq!(headers["x-ratelimit-remaining"], "4");
     let reset: u64 = headers["x-ratelimit-reset"]
