@@ -23,9 +23,10 @@ use tokio::net::TcpListener;
 /// An axum app whose routes are limited.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where the counts are: redis://..., https://..., embedded:
-    #[arg(long, env = "STORE_URL", default_value = "embedded:")]
-    store: String,
+    /// Where the counts are, such as redis://localhost:6379; without it, where the
+    /// environment says (SANGAM_STORE, REDIS_URL), else in this process.
+    #[arg(long)]
+    store: Option<String>,
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
@@ -37,7 +38,10 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let target = Target::parse(&args.store)?;
+    let target = match &args.store {
+        Some(url) => Target::new(url, None, "--store", "SANGAM_STORE_TOKEN")?,
+        None => Target::from_env()?,
+    };
     let store = Store::connect(&target, Options::default()).await?;
     let settings = Settings::parse(&std::fs::read_to_string(&args.limits)?)?;
     let guard = Guard::new(store, settings);
@@ -52,6 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/payments/charge", post(async || "charged\n"))
         .route("/api/sensitive", get(async || "something sensitive\n"))
         .route("/public", get(async || "something public\n"))
+        // For classes of one's own, such as `path = ["/classes/beta"]`.
+        .route("/classes/{class}", get(async || "done\n"))
         .layer(limits)
         .into_make_service_with_connect_info::<SocketAddr>();
 
