@@ -1,7 +1,10 @@
 //! What a check is answered with.
 
+use std::collections::BTreeMap;
+
 use axum::response::{IntoResponse, Response};
-use sangam::limit::Verdict;
+use sangam::limit::http::{Fields, Problem, RATELIMIT, RATELIMIT_POLICY, RULED};
+use sangam::limit::{Guard, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +24,17 @@ pub(crate) struct Answer {
     retry_after_ms: Option<u64>,
     /// What each rule says; empty where none was asked.
     tiers: Vec<TierAnswer>,
+    /// The fields for the answer to the client: `RateLimit-Policy`, `RateLimit`,
+    /// `Retry-After`, by choice `X-RateLimit-*`.
+    headers: BTreeMap<&'static str, String>,
+    /// The answer to a client that is refused, as application/problem+json; its
+    /// `status` is the answer's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    problem: Option<serde_json::Value>,
+    /// Those that this answer carries itself.
+    #[serde(skip)]
+    fields: Fields,
 }
 
 /// What a rule of the class says.
@@ -46,7 +60,12 @@ pub(super) fn millis(time: std::time::Duration) -> u64 {
 }
 
 impl Answer {
-    pub(super) fn new(verdict: &Verdict) -> Self {
+    pub(super) fn new(guard: &Guard, verdict: &Verdict) -> Self {
+        let mut fields = Fields::of(verdict);
+        if guard.settings().legacy_headers {
+            fields = fields.with_legacy(verdict, guard.limiter().store().now());
+        }
+        let headers = fields.spelled().map(|(name, value)| (name, value.to_owned()));
         let tiers = verdict.answers().map(|(tier, outcome)| TierAnswer {
             name: tier.name.clone(),
             limit: outcome.rule.limit(),
@@ -61,12 +80,24 @@ impl Answer {
             ruled: verdict.ruled.as_str(),
             retry_after_ms: verdict.retry_after.map(millis),
             tiers: tiers.collect(),
+            headers: headers.collect(),
+            problem: Problem::of(verdict).map(|problem| problem.to_json()),
+            fields,
         }
     }
 }
 
 impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        axum::Json(self).into_response()
+    /// With the fields that tell what is left. `Retry-After` is for the client: it
+    /// would tell the caller to stay away.
+    fn into_response(mut self) -> Response {
+        let fields = std::mem::take(&mut self.fields);
+        let mut response = axum::Json(self).into_response();
+        for (name, value) in fields.iter() {
+            if [RATELIMIT_POLICY, RATELIMIT, RULED].contains(name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
     }
 }

@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::limit::class::Networks;
 
@@ -57,17 +57,18 @@ pub fn client_address(
     if !trusted.contains(peer) {
         return peer;
     }
-    // The last line first; one that is not text is an entry that is no address.
+    // The last line first.
     let lines = headers.get_all(by.as_str()).iter().rev();
-    let lines = lines.map(|line| line.to_str().unwrap_or_default());
+    let lines = lines.map(HeaderValue::as_bytes);
+    let text = |entry| std::str::from_utf8(entry).ok();
     match by {
         ForwardedBy::XForwardedFor => {
-            let entries = lines.flat_map(|line| line.rsplit(','));
-            walk(trusted, peer, entries.map(address))
+            let entries = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
+            walk(trusted, peer, entries.map(|it| address(text(it)?)))
         }
         ForwardedBy::Forwarded => {
             let entries = lines.flat_map(elements_from_right);
-            walk(trusted, peer, entries.map(forwarded_for))
+            walk(trusted, peer, entries.map(|it| forwarded_for(text(it)?)))
         }
     }
 }
@@ -103,19 +104,17 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// The elements of a line of `Forwarded`, the last one first. Quotes are paired from
 /// the right too, since the left of the line may be anybody's.
-fn elements_from_right(line: &str) -> impl Iterator<Item = &str> {
+fn elements_from_right(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
-        let bytes = line.as_bytes();
         let mut quoted = false;
-        for (at, byte) in bytes.iter().enumerate().rev() {
+        for (at, byte) in line.iter().enumerate().rev() {
             match byte {
-                b'"' if !is_escaped(bytes, at) => quoted = !quoted,
+                b'"' if !is_escaped(line, at) => quoted = !quoted,
                 b',' if !quoted => {
-                    let (left, right) = line.split_at(at);
-                    rest = Some(left);
-                    return right.get(1..);
+                    rest = line.get(..at);
+                    return line.get(at + 1..);
                 }
                 _ => {}
             }

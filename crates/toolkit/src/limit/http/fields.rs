@@ -50,6 +50,17 @@ const LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
+/// The fields as people spell them.
+const SPELLED: [&str; 7] = [
+    "RateLimit-Policy",
+    "RateLimit",
+    "Retry-After",
+    "Sangam-Ruled",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+];
+
 /// The largest Integer of Structured Fields.
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 /// Bytes of a partition key: 12 characters of base64 without padding.
@@ -97,6 +108,14 @@ impl Fields {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Each of them as text, its name spelled as people do: `RateLimit-Policy`.
+    pub fn spelled(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().filter_map(|(name, value)| {
+            let spelled = SPELLED.iter().find(|it| it.eq_ignore_ascii_case(name.as_str()))?;
+            Some((*spelled, value.to_str().ok()?))
+        })
     }
 
     /// Adds them to an answer's. Those of an inner limit stay: `RateLimit` and

@@ -8,7 +8,7 @@
 //! | the deny list names it | 403 | `about:blank` |
 //! | it cannot be checked | 500 | `about:blank` |
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -130,11 +130,12 @@ impl Problem {
         Value::Object(object)
     }
 
-    /// The body of the answer, and the fields that go with it.
+    /// The body of the answer, and the fields that go with it. No cache keeps it.
     pub fn to_body(&self, headers: &mut HeaderMap) -> String {
         let body = self.to_json().to_string();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, kind);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         body
     }
