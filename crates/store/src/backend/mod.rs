@@ -6,7 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
-mod redis;
+pub(crate) mod redis;
 mod upstash;
 
 use std::future::Future;
@@ -115,6 +115,11 @@ pub(crate) trait Remote: Send + Sync + 'static {
 
     /// What is known of the server's clock.
     fn clock(&self) -> Coming<'_, Result<ClockSample, Failure>>;
+
+    /// Whether keys are spread over slots, and an atomic step stays in one of them.
+    fn has_slots(&self) -> bool {
+        false
+    }
 
     /// Whether scripts need Upstash's `allow-key-locking`.
     fn locks_keys(&self) -> bool {

@@ -11,7 +11,7 @@ mod fan;
 mod pipeline;
 mod redirection;
 mod route;
-mod slot;
+pub(crate) mod slot;
 mod topology;
 
 use std::sync::Arc;
@@ -293,6 +293,10 @@ impl Remote for Cluster {
             self.run_apart(route::route_of_all(commands), Work::Unit(commands), sent)
                 .await
         })
+    }
+
+    fn has_slots(&self) -> bool {
+        true
     }
 
     fn listen(&self) -> Coming<'_, Result<Box<dyn Listener>, Failure>> {
