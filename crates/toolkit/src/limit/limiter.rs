@@ -6,6 +6,7 @@ use std::time::Duration;
 use sangam_store::{Error, Store};
 use smallvec::SmallVec;
 
+use super::across::Across;
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
@@ -72,6 +73,7 @@ pub struct Limiter {
     prefix: String,
     terms: Terms,
     memory: Memory,
+    across: Across,
     instances: Instances,
     local: Local,
 }
@@ -84,6 +86,7 @@ impl Limiter {
             prefix: String::new(),
             terms: Terms::default(),
             memory: Memory::default(),
+            across: Across::new(""),
             instances: Instances::new(""),
             local: Local::default(),
         }
@@ -94,6 +97,7 @@ impl Limiter {
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
+        self.across = Across::new(prefix);
         self.instances.rename(prefix);
         self
     }
@@ -232,7 +236,9 @@ impl Limiter {
     /// Forgets everything about one identifier; whether there was anything.
     pub async fn reset(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
         let key = self.key(limit)?;
-        let removed = self.store.delete(&[&key]).await?;
+        let keys = self.across.keys_of(&self.store, &key);
+        let keys: SmallVec<[&[u8]; 2]> = keys.iter().map(Vec::as_slice).collect();
+        let removed = self.store.delete(&keys).await?;
         self.memory.forget(&key);
         self.local.forget(&key).await;
         Ok(removed > 0)
@@ -331,7 +337,7 @@ impl Limiter {
             now,
             peek,
         };
-        match self.store.atomic(&check).await {
+        match self.across.check(&self.store, &check).await {
             Ok(checked) => Ok(self.decide(limits, &keys, now, &checked, peek)),
             Err(error @ (Error::Unavailable(_) | Error::Indeterminate(_))) => {
                 if terms.policy == Policy::Local {

@@ -35,7 +35,14 @@
 //! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
 //!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
+//!
+//! On a cluster the rules of one request may lie in different slots. They are
+//! reserved in each slot and then committed or given back: still all or nothing, and
+//! never more than a limit; a hit that nobody was let in for may be held back for a
+//! second. A rule then costs 3 more than its row, in two round trips; what is refused
+//! in one slot is asked a second time there.
 
+mod across;
 mod adjust;
 mod algorithm;
 mod background;

@@ -178,7 +178,7 @@ impl List {
 }
 
 /// A decimal as the scripts write it.
-fn number(text: &[u8]) -> Option<i64> {
+pub(crate) fn number(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (text.first().is_some_and(u8::is_ascii_digit) && (0..=NUMBER_MAX).contains(&number))
         .then_some(number)
