@@ -6,7 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
-mod redis;
+pub(crate) mod redis;
 mod upstash;
 
 use std::future::Future;
@@ -116,13 +116,13 @@ pub(crate) trait Remote: Send + Sync + 'static {
     /// What is known of the server's clock.
     fn clock(&self) -> Coming<'_, Result<ClockSample, Failure>>;
 
-    /// Whether scripts need Upstash's `allow-key-locking`.
-    fn locks_keys(&self) -> bool {
+    /// Whether keys are spread over slots, and an atomic step stays in one of them.
+    fn has_slots(&self) -> bool {
         false
     }
 
-    /// Whether keys lie in slots, on several servers.
-    fn is_cluster(&self) -> bool {
+    /// Whether scripts need Upstash's `allow-key-locking`.
+    fn locks_keys(&self) -> bool {
         false
     }
 }

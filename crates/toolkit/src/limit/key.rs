@@ -28,7 +28,7 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn new(prefix: &str, limit: &Limit<'_>) -> Result<Self, LimitError> {
         let name = limit.name.as_bytes();
-        if name.is_empty() || name.len() > NAME_MAX || !name.iter().all(|byte| has(byte, IN_NAMES))
+        if name.is_empty() || name.len() > NAME_MAX || !name.iter().all(|byte| has(*byte, IN_NAMES))
         {
             let shown = limit.name.chars().take(NAME_MAX).collect();
             return Err(LimitError::Name(shown));
@@ -50,7 +50,7 @@ impl Key {
         );
         key.push(b":{");
         let id = limit.id;
-        if !id.is_empty() && id.len() <= SPELLED_MAX && id.iter().all(|byte| has(byte, IN_IDS)) {
+        if !id.is_empty() && id.len() <= SPELLED_MAX && id.iter().all(|byte| has(*byte, IN_IDS)) {
             key.push(id);
         } else {
             key.push(&hashed(id));
@@ -123,8 +123,8 @@ static PLACES: [u8; 256] = {
 };
 
 #[inline]
-fn has(byte: &u8, place: u8) -> bool {
-    PLACES[usize::from(*byte)] & place != 0
+fn has(byte: u8, place: u8) -> bool {
+    PLACES[usize::from(byte)] & place != 0
 }
 
 #[cfg(test)]

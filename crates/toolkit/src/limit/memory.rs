@@ -92,12 +92,15 @@ impl Memory {
     }
 }
 
+/// What is known of a part of the keys.
+type Shard<T> = Mutex<HashTable<(Box<[u8]>, T)>>;
+
 /// What is known of keys.
 #[derive(Debug)]
 struct Facts<T> {
     hasher: RandomState,
     count: AtomicUsize,
-    shards: [Mutex<HashTable<(Box<[u8]>, T)>>; SHARDS],
+    shards: [Shard<T>; SHARDS],
 }
 
 impl<T> Default for Facts<T> {
@@ -111,7 +114,7 @@ impl<T> Default for Facts<T> {
 }
 
 impl<T: Copy> Facts<T> {
-    fn shard(&self, hash: u64) -> &Mutex<HashTable<(Box<[u8]>, T)>> {
+    fn shard(&self, hash: u64) -> &Shard<T> {
         // Tables go by the other bits.
         &self.shards[(hash >> 32) as usize % SHARDS]
     }

@@ -11,7 +11,7 @@ mod fan;
 mod pipeline;
 mod redirection;
 mod route;
-mod slot;
+pub(crate) mod slot;
 mod topology;
 
 use std::sync::Arc;
@@ -252,10 +252,6 @@ impl Cluster {
 }
 
 impl Remote for Cluster {
-    fn is_cluster(&self) -> bool {
-        true
-    }
-
     fn call<'a>(
         &'a self,
         argv: &'a [&'a [u8]],
@@ -297,6 +293,10 @@ impl Remote for Cluster {
             self.run_apart(route::route_of_all(commands), Work::Unit(commands), sent)
                 .await
         })
+    }
+
+    fn has_slots(&self) -> bool {
+        true
     }
 
     fn listen(&self) -> Coming<'_, Result<Box<dyn Listener>, Failure>> {
