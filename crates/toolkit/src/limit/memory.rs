@@ -201,7 +201,7 @@ mod tests {
         let keys = ENTRIES_MAX as u64 * SHARDS as u64 * 2;
         let kept = |now_us| {
             (0..keys).for_each(|key| {
-                facts.keep(&key.to_be_bytes(), now_us + 10, |until| *until > now_us)
+                facts.keep(&key.to_be_bytes(), now_us + 10, |until| *until > now_us);
             });
             let kept = |key: &u64| facts.get(&key.to_be_bytes()) == Some(now_us + 10);
             (0..keys).filter(kept).count()

@@ -93,7 +93,7 @@ pub(crate) struct Answers {
 #[serde(untagged)]
 pub(crate) enum Each {
     /// It was checked.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// It could not be.
     Problem(Problem),
 }
@@ -140,7 +140,7 @@ pub(crate) async fn batch(
         .map(one)
         .buffered(AT_A_TIME)
         .map(|answer| match answer {
-            Ok(answer) => Each::Answer(answer),
+            Ok(answer) => Each::Answer(Box::new(answer)),
             Err(problem) => Each::Problem(problem),
         })
         .collect()
