@@ -3,6 +3,7 @@
 
 mod builtin;
 mod changes;
+mod compat;
 mod events;
 mod lists;
 mod overrides;

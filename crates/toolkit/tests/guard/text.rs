@@ -92,10 +92,9 @@ fn settings_mean_what_they_say() {
     );
 
     let api = settings.classes.get("api").unwrap();
-    assert_eq!(
-        (api.compat, api.terms.policy),
-        (Some(Compat::Upstash), Policy::Closed)
-    );
+    let prefix = "@upstash/ratelimit".to_owned();
+    assert_eq!(api.compat, Some(Compat::Upstash { prefix }));
+    assert_eq!(api.terms.policy, Policy::Closed);
     assert_eq!(api.tiers[0].rule.limit(), 16);
 }
 
@@ -337,6 +336,21 @@ fn a_class_in_upstashs_form_is_one_that_it_has() {
             Algorithm::FixedWindow | Algorithm::SlidingWindow | Algorithm::TokenBucket
         );
         assert_eq!(parse(&[("algorithm", &name)], "").is_ok(), has, "{name}");
+    }
+    let named = rule(&[]).replacen('\n', "\ncompat = { upstash = \"app\" }\n", 1);
+    let classes = Classes::parse(&named).unwrap();
+    let prefix = "app".to_owned();
+    let shared = Some(Compat::Upstash { prefix });
+    assert_eq!(classes.get("a").unwrap().compat, shared);
+    for wrong in [
+        "\"redis\"",
+        "{}",
+        "{ upstash = 1 }",
+        "{ redis = \"a\" }",
+        "true",
+    ] {
+        let text = class(&format!("compat = {wrong}"));
+        assert_eq!(Settings::parse(&text).unwrap_err().line, 2, "{wrong}");
     }
     let leased = parse(&[], "\nmode = \"leased\"").unwrap_err();
     assert!(leased.reason.contains("exact"), "{leased}");

@@ -51,24 +51,27 @@ impl By {
     }
 }
 
-/// Whose keys a class counts in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whose keys a class counts in, where these are not our own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Compat {
-    /// Those of npm's `@upstash/ratelimit`, so that both share a budget.
-    Upstash,
+    /// Those of npm's `@upstash/ratelimit`, so that both share a budget; see
+    /// [`compat`](super::compat). A user is counted by its id and an address as it
+    /// is spelled, as apps pass them to the package.
+    Upstash {
+        /// The `prefix` of the package's limiter.
+        prefix: String,
+    },
 }
 
 impl Compat {
-    /// Its name in settings: `upstash`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Compat::Upstash => "upstash",
-        }
-    }
+    /// The package's prefix where the app names none.
+    pub const UPSTASH_PREFIX: &str = "@upstash/ratelimit";
 
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Some(Compat::Upstash).filter(|it| it.as_str() == name)
+    /// What it is called in settings: `upstash`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Compat::Upstash { .. } => "upstash",
+        }
     }
 }
 

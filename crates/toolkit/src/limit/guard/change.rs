@@ -8,16 +8,18 @@
 //! | `block`, `unblock`, `penalize` | that count the user, where the subject tells one and a tier counts users; else those that count the address |
 //!
 //! What everybody shares (`by = "all"`) is never blocked, penalized or reset for the
-//! sake of one subject.
+//! sake of one subject. Counts that are shared with another package know `check`, `peek`
+//! and `reset`; the rest is an error.
 
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::live::Place;
-use super::{Ask, Guard, GuardError, Subject, Verdict};
+use super::{Ask, Guard, GuardError, Subject, Verdict, not_shared};
 use crate::limit::class::By;
 use crate::limit::guard::Counted;
+use crate::limit::limiter::Limit;
 
 /// The tiers that something is done to.
 type Chosen = SmallVec<[Counted; 4]>;
@@ -45,7 +47,8 @@ impl Guard {
         let place = live.place(class)?;
         let mut held = false;
         for it in &self.counted(place, subject).await? {
-            held |= self.limiter().release(&place.limit(it), permit).await?;
+            let limit = own(place, it, "a permit")?;
+            held |= self.limiter().release(&limit, permit).await?;
         }
         Ok(held)
     }
@@ -62,7 +65,8 @@ impl Guard {
         let place = live.place(class)?;
         let mut given = false;
         for it in &self.counted(place, subject).await? {
-            given |= self.limiter().refund(&place.limit(it), cost).await?;
+            let limit = own(place, it, "a refund of a shared count")?;
+            given |= self.limiter().refund(&limit, cost).await?;
         }
         Ok(given)
     }
@@ -79,7 +83,8 @@ impl Guard {
         let place = live.place(class)?;
         let mut changed = false;
         for it in &self.closest(place, subject).await? {
-            changed |= self.limiter().penalize(&place.limit(it), cost).await?;
+            let limit = own(place, it, "a penalty on a shared count")?;
+            changed |= self.limiter().penalize(&limit, cost).await?;
         }
         Ok(changed)
     }
@@ -95,7 +100,8 @@ impl Guard {
         let place = live.place(class)?;
         let mut changed = false;
         for it in &self.closest(place, subject).await? {
-            changed |= self.limiter().block(&place.limit(it), time).await?;
+            let limit = own(place, it, "a block of a shared count")?;
+            changed |= self.limiter().block(&limit, time).await?;
         }
         Ok(changed)
     }
@@ -106,7 +112,8 @@ impl Guard {
         let place = live.place(class)?;
         let mut changed = false;
         for it in &self.closest(place, subject).await? {
-            changed |= self.limiter().unblock(&place.limit(it)).await?;
+            let limit = own(place, it, "a block of a shared count")?;
+            changed |= self.limiter().unblock(&limit).await?;
         }
         Ok(changed)
     }
@@ -120,7 +127,10 @@ impl Guard {
         for by in [By::User, By::Address] {
             for it in &self.told(place, subject, by) {
                 told = true;
-                changed |= self.limiter().reset(&place.limit(it)).await?;
+                changed |= match (&place.shared, &it.shared) {
+                    (Some(shared), Some(id)) => shared.reset(&it.rule, id.as_bytes()).await?,
+                    _ => self.limiter().reset(&place.limit(it)).await?,
+                };
             }
         }
         if told {
@@ -176,6 +186,18 @@ impl Guard {
         tiers
             .filter_map(|(at, tier)| self.count_of(place, at, tier, subject))
             .collect()
+    }
+}
+
+/// What is changed of our own counts; those of other packages do not know it.
+fn own<'a>(
+    place: &'a Place,
+    counted: &'a Counted,
+    what: &'static str,
+) -> Result<Limit<'a>, GuardError> {
+    match place.shared {
+        Some(_) => Err(not_shared(what, counted)),
+        None => Ok(place.limit(counted)),
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sangam_store::Store;
+
 use super::GuardError;
 use super::event::Counters;
 use super::verdict::Counted;
-use crate::limit::class::{Class, Settings, is_name};
+use crate::limit::class::{Class, Compat, Settings, is_name};
+use crate::limit::compat::UpstashLimiter;
 use crate::limit::limiter::{Limit, LimitError};
 
 /// Settings in use.
@@ -25,19 +28,26 @@ pub(super) struct Place {
     names: Vec<String>,
     /// Why it cannot be checked.
     fault: Option<GuardError>,
+    /// What is checked in place of our own counts.
+    pub(super) shared: Option<UpstashLimiter>,
 }
 
 impl Live {
     /// These settings; classes that were there `before` go on counting what happens
     /// to them.
-    pub(super) fn new(settings: Settings, before: Option<&Live>) -> Self {
+    pub(super) fn new(settings: Settings, store: &Store, before: Option<&Live>) -> Self {
         let place = |class: &Arc<Class>| {
             let known = before.and_then(|live| live.places.get(&class.name));
             let name = |tier: &str| format!("{}.{tier}", class.name);
+            let (shared, fault) = match shared(class, store) {
+                Ok(shared) => (shared, fault(class)),
+                Err(error) => (None, Some(error)),
+            };
             let place = Place {
                 class: class.clone(),
                 counters: known.map(|it| it.counters.clone()).unwrap_or_default(),
-                fault: fault(class),
+                fault,
+                shared,
                 names: class.tiers.iter().map(|tier| name(&tier.name)).collect(),
             };
             (class.name.clone(), place)
@@ -60,6 +70,17 @@ impl Live {
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.places.values()
     }
+}
+
+/// The limiter of counts that are shared with another package.
+fn shared(class: &Class, store: &Store) -> Result<Option<UpstashLimiter>, GuardError> {
+    let Some(Compat::Upstash { prefix }) = &class.compat else {
+        return Ok(None);
+    };
+    if class.tiers.len() > 1 {
+        return Err(LimitError::Rules(class.tiers.len()).into());
+    }
+    Ok(Some(UpstashLimiter::new(store.clone(), prefix)?))
 }
 
 fn fault(class: &Class) -> Option<GuardError> {

@@ -120,7 +120,7 @@ impl Guard {
 
     /// A guard with a limiter of one's own.
     pub fn over(limiter: Limiter, settings: impl Into<Settings>) -> Self {
-        let live = Live::new(settings.into(), None);
+        let live = Live::new(settings.into(), limiter.store(), None);
         let overrides = Overrides::new(limiter.store().clone(), limiter.prefix());
         Guard(Arc::new(Inner {
             limiter,
@@ -175,7 +175,7 @@ impl Guard {
         let settings = settings.into();
         {
             let mut live = self.0.live.write();
-            *live = Arc::new(Live::new(settings, Some(&live)));
+            *live = Arc::new(Live::new(settings, self.store(), Some(&live)));
         }
         self.0.limiter.forget_refusals();
         self.tell(|| Event::Replaced);
@@ -316,6 +316,7 @@ impl Guard {
         Some(Counted {
             tier: at,
             rule: self.0.overrides.rule(class, &tier.name, &id, tier.rule),
+            shared: (place.shared.as_ref()).and_then(|_| subject.plain_id(tier.by)),
             id,
         })
     }
@@ -408,6 +409,16 @@ impl Guard {
         counted: &[&Counted],
         ask: Ask<'_>,
     ) -> Result<Decision, GuardError> {
+        if let (Some(shared), [it]) = (&place.shared, counted) {
+            let id = it.shared.as_deref().unwrap_or_default().as_bytes();
+            let policy = place.class.terms.policy;
+            let decision = match ask {
+                Ask::Take(cost) => shared.check_with(policy, &it.rule, id, cost).await?,
+                Ask::Look(cost) => shared.peek(&it.rule, id, cost).await?,
+                Ask::Hold(_) => return Err(not_shared("a permit", it)),
+            };
+            return Ok(decision.decision());
+        }
         let limits: SmallVec<[Limit<'_>; 4]> = counted.iter().map(|it| place.limit(it)).collect();
         let limiter = &self.0.limiter;
         let terms = place.class.terms;
@@ -501,6 +512,12 @@ fn listed(class: &Arc<Class>, ruled: Ruled) -> Verdict {
         tiers: SmallVec::new(),
         retry_after: fits.then_some(Duration::ZERO),
     }
+}
+
+/// That another package's counts do not know this.
+const fn not_shared(what: &'static str, counted: &Counted) -> GuardError {
+    let algorithm = counted.rule.algorithm();
+    GuardError::Limit(LimitError::Algorithm { what, algorithm })
 }
 
 /// Whether a request costs more than a rule ever lets through.

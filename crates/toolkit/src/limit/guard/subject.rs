@@ -36,6 +36,16 @@ impl Subject<'_> {
         }
     }
 
+    /// The id that other packages count it under: as apps pass it to them.
+    pub(super) fn plain_id(&self, by: By) -> Option<String> {
+        let address = || self.address.map(|it| it.to_canonical().to_string());
+        match by {
+            By::All => Some("all".to_owned()),
+            By::Address => address(),
+            By::User => self.user().map(str::to_owned).or_else(address),
+        }
+    }
+
     /// The user, where one is signed in.
     pub(super) fn user(&self) -> Option<&str> {
         self.user.filter(|user| !user.is_empty())

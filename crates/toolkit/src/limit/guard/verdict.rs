@@ -18,6 +18,8 @@ pub struct Counted {
     pub id: String,
     /// The tier's rule, or what an override makes of it for this id.
     pub rule: Rule,
+    /// As whom other packages count it, where a class shares its count with one.
+    pub(super) shared: Option<String>,
 }
 
 /// One tier's part of a verdict.

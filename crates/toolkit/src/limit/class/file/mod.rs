@@ -120,7 +120,7 @@ fn class(name: &str, value: &Value<'_, '_>) -> Result<Class, ClassError> {
             "allow" => class.allow = list(&value)?,
             "deny" => class.deny = list(&value)?,
             "compat" => {
-                class.compat = Some(value.one_of(&[Compat::Upstash.as_str()], Compat::named)?);
+                class.compat = Some(shared(&value)?);
                 compat = Some(value);
             }
             "rules" => {
@@ -156,6 +156,26 @@ fn class(name: &str, value: &Value<'_, '_>) -> Result<Class, ClassError> {
         check_compat(&class).map_err(|reason| place.error(reason))?;
     }
     Ok(class)
+}
+
+/// `"upstash"`, or `{ upstash = "<prefix>" }`.
+fn shared(value: &Value<'_, '_>) -> Result<Compat, ClassError> {
+    const EXPECTED: &str = "\"upstash\" or { upstash = \"<prefix>\" }";
+    let mut prefix = Compat::UPSTASH_PREFIX;
+    if value.is_table() {
+        let mut fields = Fields::of(value, EXPECTED)?;
+        let given = fields.take("upstash");
+        fields.none_left("upstash")?;
+        prefix = match given {
+            Some(given) => given.text("the prefix of the package's limiter")?,
+            None => return Err(value.error(format!("{EXPECTED} is expected"))),
+        };
+    } else if value.text(EXPECTED)? != "upstash" {
+        return Err(value.error(format!("{EXPECTED} is expected")));
+    }
+    Ok(Compat::Upstash {
+        prefix: prefix.to_owned(),
+    })
 }
 
 /// What `@upstash/ratelimit` has no form for.

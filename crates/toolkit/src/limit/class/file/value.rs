@@ -111,6 +111,10 @@ impl<'t, 'v> Value<'t, 'v> {
         Ok(items.iter().map(move |item| reader.value(item)))
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.is, DeValue::Table(_))
+    }
+
     pub(super) fn text(&self, what: &str) -> Result<&'v str, ClassError> {
         match self.is {
             DeValue::String(text) => Ok(text),
