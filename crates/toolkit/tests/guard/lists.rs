@@ -148,7 +148,7 @@ proptest! {
         let address = |bits: u128, v4: bool| if v4 {
             IpAddr::V4(Ipv4Addr::from((bits % 1024) as u32))
         } else {
-            IpAddr::V6(Ipv6Addr::from(bits % 1024 | 1 << 125))
+            IpAddr::V6(Ipv6Addr::from((bits % 1024) | (1 << 125)))
         };
         let all: Vec<Cidr> = networks.iter()
             .filter_map(|(bits, length, v4)| Cidr::new(address(*bits, *v4), if *v4 { 20 + length % 13 } else { 110 + length % 19 }))
