@@ -15,7 +15,9 @@
 //! **The bound.** In a partition that cuts off `c` of N instances, what the rule
 //! admits in any time is at most limit x (1 + c / N): the others are held to the
 //! limit by the store, the `c` to their shares. N is what the instance saw last, or
-//! the number assumed, whichever is larger. The charge does not belong to the bound:
+//! the number assumed, whichever is larger; who starts while it is cut off never saw
+//! one and lets nothing through, unless a number is assumed: then a restart begins
+//! another share. The charge does not belong to the bound:
 //! it makes those who come after wait for what was let through before.
 //!
 //! **The charge.** What was let through is kept by key ([`OWED_MAX`] of them; more

@@ -39,7 +39,7 @@ const CALM: Duration = Duration::from_secs(1);
 fn rules(mode: Mode) -> [Rule; 6] {
     let times: u64 = match mode {
         Mode::Exact => 1,
-        Mode::Leased => 20,
+        Mode::Leased => 8,
     };
     let rule = |algorithm, limit| Rule::new(algorithm, limit * times, WINDOW).unwrap();
     let burst = |rule: Rule, burst| rule.with_burst(burst * times).unwrap();
@@ -48,7 +48,7 @@ fn rules(mode: Mode) -> [Rule; 6] {
         rule(Algorithm::SlidingWindow, 20),
         rule(Algorithm::SlidingLog, 24),
         burst(rule(Algorithm::TokenBucket, 40), 16),
-        burst(rule(Algorithm::Gcra, 32), 8),
+        burst(rule(Algorithm::Gcra, 32), 16),
         rule(Algorithm::Concurrency, 16),
     ]
 }
@@ -82,7 +82,8 @@ async fn quiet(redis: &Redis, instances: &[Arc<Instance>], mode: Mode) {
 
 async fn retry_is_true(one: &Limiter, other: &Limiter, rule: Rule) {
     let limit = traffic::limit(rule);
-    for cost in [1, 2] {
+    // Large enough that asking is faster than what flows in.
+    for cost in [rule.burst() / 8, rule.burst() / 4] {
         let refused = loop {
             let decision = one.check(&[limit], cost).await.unwrap();
             if !decision.allowed {
@@ -122,6 +123,8 @@ async fn holds(terms: Terms, seed: u64) {
     };
     let mut ways = log.ways();
     assert!(ways.contains(&degraded), "no fault was felt: {ways:?}");
+    let leases = ways.contains(&Ruled::Lease);
+    assert_eq!(leases, terms.mode == Mode::Leased, "{ways:?}");
     ways.retain(|way| way.is_degraded() && *way != degraded);
     assert!(ways.is_empty(), "{terms:?} was decided by {ways:?}");
     for rule in rules(terms.mode) {
@@ -149,4 +152,13 @@ async fn open_admits_what_the_rules_do_and_says_what_it_added() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_adds_at_most_the_shares_of_those_cut_off() {
     holds(exact(Policy::Local), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_never_admit_more_than_the_rules() {
+    let leased = Terms {
+        policy: Policy::Closed,
+        mode: Mode::Leased,
+    };
+    holds(leased, 4).await;
 }
