@@ -65,7 +65,9 @@ impl Answer {
         if guard.settings().legacy_headers {
             fields = fields.with_legacy(verdict, guard.limiter().store().now());
         }
-        let headers = fields.spelled().map(|(name, value)| (name, value.to_owned()));
+        let headers = fields
+            .spelled()
+            .map(|(name, value)| (name, value.to_owned()));
         let tiers = verdict.answers().map(|(tier, outcome)| TierAnswer {
             name: tier.name.clone(),
             limit: outcome.rule.limit(),

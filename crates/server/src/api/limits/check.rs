@@ -51,7 +51,10 @@ pub(crate) async fn check(
     Path(class): Path<String>,
     Json(ask): Json<Ask>,
 ) -> Result<Answer, Problem> {
-    Ok(Answer::new(&app.guard, &run(&app, &class, &ask, false).await?))
+    Ok(Answer::new(
+        &app.guard,
+        &run(&app, &class, &ask, false).await?,
+    ))
 }
 
 /// What a check would answer; takes nothing.
@@ -73,7 +76,10 @@ pub(crate) async fn peek(
     Path(class): Path<String>,
     Json(ask): Json<Ask>,
 ) -> Result<Answer, Problem> {
-    Ok(Answer::new(&app.guard, &run(&app, &class, &ask, true).await?))
+    Ok(Answer::new(
+        &app.guard,
+        &run(&app, &class, &ask, true).await?,
+    ))
 }
 
 /// The answers to several checks, in their order.
@@ -125,7 +131,10 @@ pub(crate) async fn batch(
             )
         })?;
         caller.may(Scope::LimitsCheck, Some(&class))?;
-        Ok(Answer::new(&app.guard, &run(&app, &class, &ask, false).await?))
+        Ok(Answer::new(
+            &app.guard,
+            &run(&app, &class, &ask, false).await?,
+        ))
     };
     let answers = stream::iter(batch.checks)
         .map(one)

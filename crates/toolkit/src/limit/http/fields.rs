@@ -113,7 +113,9 @@ impl Fields {
     /// Each of them as text, its name spelled as people do: `RateLimit-Policy`.
     pub fn spelled(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().filter_map(|(name, value)| {
-            let spelled = SPELLED.iter().find(|it| it.eq_ignore_ascii_case(name.as_str()))?;
+            let spelled = SPELLED
+                .iter()
+                .find(|it| it.eq_ignore_ascii_case(name.as_str()))?;
             Some((*spelled, value.to_str().ok()?))
         })
     }
