@@ -8,7 +8,7 @@ import { limited } from "../shared.mjs";
 
 const binary =
   process.env.EXAMPLE_BIN ??
-  `${process.env.CARGO_TARGET_DIR ?? `${ROOT}/target`}/release/sangam-example-axum`;
+  `${process.env.CARGO_TARGET_DIR ?? `${ROOT}/target`}/debug/sangam-example-axum`;
 const instances = [];
 
 function instance(...args) {

@@ -50,6 +50,44 @@ fn the_twenty_first_token_is_refused_and_says_until_when() {
 }
 
 #[test]
+fn a_check_says_what_the_app_answers_its_client() {
+    let mut bench = Bench::with("");
+    let body = r#"{"user":"ann"}"#;
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let path = "/v1/limits/matching/check";
+    for turn in 0..6 {
+        let (status, head, answer) = bench.send("POST", path, &headers, body);
+        assert_eq!(status, 200, "{head}");
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let fields = answer["headers"].as_object().unwrap();
+        for name in ["RateLimit-Policy", "RateLimit"] {
+            let line = format!(
+                "{}: {}",
+                name.to_ascii_lowercase(),
+                fields[name].as_str().unwrap()
+            );
+            assert!(head.contains(&line), "{line}\n{head}");
+        }
+        assert!(!head.contains("retry-after"), "{head}");
+        if turn < 5 {
+            assert!(answer.get("problem").is_none() && !fields.contains_key("Retry-After"));
+            continue;
+        }
+        let seconds: u64 = fields["Retry-After"].as_str().unwrap().parse().unwrap();
+        let millis = answer["retry_after_ms"].as_u64().unwrap();
+        assert_eq!(seconds, millis.div_ceil(1000));
+        let problem = &answer["problem"];
+        assert_eq!(problem["status"], 429);
+        assert_eq!(problem["retry-after"], seconds);
+        assert_eq!(problem["violated-policies"][0], "matching.user");
+    }
+}
+
+#[test]
 fn what_one_rule_refuses_is_taken_from_none() {
     let mut bench = Bench::with(PERMITS);
     let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
