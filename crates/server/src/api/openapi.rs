@@ -27,6 +27,10 @@ use super::limits;
         limits::manage::block,
         limits::manage::unblock,
         limits::manage::reset,
+        limits::overrides::list,
+        limits::overrides::set,
+        limits::overrides::clear,
+        limits::stats::stats,
         limits::events::stream,
     ),
     modifiers(&Bearer)

@@ -25,12 +25,11 @@ async fn policies_rule(line: Line<impl Net>) {
     assert_eq!((first.allowed, first.ruled), (true, Ruled::Store));
     for fault in [None, Some(Fault::DropReplies)] {
         for proxy in line.net.proxies() {
-            match fault {
-                Some(fault) => proxy.fault(fault, Whom::All),
-                None => {
-                    proxy.stop_listening().await;
-                    proxy.cut(Cut::Reset);
-                }
+            if let Some(fault) = fault {
+                proxy.fault(fault, Whom::All);
+            } else {
+                proxy.stop_listening().await;
+                proxy.cut(Cut::Reset);
             }
         }
         for _ in 0..4 {

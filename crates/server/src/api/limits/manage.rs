@@ -15,7 +15,7 @@ use crate::api::problem::Problem;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changed {
     /// Whether there was anything to change.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 type Answer = Result<axum::Json<Changed>, Problem>;

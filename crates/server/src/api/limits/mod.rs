@@ -5,6 +5,8 @@
 //! answer    what it is answered with
 //! check     one check, and several in one request
 //! manage    what is done to counts besides checking them
+//! overrides limits that are others for a time
+//! stats     what became of requests
 //! events    what happens, as it happens
 //! classes   what there is to check against
 //! ```
@@ -15,6 +17,8 @@ pub(super) mod check;
 pub(super) mod classes;
 pub(super) mod events;
 pub(super) mod manage;
+pub(super) mod overrides;
+pub(super) mod stats;
 
 use hyper::Method;
 use hyper::StatusCode;
@@ -75,6 +79,25 @@ pub(super) fn routes(routes: Routes) -> Routes {
             change,
             manage::reset,
         )
+        .add(
+            Method::GET,
+            "/v1/limits/{class}/overrides",
+            read,
+            overrides::list,
+        )
+        .add(
+            Method::PUT,
+            "/v1/limits/{class}/overrides",
+            change,
+            overrides::set,
+        )
+        .add(
+            Method::DELETE,
+            "/v1/limits/{class}/overrides",
+            change,
+            overrides::clear,
+        )
+        .add(Method::GET, "/v1/limits/{class}/stats", read, stats::stats)
         .add(Method::GET, "/v1/limits/events", read, events::stream)
 }
 
