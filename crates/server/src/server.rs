@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sangam::limit::{Guard, Limiter};
 use sangam_engine::journal::storage::DiskStorage;
 use sangam_engine::journal::{Fsync, JournalOptions};
 use sangam_engine::persist::{OpenError, Opened};
@@ -26,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, Keys};
+use crate::api::{Api, Keys, Limits};
 use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
 use crate::gateway::{Gateway, OverEngine, OverStore};
@@ -122,6 +121,7 @@ pub struct Running {
     tasks: TaskTracker,
     patience: Duration,
     resp_threads: Option<Runtime>,
+    limits: Arc<Limits>,
     // Held to the end: the folder is ours as long as we run.
     _folder: Option<DataFolder>,
 }
@@ -186,6 +186,11 @@ impl Server {
             Behind::Engine(engine)
         };
 
+        let store = match &behind {
+            Behind::Engine(engine) => Store::embedded_in(engine.clone(), KEYSPACE),
+            Behind::Store(store) => store.clone(),
+        };
+        let limits = Arc::new(Limits::new(store, &config));
         // Last of what may fail: a runtime cannot be dropped here.
         let resp_threads = resp.as_ref().map(|_| resp_threads()).transpose()?;
         let running = Running {
@@ -200,15 +205,14 @@ impl Server {
             patience: config.timing.shutdown,
             behind,
             resp_threads,
+            limits,
             _folder: folder,
         };
         let (http_tls, resp_tls) = tls.unzip();
         match &running.behind {
             Behind::Engine(engine) => {
                 let commands = OverEngine::new(engine.clone(), config.strict_upstash);
-                let store = Store::embedded_in(engine.clone(), KEYSPACE);
-                let api = running.api(store, &config);
-                let gateway = Gateway::new(commands, &config).with_api(api);
+                let gateway = Gateway::new(commands, &config).with_api(running.api(&config));
                 running.listen(&Handle::current(), http, http_tls, &config, gateway);
                 if let (Some((socket, _)), Some(threads)) = (resp, &running.resp_threads) {
                     let door = Resp::new(engine.clone());
@@ -220,8 +224,7 @@ impl Server {
                 let read_token = config.read_token.as_deref();
                 let strict = config.strict_upstash;
                 let commands = OverStore::new(store.clone(), &running.token, read_token, strict);
-                let api = running.api(store.clone(), &config);
-                let gateway = Gateway::new(commands, &config).with_api(api);
+                let gateway = Gateway::new(commands, &config).with_api(running.api(&config));
                 running.listen(&Handle::current(), http, http_tls, &config, gateway);
                 let state = store.state();
                 tracing::info!(store = store.place(), status = %state.status, "in front of a store");
@@ -295,6 +298,7 @@ impl Running {
         {
             tracing::warn!("{} connections did not end in time", self.tasks.len());
         }
+        self.limits.close().await;
         match &self.behind {
             Behind::Engine(engine) => {
                 let engine = engine.clone();
@@ -304,13 +308,15 @@ impl Running {
         }
     }
 
-    /// The API over a store.
-    fn api(&self, store: Store, config: &Config) -> Api {
-        let limiter = Limiter::new(store).with_prefix(&config.prefix);
-        let guard = Guard::over(limiter, config.limits.clone());
+    fn api(&self, config: &Config) -> Api {
         let read_token = config.read_token.as_deref();
         let keys = Keys::new(&self.token, read_token, config.service_keys.clone());
-        Api::new(guard, keys, config.timing.body, self.stop.clone())
+        Api::new(
+            self.limits.clone(),
+            keys,
+            config.timing.body,
+            self.stop.clone(),
+        )
     }
 
     /// What an engine needs to have done now and then.

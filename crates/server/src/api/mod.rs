@@ -33,6 +33,9 @@ use sangam::limit::Guard;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
+use crate::gateway::Page;
+
+pub use limits::service::Limits;
 pub(crate) use principal::hash;
 pub use principal::{Keys, Scope, ServiceKey};
 pub use routes::{Need, Route};
@@ -41,6 +44,7 @@ pub use routes::{Need, Route};
 #[derive(Debug, Clone)]
 pub struct Api {
     router: Router,
+    limits: Arc<Limits>,
 }
 
 /// What the handlers have.
@@ -56,17 +60,23 @@ struct Shared {
 type App = Arc<Shared>;
 
 impl Api {
-    /// An API over a guard. `body_patience` is how long a body may take to come;
+    /// An API over a server's limits. `body_patience` is how long a body may take to come;
     /// streams end with `stop`.
-    pub fn new(guard: Guard, keys: Keys, body_patience: Duration, stop: CancellationToken) -> Self {
+    pub fn new(
+        limits: Arc<Limits>,
+        keys: Keys,
+        body_patience: Duration,
+        stop: CancellationToken,
+    ) -> Self {
         let shared = Arc::new(Shared {
-            guard,
+            guard: limits.guard().clone(),
             keys,
             body_patience,
             stop,
         });
         Api {
             router: routes::router(shared),
+            limits,
         }
     }
 
@@ -79,6 +89,10 @@ impl Api {
     /// Every route and what it takes to call it.
     pub fn table() -> Vec<Route> {
         routes::table()
+    }
+
+    pub(crate) fn metrics(&self, page: &mut Page) {
+        self.limits.metrics(page);
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {

@@ -574,6 +574,9 @@ impl<C: Commands> Gateway<C> {
             .metrics(&mut caller.inner, &mut page)
             .get()
             .await?;
+        if let Some(api) = &self.api {
+            api.metrics(&mut page);
+        }
         Ok(page.text())
     }
 

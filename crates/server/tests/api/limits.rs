@@ -257,3 +257,118 @@ fn the_classes_are_listed() {
     assert_eq!(class("streams")["tiers"][0]["algorithm"], "concurrency");
     assert_eq!(class("auth")["policy"], "closed");
 }
+
+#[test]
+fn limits_are_changed_while_the_server_runs() {
+    let mut bench = Bench::with(&PERMITS.replace("gcra", "sliding-window"));
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    while bench.allows("both", ann) {}
+    let more = r#"{"tier":"user","user":"ann","limit":4,"for_ms":60000}"#;
+    let (status, set) = bench.ask(TOKEN, "PUT", "/v1/limits/both/overrides", more);
+    assert_eq!((status, &set["id"]), (200, &"u:ann".into()), "{set}");
+    assert!(bench.allows("both", ann), "one more, at once");
+    assert!(!bench.allows("both", ann));
+    let (status, list) = bench.ask(TOKEN, "GET", "/v1/limits/both/overrides", "");
+    assert_eq!(status, 200);
+    assert_eq!(list["overrides"][0]["limit"], 4, "{list}");
+    let which = r#"{"tier":"user","user":"ann"}"#;
+    let (status, cleared) = bench.ask(TOKEN, "DELETE", "/v1/limits/both/overrides", which);
+    assert_eq!(
+        (status, &cleared["changed"]),
+        (200, &true.into()),
+        "{cleared}"
+    );
+    for (body, part) in [
+        (r#"{"limit":0,"for_ms":5}"#, "zero"),
+        (r#"{"limit":5,"for_ms":0}"#, "366 days"),
+        (r#"{"limit":5,"for_ms":18446744073709551615}"#, "366 days"),
+        (r#"{"limit":18446744073709551615,"for_ms":5}"#, "too large"),
+        (
+            r#"{"limit":5,"for_ms":5,"user":"a","address":"192.0.2.1"}"#,
+            "one of them",
+        ),
+        (r#"{"limit":5,"for_ms":5,"tier":"none"}"#, "no tier"),
+        (r#"{"limit":-5,"for_ms":5}"#, "-5"),
+    ] {
+        let (status, problem) = bench.ask(TOKEN, "PUT", "/v1/limits/both/overrides", body);
+        assert_eq!(status, 400, "{body}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(part), "{body}: {detail}");
+    }
+}
+
+#[test]
+fn statistics_say_what_became_of_requests() {
+    let mut bench = Bench::with(PERMITS);
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    for _ in 0..5 {
+        bench.allows("both", ann);
+    }
+    bench.allows("both", r#"{"user":"bea","address":"192.0.2.1"}"#);
+    let (status, stats) = bench.ask(crate::READ_TOKEN, "GET", "/v1/limits/both/stats", "");
+    assert_eq!(status, 200, "{stats}");
+    assert_eq!(stats["totals"]["allowed"], 4, "{stats}");
+    assert_eq!(stats["totals"]["refused"], 2, "{stats}");
+    assert_eq!(stats["top"]["entries"][0]["id"], "u:ann");
+    assert_eq!(stats["top_refused"]["entries"][0]["at_least"], 2, "{stats}");
+    for (query, expected) in [
+        ("from=x", 400),
+        ("to=-1", 400),
+        ("from=2&to=1", 400),
+        ("from=0&to=1", 200),
+    ] {
+        let path = format!("/v1/limits/both/stats?{query}");
+        let (status, answer) = bench.ask(TOKEN, "GET", &path, "");
+        assert_eq!(status, expected, "{query}: {answer}");
+    }
+    let (status, _) = bench.ask(TOKEN, "GET", "/v1/limits/none/stats", "");
+    assert_eq!(status, 404);
+    let bearer = format!("Bearer {TOKEN}");
+    let (_, _, page) = bench.send("GET", "/metrics", &[("authorization", &bearer)], "");
+    let page = String::from_utf8(page).unwrap();
+    assert!(
+        page.contains(r#"sangam_limit_checks_total{class="both",result="refused"} 2"#),
+        "{page}"
+    );
+}
+
+#[test]
+fn classes_follow_their_file_and_a_wrong_one_is_not_taken() {
+    let mut bench = Bench::with(
+        "[limits.classes.own]\nrules = [{ by = \"user\", algorithm = \"fixed-window\", limit = 2, window = \"1h\" }]\n",
+    );
+    let limit = |bench: &mut Bench| {
+        let body = r#"{"user":"ann"}"#;
+        bench.on("own", "peek", body)["tiers"][0]["limit"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(limit(&mut bench), 2);
+    bench.on("own", "check", r#"{"user":"ann"}"#);
+    let wrong = "[limits.classes.own]\nrules = [{ by = \"user\", algorithm = \"fixed-window\", limit = 0, window = \"1h\" }]\n";
+    bench.rewrite(wrong);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let bearer = format!("Bearer {TOKEN}");
+    loop {
+        let (_, _, page) = bench.send("GET", "/metrics", &[("authorization", &bearer)], "");
+        if String::from_utf8_lossy(&page).contains("sangam_limit_settings_invalid 1") {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the file is not read again"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(limit(&mut bench), 2);
+    bench.rewrite(&wrong.replace("limit = 0", "limit = 7"));
+    while limit(&mut bench) != 7 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the file is not taken"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let left = &bench.on("own", "peek", r#"{"user":"ann"}"#)["tiers"][0]["remaining"];
+    assert_eq!(*left, 6, "what was counted stays");
+}

@@ -24,6 +24,7 @@ const READ_TOKEN: &str = "the-token-that-reads";
 /// A server and a connection to it.
 struct Bench {
     stream: TcpStream,
+    file: std::path::PathBuf,
     server: Running,
     _runtime: tokio::runtime::Runtime,
 }
@@ -31,10 +32,10 @@ struct Bench {
 impl Bench {
     /// A server with what `text` says in its file of settings.
     fn with(text: &str) -> Self {
-        let folder = tempfile(text);
+        let file = tempfile(text);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let args = sangam_server::cli::ServeArgs {
-            config: Some(folder.to_str().unwrap().to_owned()),
+            config: Some(file.to_str().unwrap().to_owned()),
             http: Some("127.0.0.1:0".to_owned()),
             resp: Some("off".to_owned()),
             data: Some("memory".to_owned()),
@@ -46,6 +47,7 @@ impl Bench {
         let server = runtime.block_on(Server::start(config)).unwrap();
         Bench {
             stream: connect(server.http()),
+            file,
             server,
             _runtime: runtime,
         }
@@ -75,6 +77,11 @@ impl Bench {
         let json = serde_json::from_slice(&body)
             .unwrap_or_else(|error| panic!("{error}: {head}\n{}", String::from_utf8_lossy(&body)));
         (status, json)
+    }
+
+    /// Puts another text into the file of settings.
+    fn rewrite(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
     }
 
     /// A new connection, where the old one may have been closed.

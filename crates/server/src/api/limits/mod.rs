@@ -8,6 +8,7 @@
 //! overrides limits that are others for a time
 //! stats     what became of requests
 //! events    what happens, as it happens
+//! service   the guard of a server, from its start to its end
 //! classes   what there is to check against
 //! ```
 
@@ -18,6 +19,7 @@ pub(super) mod classes;
 pub(super) mod events;
 pub(super) mod manage;
 pub(super) mod overrides;
+pub(super) mod service;
 pub(super) mod stats;
 
 use hyper::Method;

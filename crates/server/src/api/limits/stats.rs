@@ -138,6 +138,9 @@ pub(crate) async fn stats(
     let now = app.guard.limiter().store().now() / 1000;
     let to = moment(query, "to")?.unwrap_or(now);
     let from = moment(query, "from")?.unwrap_or(to.saturating_sub(RANGE));
+    if from > to {
+        return Err(refused("`from` is not after `to`"));
+    }
     let report = analytics.read(&class, from, to).await?;
     let points = report.points.into_iter().map(|point| Point {
         at_ms: point.at_ms,

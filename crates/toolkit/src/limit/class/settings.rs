@@ -1,6 +1,7 @@
 //! The settings of limits: the classes, and what holds for all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cidr::Networks;
 use super::{Class, Classes};
@@ -16,6 +17,9 @@ pub struct Settings {
     pub legacy_headers: bool,
     /// Percent of a limit at which one is told that it is near; 1 to 100.
     pub near: u8,
+    /// How long statistics are kept; `None` for none at all. Whoever makes the
+    /// [`Analytics`](crate::limit::analytics::Analytics) reads it, once.
+    pub statistics: Option<Duration>,
 }
 
 /// Where a text is wrong, and what is expected there.
@@ -38,6 +42,7 @@ impl Settings {
             trusted_proxies: Networks::default(),
             legacy_headers: false,
             near: 80,
+            statistics: Some(Duration::from_hours(7 * 24)),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod value;
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use self::value::{Fields, Reader, Value, listed};
@@ -73,6 +75,7 @@ fn read(text: &str, builtin: fn() -> Classes) -> Result<Settings, ClassError> {
                 }
                 "legacy-headers" => settings.legacy_headers = value.boolean()?,
                 "builtin" => keep_builtin = value.boolean()?,
+                "statistics" => settings.statistics = retention(&value)?,
                 "near" => settings.near = value.number(1, 100)? as u8,
                 "classes" => {
                     for (name, value) in
@@ -83,7 +86,8 @@ fn read(text: &str, builtin: fn() -> Classes) -> Result<Settings, ClassError> {
                     }
                 }
                 _ => {
-                    let known = "trusted-proxies, legacy-headers, near, builtin and classes";
+                    let known = "trusted-proxies, legacy-headers, near, statistics, builtin and \
+                                 classes";
                     return Err(key.unknown(known));
                 }
             }
@@ -98,6 +102,20 @@ fn read(text: &str, builtin: fn() -> Classes) -> Result<Settings, ClassError> {
     }
     settings.classes = classes.into();
     Ok(settings)
+}
+
+/// How long statistics are kept.
+fn retention(value: &Value<'_, '_>) -> Result<Option<Duration>, ClassError> {
+    let what = "a time from \"1h\" to \"366d\", or \"off\"";
+    if value.text(what)? == "off" {
+        return Ok(None);
+    }
+    let time = value.duration()?;
+    if (Duration::from_hours(1)..=Duration::from_hours(366 * 24)).contains(&time) {
+        Ok(Some(time))
+    } else {
+        Err(value.error(format!("{what} is expected")))
+    }
 }
 
 fn class(name: &str, value: &Value<'_, '_>) -> Result<Class, ClassError> {
