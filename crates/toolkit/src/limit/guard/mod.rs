@@ -9,6 +9,7 @@
 mod change;
 mod event;
 mod live;
+mod overriding;
 mod subject;
 mod verdict;
 mod watch;
@@ -34,7 +35,7 @@ use super::analytics::Analytics;
 use super::class::{By, Class, Classes, List, Request, Settings, Tier};
 use super::decision::{Decision, Ruled};
 use super::limiter::{Limit, LimitError, Limiter};
-use super::overrides::{LONGEST, MOST, Override, Overrides};
+use super::overrides::{MOST, Overrides};
 use super::rule::RuleError;
 
 /// Events that a slow reader may leave unread before it misses some.
@@ -214,47 +215,6 @@ impl Guard {
         cost: u64,
     ) -> Result<Verdict, GuardError> {
         self.ask(class, subject, Ask::Look(cost)).await
-    }
-
-    /// Changes a limit while the app runs, for all instances: at once in this
-    /// process, elsewhere within a second, or 30 s over a store that bills.
-    pub async fn set_override(&self, it: &Override) -> Result<(), GuardError> {
-        let live = self.live();
-        let place = live.place(&it.class)?;
-        let mut named = false;
-        for tier in &place.class.tiers {
-            if it.tier.as_deref().is_none_or(|name| name == tier.name) {
-                named = true;
-                it.apply(tier.rule)?;
-            }
-        }
-        if !named {
-            return Err(no_tier(place, it.tier.as_deref()));
-        }
-        let now_ms = self.0.limiter.store().now() / 1000;
-        let last_ms = now_ms.saturating_add(LONGEST.as_millis() as u64);
-        if it.until_ms <= now_ms || it.until_ms > last_ms {
-            return Err(GuardError::Until);
-        }
-        let kept = self.0.overrides.set(it).await.map_err(LimitError::Store)?;
-        if kept { Ok(()) } else { Err(GuardError::Full) }
-    }
-
-    /// Takes an override back; whether there was one.
-    pub async fn clear_override(
-        &self,
-        class: &str,
-        tier: Option<&str>,
-        id: Option<&str>,
-    ) -> Result<bool, GuardError> {
-        let cleared = self.0.overrides.clear(class, tier, id).await;
-        Ok(cleared.map_err(LimitError::Store)?)
-    }
-
-    /// The overrides of a class that hold now, as the store has them.
-    pub async fn overrides(&self, class: &str) -> Result<Vec<Override>, GuardError> {
-        let all = self.0.overrides.of_class(class).await;
-        Ok(all.map_err(LimitError::Store)?)
     }
 
     async fn ask(
@@ -523,13 +483,6 @@ const fn not_shared(what: &'static str, counted: &Counted) -> GuardError {
 /// Whether a request costs more than a rule ever lets through.
 const fn never_fits(error: &GuardError) -> bool {
     matches!(error, GuardError::Limit(LimitError::Cost { .. }))
-}
-
-fn no_tier(place: &Place, tier: Option<&str>) -> GuardError {
-    GuardError::Tier {
-        class: place.class.name.clone(),
-        tier: tier.unwrap_or_default().chars().take(64).collect(),
-    }
 }
 
 fn refusal(verdict: &Verdict) -> Refusal {
