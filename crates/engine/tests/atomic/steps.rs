@@ -186,3 +186,39 @@ fn any_other_command_is_a_step_too() {
     });
     assert!(wrong.unwrap().iter().all(Reply::is_error));
 }
+
+/// Of the same length it is written in place, and taken back there.
+#[test]
+fn a_put_over_a_string_of_its_length_is_undone() {
+    let mut bench = Bench::new();
+    for made in ["SET k one PX 500", "SET k one"] {
+        bench.call(made);
+        let look = [
+            "GET k",
+            "PEXPIRETIME k",
+            "MEMORY USAGE k",
+            "OBJECT ENCODING k",
+        ];
+        let was = look.map(|line| bench.call(line));
+        assert_eq!(was[0], Reply::Bulk(b"one".to_vec()));
+        for ttl in [Ttl::Keep, Ttl::None, Ttl::Millis(90)] {
+            let failed: Result<(), CommandError> = bench.atomic(&[b"k"], |tx| {
+                tx.put(b"k", b"two", ttl)?;
+                tx.put(b"k", b"six", Ttl::Keep)?;
+                tx.put(b"k", b"seven", Ttl::Keep)?;
+                tx.put(b"k", b"eight", ttl)?;
+                Err(CommandError::Syntax)
+            });
+            assert!(failed.is_err());
+            assert_eq!(look.map(|line| bench.call(line)), was);
+        }
+    }
+    bench.logged();
+    let kept = bench.atomic(&[b"k"], |tx| tx.put(b"k", b"two", Ttl::Millis(90)));
+    assert!(kept.is_ok());
+    let gone = START_MS + 90;
+    assert_eq!(bench.logged(), [[format!("SET k two PXAT {gone}")]]);
+    assert_eq!(bench.call("PEXPIRETIME k"), Reply::Int(gone as i64));
+    bench.clock.advance_millis(90);
+    assert_eq!(bench.call("GET k"), Reply::Null);
+}
