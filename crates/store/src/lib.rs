@@ -35,6 +35,7 @@ mod subscribe;
 mod target;
 mod typed;
 
+pub use backend::redis::cluster::slot::slot_of;
 pub use commands::{Argv, Commands};
 pub use error::{Error, Refusal, Why};
 pub use kind::Kind;

@@ -10,6 +10,7 @@ use sangam_engine::journal::storage::DiskStorage;
 use sangam_engine::{Engine, Reply};
 use tokio::sync::watch;
 
+use crate::backend::redis::cluster::slot::slot_of;
 use crate::backend::{Embedded, Remote};
 use crate::commands::{Argv, By, Commands, as_script};
 use crate::data::DataFolder;
@@ -339,12 +340,22 @@ impl Store {
         matches!(self.0.backend, Backend::Embedded(_))
     }
 
-    /// Whether it is a cluster, whose scripts reach one slot only.
+    /// Whether it is a cluster, whose keys are spread over slots ([`slot_of`](crate::slot_of)):
+    /// scripts and atomic steps reach one slot only. A gateway does not say what
+    /// stands behind it: there it is `false`, and what reaches over several slots
+    /// fails with the code `CROSSSLOT`.
     pub fn is_cluster(&self) -> bool {
         match &self.0.backend {
             Backend::Remote { guarded, .. } => guarded.remote.is_cluster(),
             Backend::Embedded(_) | Backend::Disabled(_) => false,
         }
+    }
+
+    /// Whether one atomic step can touch all of these keys.
+    pub fn same_slot(&self, keys: &[&[u8]]) -> bool {
+        let mut slots = keys.iter().map(|key| slot_of(key));
+        let first = slots.next();
+        !self.is_cluster() || slots.all(|slot| Some(slot) == first)
     }
 
     /// Whose rules its commands follow.

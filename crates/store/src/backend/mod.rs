@@ -6,7 +6,7 @@
 //! [`resilience`](crate::resilience)'s, once for all.
 
 mod embedded;
-mod redis;
+pub(crate) mod redis;
 mod upstash;
 
 use std::future::Future;

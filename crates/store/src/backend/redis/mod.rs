@@ -18,7 +18,7 @@
 //! own ([`dedicated`]).
 
 mod address;
-mod cluster;
+pub(crate) mod cluster;
 mod connect;
 mod dedicated;
 mod fault;

@@ -11,7 +11,7 @@ mod fan;
 mod pipeline;
 mod redirection;
 mod route;
-mod slot;
+pub(crate) mod slot;
 mod topology;
 
 use std::sync::Arc;

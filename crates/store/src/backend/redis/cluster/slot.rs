@@ -27,7 +27,7 @@ const fn table() -> [u16; 256] {
 
 /// The slot of a key: the CRC-16 (XMODEM) of what stands between its first `{`
 /// and the `}` after it, if anything does, or else of all of it.
-pub(super) fn slot_of(key: &[u8]) -> u16 {
+pub fn slot_of(key: &[u8]) -> u16 {
     let tagged = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = key.get(open + 1..)?;
         let close = rest.iter().position(|byte| *byte == b'}')?;
