@@ -6,6 +6,7 @@ use std::time::Duration;
 use sangam_store::{Error, Store};
 use smallvec::SmallVec;
 
+use super::across::Across;
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, letter};
 use super::check::{Check, Checked, Hit};
@@ -75,6 +76,7 @@ pub struct Limiter {
     prefix: String,
     terms: Terms,
     memory: Memory,
+    across: Across,
     instances: Instances,
     local: Local,
     leases: Leases,
@@ -88,6 +90,7 @@ impl Limiter {
             prefix: String::new(),
             terms: Terms::default(),
             memory: Memory::default(),
+            across: Across::new(""),
             instances: Instances::new(""),
             local: Local::default(),
             leases: Leases::default(),
@@ -99,6 +102,7 @@ impl Limiter {
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
+        self.across = Across::new(prefix);
         self.instances.rename(prefix);
         self
     }
@@ -238,7 +242,9 @@ impl Limiter {
     pub async fn reset(&self, limit: &Limit<'_>) -> Result<bool, LimitError> {
         let key = self.key(limit)?;
         self.leases.withdraw(&self.store, &key).await;
-        let removed = self.store.delete(&[&key]).await?;
+        let keys = self.across.keys_of(&self.store, &key);
+        let keys: SmallVec<[&[u8]; 2]> = keys.iter().map(Vec::as_slice).collect();
+        let removed = self.store.delete(&keys).await?;
         self.leases.withdraw(&self.store, &key).await;
         self.memory.forget(&key);
         self.local.forget(&key).await;
@@ -359,7 +365,7 @@ impl Limiter {
             now,
             peek,
         };
-        match self.store.atomic(&check).await {
+        match self.across.check(&self.store, &check).await {
             Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, peek)),
             Err(error) => self.fall_back(terms, limits, &hits, peek, error).await,
         }

@@ -41,7 +41,14 @@
 //! Instances that share limits with the policy `local` or by leases see how many they
 //! are for 3 twice a minute, while they check anything; what an instance let through
 //! by `local` is charged for 3 a key.
+//!
+//! On a cluster the rules of one request may lie in different slots. They are
+//! reserved in each slot and then committed or given back: still all or nothing, and
+//! never more than a limit; a hit that nobody was let in for may be held back for a
+//! second. A rule then costs 3 more than its row, in two round trips; what is refused
+//! in one slot is asked a second time there.
 
+mod across;
 mod adjust;
 mod algorithm;
 pub mod analytics;

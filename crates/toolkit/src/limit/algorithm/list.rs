@@ -187,7 +187,7 @@ impl List {
 }
 
 /// Takes a decimal and the byte that ends it.
-fn number(rest: &mut &[u8], end: u8) -> Option<i64> {
+pub(crate) fn number(rest: &mut &[u8], end: u8) -> Option<i64> {
     let mut number = 0;
     let mut digits = 0;
     for byte in rest.iter() {

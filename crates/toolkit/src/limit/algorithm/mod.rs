@@ -21,7 +21,7 @@ use super::rule::{Algorithm, Rule};
 
 pub(crate) use bucket::Bucket;
 pub(crate) use fixed::FixedWindow;
-pub(crate) use list::List;
+pub(crate) use list::{List, number};
 pub(crate) use sliding::SlidingWindow;
 
 /// The largest number that is computed with, half of what Lua holds exactly.
