@@ -13,7 +13,11 @@
 mod callers;
 mod faults;
 mod keys;
+#[path = "../support/line/mod.rs"]
+mod line;
+#[path = "../support/place/mod.rs"]
 mod place;
+#[path = "../support/plain.rs"]
 mod plain;
 mod replies;
 mod steps;

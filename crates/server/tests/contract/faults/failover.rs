@@ -2,8 +2,8 @@
 
 use sangam_store::Status;
 
-use super::line;
 use super::load::Load;
+use crate::line;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_pauses() {

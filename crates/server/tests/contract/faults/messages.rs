@@ -6,7 +6,7 @@ use sangam_rig::proxy::{Cut, Fault, Whom};
 use sangam_store::{Event, Gap, Subscription, Topic};
 use tokio::time::timeout;
 
-use super::line::{self, Line, Net};
+use crate::line::{self, Line, Net};
 
 async fn next(subscription: &mut Subscription) -> Event {
     timeout(Duration::from_secs(15), subscription.next())

@@ -3,7 +3,6 @@
 //! or slow, and all is well when the fault is over.
 
 mod failover;
-mod line;
 mod load;
 mod messages;
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 use sangam_rig::proxy::{Answer, Cut, Direction, Fault, Proxy, Quota, Whom};
 use sangam_store::Status;
 
-use line::{Line, Net};
+use crate::line::{self, Line, Net};
 use load::Load;
 
 /// What goes wrong, and how the store has to call it.
@@ -315,7 +314,7 @@ macro_rules! endured {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $trouble() {
-                super::endure(super::line::$line().await, super::$trouble()).await;
+                super::endure(crate::line::$line().await, super::$trouble()).await;
             }
         )+
     };

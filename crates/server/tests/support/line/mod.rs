@@ -1,4 +1,5 @@
 //! Stores whose every connection goes through proxies.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 mod redis;
 
@@ -10,10 +11,10 @@ use sangam_store::{Options, Store, Target};
 
 use crate::place::{TOKEN, ours};
 
-pub(super) use redis::{cluster, cluster_with_replicas, redis, sentinel};
+pub(crate) use redis::{cluster, cluster_with_replicas, redis, sentinel};
 
 /// The longest that a call may take.
-pub(super) const LIMIT: Duration = Duration::from_millis(600);
+pub(crate) const LIMIT: Duration = Duration::from_millis(600);
 
 /// Short, so that a test sees all of it.
 fn options() -> Options {
@@ -28,13 +29,13 @@ fn options() -> Options {
 }
 
 /// A store, and the servers and proxies under it, which are this test's own.
-pub(super) struct Line<N> {
-    pub(super) store: Store,
-    pub(super) net: N,
+pub(crate) struct Line<N> {
+    pub(crate) store: Store,
+    pub(crate) net: N,
 }
 
 /// Servers behind proxies.
-pub(super) trait Net {
+pub(crate) trait Net {
     /// All ways to them.
     fn proxies(&self) -> Vec<&Proxy>;
 
@@ -61,7 +62,7 @@ impl Net for (Running, HttpProxy) {
 }
 
 /// Our gateway over REST.
-pub(super) async fn rest() -> Line<(Running, HttpProxy)> {
+pub(crate) async fn rest() -> Line<(Running, HttpProxy)> {
     let server = ours().await;
     let proxy = HttpProxy::start(server.http());
     let url = format!("http://{}", proxy.addr());

@@ -1,5 +1,6 @@
 //! Replies as RESP2 and JSON can say them, which every back end can: a caller
 //! that compares these gets the same from all of them.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use sangam_store::{Error, Reply, Store};
 

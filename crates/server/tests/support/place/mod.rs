@@ -3,6 +3,7 @@
 //! Servers in processes of their own are shared by all tests and started once;
 //! each test connects a store of its own, and has keys of its own, all in one
 //! slot of a cluster.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 mod redis;
 
@@ -21,7 +22,6 @@ pub(crate) struct Place {
     pub(crate) can: Can,
     tag: String,
     /// Lives as long as the test.
-    #[allow(dead_code, reason = "it is only held")]
     held: Option<Box<dyn Any + Send>>,
 }
 
@@ -52,6 +52,11 @@ impl Place {
             tag: format!("{{t{number}}}"),
             held: None,
         }
+    }
+
+    /// What begins the keys of this test that may be in any slot.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}:", self.tag.trim_matches(['{', '}']))
     }
 
     /// A key of this test.
