@@ -1,5 +1,5 @@
 //! Stores whose every connection goes through proxies.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 mod redis;
 
