@@ -340,11 +340,11 @@ impl Store {
         matches!(self.0.backend, Backend::Embedded(_))
     }
 
-    /// Whether keys are spread over the slots of a cluster ([`slot_of`](crate::slot_of)),
-    /// so that an atomic step touches keys of one slot only. A gateway does not say
-    /// what stands behind it: there it is `false`, and a step over several slots
+    /// Whether it is a cluster, whose keys are spread over slots ([`slot_of`](crate::slot_of)):
+    /// scripts and atomic steps reach one slot only. A gateway does not say what
+    /// stands behind it: there it is `false`, and what reaches over several slots
     /// fails with the code `CROSSSLOT`.
-    pub fn has_slots(&self) -> bool {
+    pub fn is_cluster(&self) -> bool {
         match &self.0.backend {
             Backend::Remote { guarded, .. } => guarded.remote.has_slots(),
             Backend::Embedded(_) | Backend::Disabled(_) => false,
@@ -355,7 +355,7 @@ impl Store {
     pub fn same_slot(&self, keys: &[&[u8]]) -> bool {
         let mut slots = keys.iter().map(|key| slot_of(key));
         let first = slots.next();
-        !self.has_slots() || slots.all(|slot| Some(slot) == first)
+        !self.is_cluster() || slots.all(|slot| Some(slot) == first)
     }
 
     /// Whose rules its commands follow.

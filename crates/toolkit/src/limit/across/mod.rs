@@ -114,7 +114,7 @@ impl Across {
     }
 
     fn has_slots(&self, store: &Store) -> bool {
-        store.has_slots() || self.crossed.load(Ordering::Relaxed)
+        store.is_cluster() || self.crossed.load(Ordering::Relaxed)
     }
 
     /// `<prefix>limit-held:` and the rest of the counter's key, its hash tag too.

@@ -48,22 +48,15 @@ fn read_notes(value: &[u8]) -> Vec<Note> {
 }
 
 fn parse_notes(value: &[u8]) -> Option<Vec<Note>> {
-    let plain = |text: &[u8]| text.iter().all(u8::is_ascii_alphanumeric);
     let mut notes = Vec::new();
-    for text in value
-        .strip_prefix(b"n")?
-        .split_inclusive(|byte| *byte == b',')
-    {
-        let mut parts = text.strip_suffix(b",")?.split(|byte| *byte == b':');
-        let token = parts.next().filter(|it| !it.is_empty() && plain(it))?;
-        let deadline = number(parts.next()?)?;
-        let at = number(parts.next()?)?;
-        let weight = number(parts.next()?)?;
-        let former = number(parts.next()?)?;
-        let permit = parts.next().filter(|it| plain(it))?;
-        if parts.next().is_some() {
-            return None;
-        }
+    let mut rest = value.strip_prefix(b"n")?;
+    while !rest.is_empty() {
+        let token = word(&mut rest, b':').filter(|it| !it.is_empty())?;
+        let deadline = number(&mut rest, b':')?;
+        let at = number(&mut rest, b':')?;
+        let weight = number(&mut rest, b':')?;
+        let former = number(&mut rest, b':')?;
+        let permit = word(&mut rest, b',')?;
         notes.push(Note {
             token: token.to_vec(),
             deadline,
@@ -73,6 +66,14 @@ fn parse_notes(value: &[u8]) -> Option<Vec<Note>> {
         });
     }
     Some(notes)
+}
+
+/// Takes letters and digits, and the byte that ends them.
+fn word<'a>(rest: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
+    let at = rest.iter().position(|byte| !byte.is_ascii_alphanumeric())?;
+    let (word, tail) = rest.split_at(at);
+    *rest = tail.strip_prefix(&[end])?;
+    Some(word)
 }
 
 fn encode(notes: &[Note]) -> Vec<u8> {

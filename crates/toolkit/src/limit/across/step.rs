@@ -18,6 +18,7 @@ use crate::limit::rule::Rule;
 static ACROSS: Script = Script::new(
     "limit-across",
     concat!(
+        "local ahead\n",
         include_str!("../state.lua"),
         "\nlocal function check(KEYS, ARGV)\n",
         include_str!("../check.lua"),

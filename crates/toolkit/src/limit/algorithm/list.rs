@@ -39,14 +39,14 @@ impl List {
     fn parse(value: &[u8], permits: bool, rule: &Rule, now: Now) -> Option<Self> {
         let mut rest = value.strip_prefix(if permits { b"c" } else { b"l" })?;
         let mut list = List {
-            blocked_until: take_number(&mut rest, b';')?,
+            blocked_until: number(&mut rest, b';')?,
             entries: Vec::with_capacity(rest.len() / ENTRY_BYTES + 2),
         };
         let span = rule.window_ms() as i64 * 1000;
         while !rest.is_empty() {
             let id = if permits { word(&mut rest)? } else { b"" };
-            let moment = take_number(&mut rest, b':')?;
-            let cost = take_number(&mut rest, b',')?;
+            let moment = number(&mut rest, b':')?;
+            let cost = number(&mut rest, b',')?;
             let end = if permits { moment } else { moment + span };
             if end > now.0 {
                 list.entries.push(Entry {
@@ -187,7 +187,7 @@ impl List {
 }
 
 /// Takes a decimal and the byte that ends it.
-fn take_number(rest: &mut &[u8], end: u8) -> Option<i64> {
+pub(crate) fn number(rest: &mut &[u8], end: u8) -> Option<i64> {
     let mut number = 0;
     for (digits, byte) in rest.iter().enumerate() {
         if *byte == end && digits > 0 {
@@ -211,11 +211,4 @@ fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (word, tail) = rest.split_at(at);
     *rest = tail.strip_prefix(b":")?;
     Some(word)
-}
-
-/// A decimal as the scripts write it.
-pub(crate) fn number(text: &[u8]) -> Option<i64> {
-    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (text.first().is_some_and(u8::is_ascii_digit) && (0..=NUMBER_MAX).contains(&number))
-        .then_some(number)
 }

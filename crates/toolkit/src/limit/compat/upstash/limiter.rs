@@ -76,7 +76,7 @@ impl UpstashLimiter {
     /// limiters, which is `@upstash/ratelimit` where the app names none. It refuses
     /// when the store cannot be asked. On a cluster it is an error.
     pub fn new(store: Store, prefix: &str) -> Result<Self, LimitError> {
-        if store.has_slots() {
+        if store.is_cluster() {
             return Err(LimitError::Cluster(SHARING));
         }
         Ok(UpstashLimiter {
