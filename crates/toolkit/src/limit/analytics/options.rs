@@ -18,7 +18,7 @@ pub enum Ids {
     Spelled,
     /// As `#` and a SHA-256 that begins with this secret, which the instances have to
     /// share: nobody without it can find out an address by trying all of them.
-    /// [`Analytics::shown`] says how one appears.
+    /// [`Analytics::shown`](super::Analytics::shown) says how one appears.
     Hashed(Arc<[u8]>),
     /// Not at all: there are no lists.
     Off,
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Ids {
     }
 }
 
-/// Settings of [`Analytics`].
+/// Settings of [`Analytics`](super::Analytics).
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Before each key: an app's or environment's name.
