@@ -53,6 +53,8 @@ impl Ruled {
 /// One rule's part of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
+    /// The rule's place in the check.
+    pub place: usize,
     /// The rule.
     pub rule: Rule,
     /// Whether this rule would have let the request through.
@@ -72,8 +74,8 @@ pub struct Decision {
     pub allowed: bool,
     /// Who decided.
     pub ruled: Ruled,
-    /// Each rule's part, in the order of the check; empty where the store was not
-    /// asked.
+    /// Each rule's part, in the order of the check. Where the store was not asked,
+    /// those that are remembered to refuse, or none.
     pub outcomes: SmallVec<[Outcome; 4]>,
     /// When to ask again; zero where it is allowed, `None` where nobody knows.
     pub retry_after: Option<Duration>,

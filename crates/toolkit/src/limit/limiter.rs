@@ -351,13 +351,8 @@ impl Limiter {
                 }
             }
         }
-        if !peek && let Some(left) = self.remembered(&keys, cost, now) {
-            return Ok(Decision {
-                allowed: false,
-                ruled: Ruled::Remembered,
-                outcomes: SmallVec::new(),
-                retry_after: Some(left),
-            });
+        if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
+            return Ok(refused);
         }
         let hits = self.hits(limits, &keys, cost, permit, now);
         let check = Check {
@@ -457,11 +452,36 @@ impl Limiter {
         !self.store.is_embedded() && letter(limit.rule.algorithm()) == "b"
     }
 
-    /// The longest refusal that is remembered for any of the keys.
-    fn remembered(&self, keys: &[Key], cost: u64, now: Now) -> Option<Duration> {
-        keys.iter()
-            .filter_map(|key| self.memory.refuses(key, cost, now.0 as u64))
-            .max()
+    /// The refusal that is remembered for any of the keys.
+    fn remembered(
+        &self,
+        limits: &[Limit<'_>],
+        keys: &[Key],
+        cost: u64,
+        now: Now,
+    ) -> Option<Decision> {
+        let mut refused: Option<Decision> = None;
+        for (place, (limit, key)) in limits.iter().zip(keys).enumerate() {
+            let Some(left) = self.memory.refuses(key, cost, now.0 as u64) else {
+                continue;
+            };
+            let decision = refused.get_or_insert_with(|| Decision {
+                allowed: false,
+                ruled: Ruled::Remembered,
+                outcomes: SmallVec::new(),
+                retry_after: None,
+            });
+            decision.retry_after = decision.retry_after.max(Some(left));
+            decision.outcomes.push(Outcome {
+                place,
+                rule: limit.rule,
+                fits: false,
+                remaining: 0,
+                retry_after: left,
+                reset_after: left,
+            });
+        }
+        refused
     }
 
     fn decide(
@@ -499,6 +519,7 @@ impl Limiter {
                 self.memory.fills(hit.key, now.0 as u64, reset);
             }
             outcomes.push(Outcome {
+                place: outcomes.len(),
                 rule: limit.rule,
                 fits: part.fits,
                 remaining: if blocked > 0 { 0 } else { part.room.remaining },

@@ -324,11 +324,11 @@ impl Guard {
             verdict.fits = decision.allowed;
             verdict.ruled = decision.ruled;
             verdict.retry_after = decision.retry_after;
-            let judged = ruling.iter().zip(decision.outcomes);
-            verdict.tiers.extend(judged.map(|(it, outcome)| Judged {
-                tier: it.tier,
-                outcome,
-            }));
+            let judged = decision.outcomes.into_iter().filter_map(|outcome| {
+                let tier = ruling.get(outcome.place)?.tier;
+                Some(Judged { tier, outcome })
+            });
+            verdict.tiers.extend(judged);
         }
         if verdict.fits {
             for shadow in counted.iter().filter(is_shadow) {

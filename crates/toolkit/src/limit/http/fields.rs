@@ -34,7 +34,7 @@ use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::limit::class::{By, Tier};
-use crate::limit::decision::{Outcome, Ruled};
+use crate::limit::decision::Outcome;
 use crate::limit::guard::{Counted, Verdict};
 use crate::limit::rule::Algorithm;
 
@@ -203,19 +203,6 @@ fn limits(verdict: &Verdict) -> String {
             };
             integer(&mut text, "t", seconds_up(window));
         }
-        partition(&mut text, &name, tier, &counted.id);
-    }
-    if text.is_empty()
-        && verdict.ruled == Ruled::Remembered
-        && let (Some((tier, counted)), None, Some(seconds)) = {
-            let mut all = counted(verdict);
-            (all.next(), all.next(), retry_seconds(verdict))
-        }
-    {
-        // Nothing was asked, but there is only one that can have refused.
-        let name = item(&mut text, verdict, tier);
-        integer(&mut text, "r", 0);
-        integer(&mut text, "t", seconds);
         partition(&mut text, &name, tier, &counted.id);
     }
     text

@@ -141,17 +141,10 @@ impl Problem {
     }
 }
 
-/// The tiers that refused: those that say so, or the only one that there is.
+/// The tiers that refused.
 fn violated(verdict: &Verdict) -> Vec<String> {
     let refused = answers(verdict).filter(|(_, outcome)| !outcome.fits);
-    let mut names: Vec<String> = refused
+    refused
         .map(|(tier, _)| policy_name(verdict, tier))
-        .collect();
-    let mut all = verdict.class.tiers.iter().filter(|tier| !tier.shadow);
-    if verdict.tiers.is_empty()
-        && let (Some(only), None) = (all.next(), all.next())
-    {
-        names.push(policy_name(verdict, only));
-    }
-    names
+        .collect()
 }

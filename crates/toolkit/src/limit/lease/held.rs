@@ -227,6 +227,7 @@ impl Held {
         let reset = self.room(now, 1).map_or(0, |room| room.reset_us);
         let micros = |micros: i64| Duration::from_micros(micros.max(0) as u64);
         Outcome {
+            place: 0,
             rule: self.rule,
             fits,
             remaining: self.usable(now) + room.map_or(0, |room| room.remaining),

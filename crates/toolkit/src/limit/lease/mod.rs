@@ -81,7 +81,7 @@ use tokio::task::JoinSet;
 
 use super::adjust::{Adjust, Change};
 use super::algorithm::Now;
-use super::decision::{Decision, Ruled};
+use super::decision::{Decision, Outcome, Ruled};
 use super::key::Key;
 use super::limiter::Limit;
 use super::rule::{Algorithm, Rule};
@@ -292,7 +292,10 @@ impl Leases {
             if fits && !request.peek {
                 held.take(now, request.cost);
             }
-            let outcome = held.outcome(now, request.cost, enough);
+            let outcome = Outcome {
+                place: outcomes.len(),
+                ..held.outcome(now, request.cost, enough)
+            };
             retry_after = retry_after.max(outcome.retry_after);
             outcomes.push(outcome);
         }

@@ -338,6 +338,7 @@ impl Ask<'_> {
             reset_ms: standing.reset.max(0) as u64,
             retry_after: Some(if fits { Duration::ZERO } else { retry }),
             outcome: Some(Outcome {
+                place: 0,
                 rule: *self.rule,
                 fits,
                 remaining: standing.remaining,
@@ -364,7 +365,16 @@ impl Ask<'_> {
             remaining: 0,
             reset_ms: reset as u64,
             retry_after: left,
-            outcome: None,
+            outcome: left
+                .filter(|_| ruled == Ruled::Remembered)
+                .map(|left| Outcome {
+                    place: 0,
+                    rule: *self.rule,
+                    fits: false,
+                    remaining: 0,
+                    retry_after: left,
+                    reset_after: left,
+                }),
         }
     }
 }
