@@ -184,8 +184,13 @@ async fn a_real_server_agrees() {
             ..ProptestConfig::default()
         });
         let stories = vec(step(), 1..25).prop_map(|mut story| {
-            // Its clock goes on by itself.
-            story.retain(|step| !matches!(step, Step::Wait(_)));
+            // Its clock goes on by itself, and a hash with long values tells its
+            // fields in an order of its own.
+            story.retain(|step| match step {
+                Step::Wait(_) => false,
+                Step::Level(_, tokens) => tokens.len() <= 64,
+                _ => true,
+            });
             story
         });
         runner.run(&stories, |story| {
