@@ -2,7 +2,7 @@
 //! process beside governor and limitador, and over a redis-server of its own beside
 //! a hand-written GCRA script, by the same client with as many callers.
 //!
-//! `cargo run --release --locked [checks]`, in this folder; prints Markdown.
+//! `cargo run --release [checks]`, in this folder; prints Markdown.
 
 use std::collections::HashMap;
 use std::hint::black_box;
