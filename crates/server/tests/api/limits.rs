@@ -229,6 +229,7 @@ fn what_happens_is_told_as_it_happens() {
 #[test]
 fn the_classes_are_listed() {
     let mut bench = Bench::with(PERMITS);
+    assert!(bench.allows("matching", r#"{"user":"ann"}"#));
     let (status, list) = bench.ask(crate::READ_TOKEN, "GET", "/v1/limits", "");
     assert_eq!(status, 200);
     let class = |name: &str| {
@@ -256,6 +257,8 @@ fn the_classes_are_listed() {
     }
     assert_eq!(class("streams")["tiers"][0]["algorithm"], "concurrency");
     assert_eq!(class("auth")["policy"], "closed");
+    assert_eq!(class("matching")["checked"], 1);
+    assert_eq!(class("auth")["checked"], 0, "nothing uses it");
 }
 
 #[test]

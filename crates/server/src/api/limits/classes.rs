@@ -27,6 +27,9 @@ pub(crate) struct Described {
     mode: &'static str,
     /// Whether it only counts.
     shadow: bool,
+    /// Requests that were checked against it since the server began; 0 where nothing
+    /// uses it.
+    checked: u64,
     /// Its rules; a request has to fit all of them.
     tiers: Vec<Tier>,
 }
@@ -50,8 +53,8 @@ pub(crate) struct Tier {
     shadow: bool,
 }
 
-impl From<&Class> for Described {
-    fn from(class: &Class) -> Self {
+impl Described {
+    fn new(class: &Class, checked: u64) -> Self {
         let tier = |tier: &sangam::limit::class::Tier| Tier {
             name: tier.name.clone(),
             by: tier.by.as_str(),
@@ -66,6 +69,7 @@ impl From<&Class> for Described {
             policy: class.terms.policy.as_str(),
             mode: class.terms.mode.as_str(),
             shadow: class.shadow,
+            checked,
             tiers: class.tiers.iter().map(tier).collect(),
         }
     }
@@ -80,11 +84,13 @@ impl From<&Class> for Described {
     security(("bearer" = ["limits:read"]))
 )]
 pub(crate) async fn list(State(app): State<App>) -> Json<List> {
+    let counts = app.guard.counts();
     let classes = app.guard.classes();
+    let described = classes.iter().map(|class| {
+        let counts = counts.get(&class.name).copied().unwrap_or_default();
+        Described::new(class, counts.allowed + counts.refused)
+    });
     Json(List {
-        classes: classes
-            .iter()
-            .map(|class| Described::from(&**class))
-            .collect(),
+        classes: described.collect(),
     })
 }
