@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use sangam::limit::class::{By, Class, Classes, Condition, Glob, Networks};
+use sangam::limit::class::{By, Class, Classes, Condition, Glob, List, Networks};
 use sangam::limit::http::{LimitBody, LimitLayer, LimitService};
 use sangam::limit::{Algorithm, Guard, Settings, Subject};
 use tower_layer::Layer as _;
@@ -22,7 +22,7 @@ use crate::bench::{one, rule, still, tier};
 /// A service that counts its requests and answers with the status that they ask for;
 /// it has to be asked whether it is ready before each.
 #[derive(Debug, Default)]
-struct App {
+pub(crate) struct App {
     served: Arc<AtomicUsize>,
     ready: bool,
 }
@@ -62,9 +62,9 @@ impl Service<Request<&'static str>> for App {
     }
 }
 
-type Answer = Response<LimitBody<Full<Bytes>>>;
+pub(crate) type Answer = Response<LimitBody<Full<Bytes>>>;
 
-async fn send(app: &mut LimitService<App>, request: Request<&'static str>) -> Answer {
+pub(crate) async fn send(app: &mut LimitService<App>, request: Request<&'static str>) -> Answer {
     std::future::poll_fn(|cx| app.poll_ready(cx)).await.unwrap();
     app.call(request).await.unwrap()
 }
@@ -78,11 +78,11 @@ fn request(path: &str, user: Option<&str>) -> http::request::Builder {
     }
 }
 
-fn get(path: &str, user: Option<&str>) -> Request<&'static str> {
+pub(crate) fn get(path: &str, user: Option<&str>) -> Request<&'static str> {
     request(path, user).body("hello").unwrap()
 }
 
-fn layer(guard: &Guard) -> LimitLayer {
+pub(crate) fn layer(guard: &Guard) -> LimitLayer {
     LimitLayer::new(guard.clone())
         .user(|parts| Some(parts.headers.get("user")?.to_str().ok()?.to_owned()))
 }
@@ -197,7 +197,7 @@ async fn only_trusted_proxies_tell_the_address() {
 }
 
 /// What is left for ann, without touching it.
-async fn left(guard: &Guard, class: &str) -> u64 {
+pub(crate) async fn left(guard: &Guard, class: &str) -> u64 {
     let ann = Subject {
         user: Some("ann"),
         ..Subject::default()
@@ -207,7 +207,7 @@ async fn left(guard: &Guard, class: &str) -> u64 {
 }
 
 /// Waits until so much is left.
-async fn until_left(guard: &Guard, class: &str, wanted: u64) {
+pub(crate) async fn until_left(guard: &Guard, class: &str, wanted: u64) {
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         while left(guard, class).await != wanted {
             tokio::task::yield_now().await;
@@ -234,7 +234,23 @@ async fn a_failure_is_given_back_where_the_layer_says_so() {
     until_left(&guard, "api", 3).await;
 }
 
-fn uploads() -> Class {
+#[tokio::test]
+async fn a_permit_that_a_list_spared_is_not_returned() {
+    let mut class = uploads();
+    class.allow = List::new(["bob"], [], []).unwrap();
+    let (_, guard) = still(one(class));
+    let mut app = layer(&guard).class("upload").layer(App::default());
+    let held = send(&mut app, get("/", Some("ann"))).await;
+    for _ in 0..3 {
+        let free = send(&mut app, get("/", Some("bob"))).await;
+        assert_eq!(free.status(), StatusCode::OK);
+    }
+    assert_eq!(left(&guard, "upload").await, 1);
+    drop(held);
+    until_left(&guard, "upload", 2).await;
+}
+
+pub(crate) fn uploads() -> Class {
     let running = rule(Algorithm::Concurrency, 2, 30_000);
     Class::new("upload", vec![tier(By::User, running)])
 }

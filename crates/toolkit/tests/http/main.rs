@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod address;
+mod away;
 mod bench;
 mod fields;
 mod layer;

@@ -60,6 +60,18 @@ impl Verdict {
             .filter_map(|it| Some((self.class.tiers.get(it.tier)?, &it.outcome)))
     }
 
+    /// Whether the tiers that rule took the request in the store, or of a lease. What
+    /// a shadow let through although it did not fit took nothing.
+    pub(crate) fn is_taken(&self) -> bool {
+        let fits = |at| {
+            let judged = self.tiers.iter().find(|it| it.tier == at);
+            judged.is_some_and(|it| it.outcome.fits)
+        };
+        self.allowed
+            && matches!(self.ruled, Ruled::Store | Ruled::Lease)
+            && (self.class.tiers.iter().enumerate()).all(|(at, tier)| tier.shadow || fits(at))
+    }
+
     /// Where it was counted: the id of a tier.
     pub fn id(&self, tier: usize) -> Option<&str> {
         let counted = self.counted.iter().find(|it| it.tier == tier)?;

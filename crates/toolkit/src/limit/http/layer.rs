@@ -253,7 +253,7 @@ async fn check(asked: Asked, agent: Option<String>, cost: u64, names: Arc<Names>
     } else {
         asked.guard.check(name, &subject, cost).await?
     };
-    if !is_taken(&verdict)
+    if !may_hold(&verdict)
         && let Some(permit) = permit.take()
     {
         permit.forget();
@@ -266,11 +266,15 @@ async fn check(asked: Asked, agent: Option<String>, cost: u64, names: Arc<Names>
     })
 }
 
-/// Whether the request took anything of the counts in the store.
-fn is_taken(verdict: &Verdict) -> bool {
-    verdict.tiers.iter().any(|it| it.outcome.fits)
-        && matches!(verdict.ruled, Ruled::Store | Ruled::Lease)
-        && verdict.allowed
+/// Whether the request's permit may be held anywhere: surely not where a list decided,
+/// nor where it was refused. What a share decided may be held there, and without the
+/// store nobody knows whether an ask that was not answered took effect.
+fn may_hold(verdict: &Verdict) -> bool {
+    match verdict.ruled {
+        Ruled::Allowed | Ruled::Denied => false,
+        Ruled::Local | Ruled::Open => true,
+        Ruled::Store | Ruled::Lease | Ruled::Remembered | Ruled::Closed => verdict.is_taken(),
+    }
 }
 
 pin_project! {
@@ -354,7 +358,7 @@ where
                         if this.how.refunds
                             && parts.status.is_server_error()
                             && admitted.permit.is_none()
-                            && is_taken(verdict)
+                            && verdict.is_taken()
                         {
                             admitted.asked.refund(admitted.cost);
                         }
