@@ -234,6 +234,74 @@ async fn a_failure_is_given_back_where_the_layer_says_so() {
     until_left(&guard, "api", 3).await;
 }
 
+/// What is left for ann in each tier.
+async fn left_in_each(guard: &Guard, class: &str) -> Vec<u64> {
+    let ann = Subject {
+        user: Some("ann"),
+        address: Some(IpAddr::from([192, 0, 2, 7])),
+        ..Subject::default()
+    };
+    let verdict = guard.peek(class, &ann, 1).await.unwrap();
+    let left = verdict.tiers.iter().map(|it| it.outcome.remaining);
+    left.collect()
+}
+
+fn failing(user: &str) -> Request<&'static str> {
+    let request = request("/", Some(user)).header("wanted-status", "500");
+    request.body("").unwrap()
+}
+
+#[tokio::test]
+async fn a_failure_that_a_shadow_let_through_took_nothing() {
+    let mut class = Class::new(
+        "api",
+        vec![tier(By::User, minute(1)), tier(By::Address, minute(5))],
+    );
+    class.shadow = true;
+    let (_, guard) = still(one(class));
+    let layer = layer(&guard).class("api").refund_failures();
+    let mut app = layer.layer(App::default());
+    assert_eq!(send(&mut app, get("/", Some("ann"))).await.status(), 200);
+    assert_eq!(left_in_each(&guard, "api").await, [0, 4]);
+    assert_eq!(send(&mut app, failing("ann")).await.status(), 500);
+    // What bob took comes back, after what ann did not take.
+    let before = guard.counts()["api"].shadowed;
+    assert_eq!(before, 1, "it did not fit");
+    assert_eq!(send(&mut app, failing("bob")).await.status(), 500);
+    assert_eq!(left_in_each(&guard, "api").await, [0, 3]);
+    let back = tokio::time::timeout(Duration::from_secs(10), async {
+        while left_in_each(&guard, "api").await[1] == 3 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(back.await.is_ok(), "it was not given back");
+    assert_eq!(left_in_each(&guard, "api").await, [0, 4]);
+}
+
+#[tokio::test]
+async fn a_failure_is_given_back_to_the_tiers_that_it_was_taken_from() {
+    let mut strict = tier(By::User, minute(1));
+    strict.name = "strict".to_owned();
+    strict.shadow = true;
+    let mut watched = tier(By::Address, minute(7));
+    watched.shadow = true;
+    let class = Class::new("api", vec![strict, watched, tier(By::User, minute(5))]);
+    let (_, guard) = still(one(class));
+    let layer = layer(&guard).class("api").refund_failures();
+    let mut app = layer.layer(App::default());
+    assert_eq!(send(&mut app, get("/", Some("ann"))).await.status(), 200);
+    assert_eq!(left_in_each(&guard, "api").await, [0, 6, 4]);
+    assert_eq!(send(&mut app, failing("ann")).await.status(), 500);
+    // In the order of the tiers: when the last one has it, the others do.
+    let back = tokio::time::timeout(Duration::from_secs(10), async {
+        while left_in_each(&guard, "api").await[2] != 4 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(back.await.is_ok(), "it was not given back");
+    assert_eq!(left_in_each(&guard, "api").await, [0, 6, 4]);
+}
+
 #[tokio::test]
 async fn a_permit_that_a_list_spared_is_not_returned() {
     let mut class = uploads();

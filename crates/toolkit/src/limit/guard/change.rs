@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::live::Place;
+use super::live::{Place, count_name};
 use super::{Ask, Guard, GuardError, Subject, Verdict, not_shared};
 use crate::limit::class::By;
 use crate::limit::guard::Counted;
@@ -69,6 +69,27 @@ impl Guard {
             given |= self.limiter().refund(&limit, cost).await?;
         }
         Ok(given)
+    }
+
+    /// Gives back what this very request took, of the tiers that it was taken from.
+    /// Counts that are shared with another package keep it.
+    pub(crate) async fn refund_taken(
+        &self,
+        verdict: &Verdict,
+        cost: u64,
+    ) -> Result<(), GuardError> {
+        for (tier, counted) in verdict.taken() {
+            if counted.shared.is_some() {
+                continue;
+            }
+            let limit = Limit {
+                name: &count_name(&verdict.class, &tier.name),
+                rule: counted.rule,
+                id: counted.id.as_bytes(),
+            };
+            self.limiter().refund(&limit, cost).await?;
+        }
+        Ok(())
     }
 
     /// Counts `cost` without asking, at most until a limit is used up twice: for what

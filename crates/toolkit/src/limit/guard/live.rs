@@ -38,7 +38,6 @@ impl Live {
     pub(super) fn new(settings: Settings, store: &Store, before: Option<&Live>) -> Self {
         let place = |class: &Arc<Class>| {
             let known = before.and_then(|live| live.places.get(&class.name));
-            let name = |tier: &str| format!("{}.{tier}", class.name);
             let (shared, fault) = match shared(class, store) {
                 Ok(shared) => (shared, fault(class)),
                 Err(error) => (None, Some(error)),
@@ -48,7 +47,9 @@ impl Live {
                 counters: known.map(|it| it.counters.clone()).unwrap_or_default(),
                 fault,
                 shared,
-                names: class.tiers.iter().map(|tier| name(&tier.name)).collect(),
+                names: (class.tiers.iter())
+                    .map(|tier| count_name(class, &tier.name))
+                    .collect(),
             };
             (class.name.clone(), place)
         };
@@ -70,6 +71,11 @@ impl Live {
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.places.values()
     }
+}
+
+/// What a tier's count is named.
+pub(super) fn count_name(class: &Class, tier: &str) -> String {
+    format!("{}.{tier}", class.name)
 }
 
 /// The limiter of counts that are shared with another package.

@@ -72,6 +72,16 @@ impl Verdict {
             && (self.class.tiers.iter().enumerate()).all(|(at, tier)| tier.shadow || fits(at))
     }
 
+    /// Whom it was taken from in the store, or of a lease: the tiers that rule, all or
+    /// none, and each shadow tier by itself.
+    pub(super) fn taken(&self) -> impl Iterator<Item = (&Tier, &Counted)> {
+        let tiers = self.tiers.iter().filter(|it| it.outcome.fits);
+        tiers.filter(|_| self.is_taken()).filter_map(|judged| {
+            let counted = self.counted.iter().find(|it| it.tier == judged.tier)?;
+            Some((self.class.tiers.get(judged.tier)?, counted))
+        })
+    }
+
     /// Where it was counted: the id of a tier.
     pub fn id(&self, tier: usize) -> Option<&str> {
         let counted = self.counted.iter().find(|it| it.tier == tier)?;

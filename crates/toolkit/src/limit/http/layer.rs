@@ -22,7 +22,7 @@ use tower_service::Service;
 use super::address::{ForwardedBy, client_address};
 use super::body::LimitBody;
 use super::fields::Fields;
-use super::permit::{Asked, Names, Permit};
+use super::permit::{Asked, Names, Permit, give_back};
 use super::problem::Problem;
 use crate::limit::class;
 use crate::limit::decision::Ruled;
@@ -354,15 +354,13 @@ where
                     let (mut parts, body) = response.into_parts();
                     let mut permit = None;
                     if let Some(admitted) = admitted.take() {
-                        let verdict = &admitted.verdict;
+                        this.how.tell(&admitted.verdict, &mut parts.headers);
                         if this.how.refunds
                             && parts.status.is_server_error()
                             && admitted.permit.is_none()
-                            && verdict.is_taken()
                         {
-                            admitted.asked.refund(admitted.cost);
+                            give_back(admitted.asked.guard, admitted.verdict, admitted.cost);
                         }
-                        this.how.tell(verdict, &mut parts.headers);
                         permit = admitted.permit;
                     }
                     let body = LimitBody::served(body, permit);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limit::class::Class;
-use crate::limit::guard::{Guard, Subject};
+use crate::limit::guard::{Guard, Subject, Verdict};
 
 /// Names permits: each another than any other instance's.
 #[derive(Debug)]
@@ -46,15 +46,13 @@ impl Asked {
             user_agent,
         }
     }
+}
 
-    /// Gives back what the request took, without anybody waiting for it.
-    pub(super) fn refund(&self, cost: u64) {
-        let asked = self.clone();
-        spawn(async move {
-            let subject = asked.subject(None);
-            let _ = asked.guard.refund(&asked.class.name, &subject, cost).await;
-        });
-    }
+/// Gives back what a request took, without anybody waiting for it.
+pub(super) fn give_back(guard: Guard, verdict: Verdict, cost: u64) {
+    spawn(async move {
+        let _ = guard.refund_taken(&verdict, cost).await;
+    });
 }
 
 /// A permit of a class that counts what runs at one time; returned when dropped,
