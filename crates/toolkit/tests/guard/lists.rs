@@ -23,6 +23,9 @@ when = [{ path = ["/files/**/raw"] }, { method = ["PUT", "DELETE"], path = ["/fi
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
 [limits.classes.unnamed]
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
+[limits.classes.search]
+when = [{ method = ["GET"], path = ["/search"] }]
+rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
 [limits.classes.escaped]
 when = [{ path = ["/caf%C3%A9"] }]
 rules = [{ by = "address", algorithm = "fixed-window", limit = 2, window = "1m" }]
@@ -58,6 +61,15 @@ fn the_first_class_that_a_request_fits_is_its_own() {
         assert_eq!(class("post", path, &[]), "login", "{path}");
         assert_eq!(class("GET", path, &[]), "rest", "{path}");
     }
+    for (method, name) in [
+        ("GET", "search"),
+        ("HEAD", "search"),
+        ("head", "search"),
+        ("POST", "rest"),
+    ] {
+        assert_eq!(class(method, "/search", &[]), name, "{method}");
+    }
+    assert_eq!(class("HEAD", "/auth/login", &[]), "rest");
     for path in [
         "/auth/a/b/code",
         "/auth/code",

@@ -25,7 +25,8 @@ impl std::fmt::Debug for Request<'_> {
 /// all, so an empty condition is every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// One of these methods, in capitals.
+    /// One of these methods, in capitals. `GET` fits `HEAD` too: servers run the same
+    /// handler for it.
     pub methods: Vec<String>,
     /// A path like one of these.
     pub paths: Vec<Glob>,
@@ -37,7 +38,10 @@ impl Condition {
     /// Whether a request is of this kind; `path` is the request's, brought into
     /// [form](form).
     pub(super) fn fits(&self, request: &Request<'_>, path: &str) -> bool {
-        let method = |it: &String| it.eq_ignore_ascii_case(request.method);
+        let is_head = request.method.eq_ignore_ascii_case("HEAD");
+        let method = |it: &String| {
+            it.eq_ignore_ascii_case(request.method) || is_head && it.eq_ignore_ascii_case("GET")
+        };
         (self.methods.is_empty() || self.methods.iter().any(method))
             && (self.paths.is_empty() || self.paths.iter().any(|it| it.matches(path)))
             && self.headers.iter().all(|(name, value)| {
