@@ -127,6 +127,40 @@ async fn a_wrong_file_changes_nothing_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_without_the_table_drops_nothing_of_ones_own() {
+    let folder = Folder::new("emptied");
+    fs::write(folder.file(), "http = '127.0.0.1:1'\n").unwrap();
+    let (_, store) = still();
+    let guard = Guard::new(store, Settings::default());
+    let watch = guard.watch(folder.file());
+    reaches(&watch, "what is built in", |it| it.replaced == 1).await;
+
+    fs::write(folder.file(), text(3)).unwrap();
+    reaches(&watch, "the file", |it| it.replaced == 2).await;
+    assert!(guard.classes().get("auth").is_none());
+    for (what, without) in [
+        ("an empty file", ""),
+        ("another file", "[limit]\nnear = 8\n"),
+    ] {
+        fs::write(folder.file(), without).unwrap();
+        let state = reaches(&watch, what, |it| it.error.is_some()).await;
+        let Some(WatchError::Invalid { error, .. }) = &state.error else {
+            panic!("{state:?}");
+        };
+        assert!(error.reason.contains("no table [limits]"), "{error}");
+        assert_eq!(limit(&guard), Some(3), "{what}");
+        let before = state.replaced;
+        fs::write(folder.file(), text(3)).unwrap();
+        reaches(&watch, "the file again", |it| it.replaced > before).await;
+    }
+
+    fs::write(folder.file(), "[limits]\n").unwrap();
+    reaches(&watch, "an empty table", |it| it.replaced == 5).await;
+    assert_eq!(limit(&guard), None);
+    assert!(guard.classes().get("auth").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn following_ends_with_the_watch_or_the_guard() {
     let folder = Folder::new("ends");
     let (_, store) = still();

@@ -4,8 +4,9 @@
 //! into its place is the new one). What was read twice alike and differs from what
 //! is in use is parsed: all of it is used, or, where it is wrong, nothing, and the
 //! former settings stay. So a file that is half written counts once it has rested for
-//! a second; one that is gone changes nothing, and is looked for again. What is wrong
-//! is told by [`Event::Invalid`], by a warning in the log and by
+//! a second; one that is gone changes nothing, and is looked for again. A file without
+//! the table is one that was emptied, or is another one, where the settings in use are
+//! others than what is built in: it is wrong then. What is wrong is told by [`Event::Invalid`], by a warning in the log and by
 //! [`Watch::state`], once for each text.
 
 use std::io::{self, Read as _};
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Event, Guard, Inner, WatchError};
-use crate::limit::class::Settings;
+use crate::limit::class::{ClassError, Settings};
 
 /// Time between two readings.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -112,7 +113,9 @@ impl Follower {
         };
         let path = self.path.display().to_string();
         let settings = match found {
-            Ok(text) => Settings::parse(text).map_err(|error| WatchError::Invalid { path, error }),
+            Ok(text) => {
+                in_place_of(&guard, text).map_err(|error| WatchError::Invalid { path, error })
+            }
             Err(reason) => Err(WatchError::Unreadable {
                 path,
                 reason: reason.clone(),
@@ -135,6 +138,24 @@ impl Follower {
             state.error = error;
         });
     }
+}
+
+/// What a text puts in the place of the guard's settings.
+fn in_place_of(guard: &Guard, text: &str) -> Result<Settings, ClassError> {
+    if let Some(settings) = Settings::in_text(text)? {
+        return Ok(settings);
+    }
+    let builtin = Settings::default();
+    if *guard.settings() == builtin {
+        return Ok(builtin);
+    }
+    Err(ClassError {
+        line: 1,
+        column: 1,
+        reason: "there is no table [limits]: write an empty one to drop all limits but \
+                 those that are built in"
+            .to_owned(),
+    })
 }
 
 fn read(path: &Path) -> Found {

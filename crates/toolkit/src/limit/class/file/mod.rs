@@ -31,6 +31,11 @@ impl Settings {
     /// Reads the table `[limits]` of a `sangam.toml`; without one, what is built in
     /// holds.
     pub fn parse(text: &str) -> Result<Self, ClassError> {
+        Ok(Settings::in_text(text)?.unwrap_or_default())
+    }
+
+    /// The same, `None` without the table.
+    pub(crate) fn in_text(text: &str) -> Result<Option<Self>, ClassError> {
         read(text, Classes::builtin)
     }
 }
@@ -52,44 +57,41 @@ impl Classes {
     /// analytics, api, public, livekit-token and matching.
     pub fn builtin() -> Self {
         // A test reads them one by one; there is nobody to tell of an error here.
-        read(BUILTIN, Classes::default)
-            .map_or_else(|_| Classes::default(), |it| it.classes.as_ref().clone())
+        let read = read(BUILTIN, Classes::default).ok().flatten();
+        read.map_or_else(Classes::default, |it| it.classes.as_ref().clone())
     }
 }
 
-fn read(text: &str, builtin: fn() -> Classes) -> Result<Settings, ClassError> {
+/// The table `[limits]`, with the classes that are built in behind its own.
+fn read(text: &str, builtin: fn() -> Classes) -> Result<Option<Settings>, ClassError> {
     let reader = Reader { text };
     let document = reader.document()?;
     let mut settings = Settings::new(Classes::default());
     let mut classes = Classes::default();
     let mut keep_builtin = true;
-    let limits = document
-        .get_ref()
-        .iter()
-        .find(|(key, _)| key.get_ref() == "limits");
-    if let Some((_, limits)) = limits {
-        for (key, value) in reader.value(limits).table("a table, [limits]")? {
-            match key.name {
-                "trusted-proxies" => {
-                    settings.trusted_proxies = networks(&value)?;
+    let mut tables = document.get_ref().iter();
+    let Some((_, limits)) = tables.find(|(key, _)| key.get_ref() == "limits") else {
+        return Ok(None);
+    };
+    for (key, value) in reader.value(limits).table("a table, [limits]")? {
+        match key.name {
+            "trusted-proxies" => {
+                settings.trusted_proxies = networks(&value)?;
+            }
+            "legacy-headers" => settings.legacy_headers = value.boolean()?,
+            "builtin" => keep_builtin = value.boolean()?,
+            "statistics" => settings.statistics = retention(&value)?,
+            "near" => settings.near = value.number(1, 100)? as u8,
+            "classes" => {
+                for (name, value) in value.table("a table of classes, [limits.classes.<name>]")? {
+                    let name = name.checked_name("a class's name")?;
+                    classes.insert(class(name, &value)?);
                 }
-                "legacy-headers" => settings.legacy_headers = value.boolean()?,
-                "builtin" => keep_builtin = value.boolean()?,
-                "statistics" => settings.statistics = retention(&value)?,
-                "near" => settings.near = value.number(1, 100)? as u8,
-                "classes" => {
-                    for (name, value) in
-                        value.table("a table of classes, [limits.classes.<name>]")?
-                    {
-                        let name = name.checked_name("a class's name")?;
-                        classes.insert(class(name, &value)?);
-                    }
-                }
-                _ => {
-                    let known = "trusted-proxies, legacy-headers, near, statistics, builtin and \
+            }
+            _ => {
+                let known = "trusted-proxies, legacy-headers, near, statistics, builtin and \
                                  classes";
-                    return Err(key.unknown(known));
-                }
+                return Err(key.unknown(known));
             }
         }
     }
@@ -101,7 +103,7 @@ fn read(text: &str, builtin: fn() -> Classes) -> Result<Settings, ClassError> {
         }
     }
     settings.classes = classes.into();
-    Ok(settings)
+    Ok(Some(settings))
 }
 
 /// How long statistics are kept.
