@@ -3,7 +3,8 @@
 -- KEYS: the rule's. ARGV: the change (give, charge, return, block, unblock, release),
 -- now in microseconds, the algorithm's letter, its two parameters, an amount (hits, or
 -- the moment in milliseconds of a block's end) and a permit's id, or where the tokens
--- end that are returned. Answers 1 where anything changed.
+-- end that are returned and, after a space, the hits of the window before. Answers 1
+-- where anything changed.
 local key, change = KEYS[1], ARGV[1]
 local amount = tonumber(ARGV[6])
 local rule = {
@@ -45,9 +46,14 @@ local function edge()
   return f[2]
 end
 
--- Gives unused tokens of a lease back to where they were taken from.
+-- Gives unused tokens of a lease back to where they were taken from. A count with
+-- other hits of the window before, or fewer than come back, was reset since.
 local function give_back()
-  if edge() ~= tonumber(ARGV[7]) then return false end
+  local finish, former = string.match(ARGV[7], '^(%S+) (%S+)$')
+  local f = rule.fields
+  if edge() ~= tonumber(finish) then return false end
+  if rule.alg == 's' and f[2] ~= tonumber(former) then return false end
+  if rule.alg ~= 'b' and f[#f] < amount then return false end
   give_counter()
   return true
 end

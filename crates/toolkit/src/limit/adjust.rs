@@ -30,9 +30,12 @@ pub(crate) enum Change<'a> {
     /// Ends a block.
     Unblock,
     /// Gives back tokens of a lease, which end there: with their window, in
-    /// milliseconds, or at that place of a bucket, in microseconds. Where that is
-    /// over, or others took from the bucket since, nothing is given back.
-    Return { hits: u64, end: i64 },
+    /// milliseconds, or at that place of a bucket, in microseconds; `former` are the
+    /// hits of the window before, where a rule counts these. Nothing is given back
+    /// where that is over, where others took from the bucket since, and where the
+    /// count is seen to be another one since a reset: it has other hits of the window
+    /// before, or fewer of this one than come back.
+    Return { hits: u64, end: i64, former: i64 },
     /// Returns a permit.
     Release(&'a [u8]),
 }
@@ -62,8 +65,10 @@ impl Adjust<'_> {
             Change::Charge(hits) => C::charge(&mut numbers, &self.rule, self.now, hits as i64),
             Change::Block(until) => numbers.blocked_until = until,
             Change::Unblock => numbers.blocked_until = 0,
-            Change::Return { hits, end } => {
-                if edge(&numbers, &self.rule) != end {
+            Change::Return { hits, end, former } => {
+                if edge(&numbers, &self.rule) != end
+                    || !holds_returned(&numbers, &self.rule, hits as i64, former)
+                {
                     return Ok(false);
                 }
                 C::give(&mut numbers, &self.rule, self.now, hits as i64);
@@ -110,6 +115,16 @@ fn edge(numbers: &Numbers, rule: &Rule) -> i64 {
     }
 }
 
+/// Whether a window's count can be the one that so many hits were taken from.
+fn holds_returned(numbers: &Numbers, rule: &Rule, hits: i64, former: i64) -> bool {
+    let [_, second, third] = numbers.fields;
+    match rule.algorithm() {
+        Algorithm::FixedWindow => second >= hits,
+        Algorithm::SlidingWindow => second == former && third >= hits,
+        _ => true,
+    }
+}
+
 impl AtomicOp for Adjust<'_> {
     /// Whether anything changed.
     type Output = bool;
@@ -126,8 +141,9 @@ impl AtomicOp for Adjust<'_> {
         let (change, amount, last) = match self.change {
             Change::Give(hits) => ("give", hits.to_string(), Vec::new()),
             Change::Charge(hits) => ("charge", hits.to_string(), Vec::new()),
-            Change::Return { hits, end } => {
-                ("return", hits.to_string(), end.to_string().into_bytes())
+            Change::Return { hits, end, former } => {
+                let place = format!("{end} {former}");
+                ("return", hits.to_string(), place.into_bytes())
             }
             Change::Block(until) => ("block", until.to_string(), Vec::new()),
             Change::Unblock => ("unblock", "0".to_owned(), Vec::new()),

@@ -58,6 +58,15 @@ impl Grant {
         }
     }
 
+    /// Hits of the window before, where the rule counts these.
+    pub(super) fn former(&self, rule: &Rule) -> i64 {
+        let [_, previous, _] = self.numbers.fields;
+        match rule.algorithm() {
+            Algorithm::SlidingWindow => previous,
+            _ => 0,
+        }
+    }
+
     /// The window that it is of; buckets have none.
     pub(super) fn window(&self, rule: &Rule) -> Option<i64> {
         is_window(rule).then(|| self.end(rule))

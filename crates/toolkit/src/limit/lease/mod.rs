@@ -53,7 +53,11 @@
 //! **Changes.** A refund, a penalty, a block or a reset returns the identifier's
 //! lease first, and so acts at once here; other instances go on until their leases
 //! end. What they hold is not taken back by a reset, and a bucket's refund lets them
-//! use theirs beside it. [`Limiter::close`](super::Limiter::close) returns all, for 3
+//! use theirs beside it: after a reset, others' leases may be used beside the limit.
+//! One that is returned then goes nowhere where the count tells that it is another
+//! one (a sliding window's, by its hits of the window before; a fixed window's, by its
+//! beginning; any, where less is counted than comes back); in the first window of an
+//! identifier it may go back, and is used by others in place of its holder. [`Limiter::close`](super::Limiter::close) returns all, for 3
 //! billed commands each. A bucket's lease is returned where nobody took from the
 //! bucket since; else it flows out by itself. So does a lease whose ask was dropped
 //! before its answer.
@@ -421,8 +425,11 @@ async fn give_back(store: &Store, key: &[u8], rule: Rule, grants: &Grants) {
         if hits == 0 {
             continue;
         }
-        let end = grant.end(&rule);
-        let change = Change::Return { hits, end };
+        let change = Change::Return {
+            hits,
+            end: grant.end(&rule),
+            former: grant.former(&rule),
+        };
         let adjust = Adjust {
             key,
             rule,

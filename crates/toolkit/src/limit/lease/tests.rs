@@ -34,16 +34,22 @@ enum Step {
         least: u64,
         most: u64,
     },
-    /// Returns so many tokens of the last lease, at its end or beside it.
+    /// Returns so many tokens of the last lease, at its end or beside it, with the
+    /// former window's hits or others.
     Return {
         hits: u64,
         beside: i64,
+        other: i64,
     },
     Hit(u64),
     Give(u64),
     Block(u64),
     Wait(u64),
     Spoil(Vec<u8>),
+}
+
+fn beside() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => Just(0i64), 1 => -2i64..3]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,8 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         6 => (1u64..8, 0u64..30).prop_map(|(least, more)| Step::Lease { least, most: least + more }),
-        4 => (0u64..25, prop_oneof![4 => Just(0i64), 1 => -2i64..3])
-            .prop_map(|(hits, beside)| Step::Return { hits, beside }),
+        4 => (0u64..25, beside(), beside())
+            .prop_map(|(hits, beside, other)| Step::Return { hits, beside, other }),
         4 => (0u64..6).prop_map(Step::Hit),
         1 => (0u64..20).prop_map(Step::Give),
         1 => (0u64..90_000).prop_map(Step::Block),
@@ -72,7 +78,7 @@ fn now(twins: &Twins) -> Now {
 
 fn play(twins: &mut Twins, rule: Rule, story: &[Step]) -> Result<(), TestCaseError> {
     let key = b"k";
-    let mut end = 0;
+    let (mut end, mut former) = (0, 0);
     for step in story {
         let now = now(twins);
         let change = match step {
@@ -97,7 +103,8 @@ fn play(twins: &mut Twins, rule: Rule, story: &[Step]) -> Result<(), TestCaseErr
                 let leased = leased.map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert!(leased.granted == 0 || (least..=most).contains(&leased.granted));
                 if leased.granted > 0 {
-                    end = Grant::new(&rule, leased.before, leased.granted).end(&rule);
+                    let grant = Grant::new(&rule, leased.before, leased.granted);
+                    (end, former) = (grant.end(&rule), grant.former(&rule));
                 }
                 continue;
             }
@@ -119,9 +126,14 @@ fn play(twins: &mut Twins, rule: Rule, story: &[Step]) -> Result<(), TestCaseErr
                 prop_assert!(outcome.is_ok(), "{:?}", outcome);
                 continue;
             }
-            Step::Return { hits, beside } => Change::Return {
+            Step::Return {
+                hits,
+                beside,
+                other,
+            } => Change::Return {
                 hits: *hits,
                 end: end + beside,
+                former: former + other,
             },
             Step::Give(hits) => Change::Give(*hits),
             Step::Block(millis) => Change::Block(now.millis() + *millis as i64),
@@ -196,6 +208,43 @@ fn a_lease_costs_three_commands_and_an_ask_in_vain_two() {
     }
 }
 
+fn give_back(rule: &Rule, grant: Grant, hits: u64) -> Change<'static> {
+    Change::Return {
+        hits,
+        end: grant.end(rule),
+        former: grant.former(rule),
+    }
+}
+
+/// What was taken of a count before a reset is not taken off the one after it.
+#[test]
+fn what_is_not_in_the_count_does_not_come_back() {
+    for rule in rules() {
+        let mut twins = Twins::new();
+        lease(&mut twins, rule, 1, 5);
+        twins.advance(Duration::from_millis(rule.window_ms()));
+        let leased = lease(&mut twins, rule, 1, 5);
+        let grant = Grant::new(&rule, leased.before, leased.granted);
+        twins.prepare(&[b"DEL", b"k"]).unwrap();
+        twins.advance(Duration::from_millis(1));
+        let taken = lease(&mut twins, rule, 1, 20);
+        let give = |twins: &mut Twins, grant, hits| {
+            let adjust = Adjust {
+                key: b"k",
+                rule,
+                now: now(twins),
+                change: give_back(&rule, grant, hits),
+            };
+            twins.check(&adjust).unwrap().unwrap()
+        };
+        assert!(!give(&mut twins, grant, 5), "{rule:?}");
+        let ours = Grant::new(&rule, taken.before, taken.granted);
+        assert!(give(&mut twins, ours, taken.granted), "{rule:?}");
+        // Of a window nothing is left to give back; a bucket's end is another now.
+        assert!(!give(&mut twins, ours, 1), "{rule:?}");
+    }
+}
+
 #[test]
 fn what_comes_back_can_be_taken_again_by_whoever_comes_first() {
     for rule in rules() {
@@ -203,8 +252,8 @@ fn what_comes_back_can_be_taken_again_by_whoever_comes_first() {
         let first = lease(&mut twins, rule, 1, 5);
         let second = lease(&mut twins, rule, 1, 1000);
         let mut give = |leased: Leased, hits| {
-            let end = Grant::new(&rule, leased.before, leased.granted).end(&rule);
-            let change = Change::Return { hits, end };
+            let grant = Grant::new(&rule, leased.before, leased.granted);
+            let change = give_back(&rule, grant, hits);
             let adjust = Adjust {
                 key: b"k",
                 rule,
