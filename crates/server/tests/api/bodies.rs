@@ -111,3 +111,27 @@ fn a_batch_answers_each_check_in_its_place() {
         assert!(problem["detail"].as_str().unwrap().contains("1 to 100"));
     }
 }
+
+#[test]
+fn a_batch_is_counted_and_not_kept() {
+    let mut bench = Bench::with("");
+    // As many as a body holds, and one that is as large.
+    let many = format!(r#"{{"checks":[{}7]}}"#, "7,".repeat(500_000));
+    let (status, problem) = bench.ask(TOKEN, "POST", "/v1/limits/check", &many);
+    assert_eq!(status, 400);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("1 to 100 of them, not 500001"), "{detail}");
+    let large = format!(
+        r#"{{"checks":[{{"class":"api","more":[{}7]}},{{"class":"api","user":"bea"}}]}}"#,
+        "7,".repeat(500_000)
+    );
+    let (status, answers) = bench.ask(TOKEN, "POST", "/v1/limits/check", &large);
+    assert_eq!(status, 200, "{answers}");
+    let detail = answers["answers"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("unknown field `more`"), "{detail}");
+    assert_eq!(answers["answers"][1]["allowed"], true);
+    for body in [r#"{"checks":{}}"#, r#"{"checks":[7,]}"#, r#"{"checks":[7"#] {
+        let (status, problem) = bench.ask(TOKEN, "POST", "/v1/limits/check", body);
+        assert_eq!(status, 400, "{body}: {problem}");
+    }
+}

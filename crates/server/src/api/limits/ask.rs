@@ -1,10 +1,13 @@
 //! Whose request is checked, and what it costs.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use hyper::StatusCode;
 use sangam::limit::Subject;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::api::problem::Problem;
@@ -29,23 +32,88 @@ pub(crate) struct Ask {
     permit: Option<String>,
 }
 
-/// One check of several.
+/// Checks of one request.
+pub(super) const BATCH_MAX: usize = 100;
+
+/// One check of several. Its fields are named here, so that what is no field is refused
+/// when it is met and not kept until all are read.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Item {
     /// The class to check against.
     #[schema(example = "auth")]
-    pub(super) class: String,
-    #[serde(flatten)]
-    pub(super) ask: Ask,
+    class: String,
+    /// The user who is signed in.
+    user: Option<String>,
+    /// The client's address, IPv4 or IPv6.
+    address: Option<String>,
+    /// What the client says that it is.
+    user_agent: Option<String>,
+    /// What the request takes of each limit; 1 unless said.
+    #[schema(minimum = 1)]
+    cost: Option<u64>,
+    /// The id of the permit to take.
+    permit: Option<String>,
+}
+
+impl Item {
+    pub(super) fn into_parts(self) -> (String, Ask) {
+        let ask = Ask {
+            user: self.user,
+            address: self.address,
+            user_agent: self.user_agent,
+            cost: self.cost,
+            permit: self.permit,
+        };
+        (self.class, ask)
+    }
 }
 
 /// Several checks.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     /// 1 to 100 of them, each on its own.
-    #[schema(min_items = 1, max_items = 100)]
-    pub(super) checks: Vec<serde_json::Value>,
+    #[schema(min_items = 1, max_items = 100, value_type = Vec<Item>)]
+    pub(super) checks: Checks,
+}
+
+/// The checks of a batch as texts, each to be read by itself. More than
+/// [`BATCH_MAX`] are counted and not kept.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    pub(super) texts: Vec<Box<RawValue>>,
+    pub(super) count: usize,
+}
+
+impl<'de> Deserialize<'de> for Checks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Checks;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of checks")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Checks, A::Error> {
+                let mut texts = Vec::new();
+                while texts.len() < BATCH_MAX
+                    && let Some(text) = all.next_element()?
+                {
+                    texts.push(text);
+                }
+                let mut count = texts.len();
+                while all.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Checks { texts, count })
+            }
+        }
+
+        deserializer.deserialize_seq(Reading)
+    }
 }
 
 /// A user or an address.

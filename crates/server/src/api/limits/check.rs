@@ -7,17 +7,16 @@ use futures_util::stream;
 use hyper::StatusCode;
 use sangam::limit::Verdict;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::Answer;
-use super::ask::{Ask, Batch, Item, refused};
+use super::ask::{Ask, BATCH_MAX, Batch, Item, refused};
 use crate::api::App;
 use crate::api::body::Json;
 use crate::api::principal::Scope;
 use crate::api::problem::Problem;
 
-/// Checks of one request.
-const BATCH_MAX: usize = 100;
 /// Checks of one request that are under way at a time.
 const AT_A_TIME: usize = 16;
 
@@ -115,7 +114,7 @@ pub(crate) async fn batch(
     headers: HeaderMap,
     Json(batch): Json<Batch>,
 ) -> Result<axum::Json<Answers>, Problem> {
-    let count = batch.checks.len();
+    let count = batch.checks.count;
     if count == 0 || count > BATCH_MAX {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -123,20 +122,21 @@ pub(crate) async fn batch(
         ));
     }
     let caller = app.keys.caller(&headers)?;
-    let one = async |value: serde_json::Value| -> Result<Answer, Problem> {
-        let Item { class, ask } = serde_json::from_value(value).map_err(|error| {
+    let one = async |text: Box<RawValue>| -> Result<Answer, Problem> {
+        let item: Item = serde_json::from_str(text.get()).map_err(|error| {
             Problem::new(
                 StatusCode::BAD_REQUEST,
                 format!("this is no check: {error}"),
             )
         })?;
+        let (class, ask) = item.into_parts();
         caller.may(Scope::LimitsCheck, Some(&class))?;
         Ok(Answer::new(
             &app.guard,
             &run(&app, &class, &ask, false).await?,
         ))
     };
-    let answers = stream::iter(batch.checks)
+    let answers = stream::iter(batch.checks.texts)
         .map(one)
         .buffered(AT_A_TIME)
         .map(|answer| match answer {
