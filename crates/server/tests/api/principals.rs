@@ -85,6 +85,23 @@ fn every_route_asks_every_caller_for_what_the_table_says() {
     }
 }
 
+/// A refund gives back what nobody has to have taken: who may only check may not.
+#[test]
+fn a_refund_is_for_who_manages() {
+    let mut bench = bench();
+    let path = "/v1/limits/payment/refund";
+    let body = r#"{"user":"ann","address":"192.0.2.1","cost":10}"#;
+    for (key, expected) in [
+        ("checker-key-0123456789", 403),
+        ("reader-key-0123456789", 403),
+        ("manager-key-0123456789", 200),
+        (TOKEN, 200),
+    ] {
+        let (status, answer) = bench.ask(key, "POST", path, body);
+        assert_eq!(status, expected, "{key}: {answer}");
+    }
+}
+
 #[test]
 fn a_key_of_one_class_opens_that_class_alone() {
     let mut bench = bench();

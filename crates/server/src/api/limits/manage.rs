@@ -108,8 +108,9 @@ macro_rules! operation {
 }
 
 operation!(
-    /// Gives back what a request took: one that failed for another reason.
-    refund, "/v1/limits/{class}/refund", "limits:check", Amount,
+    /// Gives back what a request took: one that failed for another reason. Nobody
+    /// looks whether it took that much, so this is for whoever may lift a limit.
+    refund, "/v1/limits/{class}/refund", "limits:manage", Amount,
     |app, class, subject, it| app.guard.refund(&class, &subject, cost(it.cost)?).await
 );
 operation!(

@@ -48,7 +48,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(
             Method::POST,
             "/v1/limits/{class}/refund",
-            check,
+            change,
             manage::refund,
         )
         .add(
