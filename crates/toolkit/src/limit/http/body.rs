@@ -11,7 +11,8 @@ use super::permit::Permit;
 
 pin_project! {
     /// The body of an answer. A permit that the request holds is returned when the
-    /// body has ended or is dropped.
+    /// body has ended or is dropped. It is not renewed: one that the body outlives
+    /// ends with the tier's window.
     #[derive(Debug)]
     pub struct LimitBody<B> {
         #[pin]
