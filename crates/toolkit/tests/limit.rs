@@ -335,6 +335,19 @@ async fn who_is_refused_costs_nothing_until_it_may_pass() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_remembered_for_its_rule_alone() {
+    let (_, limiter) = still();
+    let small = limit(rule(Algorithm::FixedWindow, 1, 30_000));
+    let large = limit(rule(Algorithm::FixedWindow, 5, 30_000));
+    assert!(limiter.check(&[small], 1).await.unwrap().allowed);
+    for _ in 0..2 {
+        assert!(!limiter.check(&[small], 1).await.unwrap().allowed);
+    }
+    let other = limiter.check(&[large], 1).await.unwrap();
+    assert_eq!((other.allowed, other.ruled), (true, Ruled::Store));
+}
+
+#[tokio::test]
 async fn without_a_store_the_policy_decides_and_says_so() {
     for (policy, allowed, ruled) in [
         (Policy::Open, true, Ruled::Open),

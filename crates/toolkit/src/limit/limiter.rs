@@ -15,7 +15,7 @@ use super::instances::Instances;
 use super::key::Key;
 use super::lease::{Leases, Request, Unleased};
 use super::local::Local;
-use super::memory::{Memory, Refusal};
+use super::memory::{Asked, Memory, Refusal};
 use super::rule::{Algorithm, Rule};
 use super::terms::{Mode, Policy, Terms};
 
@@ -354,6 +354,7 @@ impl Limiter {
         if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
             return Ok(refused);
         }
+        let asked = (!peek).then(|| self.memory.asks());
         let hits = self.hits(limits, &keys, cost, permit, now);
         let check = Check {
             hits: &hits,
@@ -361,7 +362,7 @@ impl Limiter {
             peek,
         };
         match self.across.check(&self.store, &check).await {
-            Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, peek)),
+            Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, asked)),
             Err(error) => self.fall_back(terms, limits, &hits, peek, error).await,
         }
     }
@@ -427,7 +428,7 @@ impl Limiter {
         Decision {
             ruled: Ruled::Local,
             // As a look: what the share refuses is not remembered for the store.
-            ..self.decide(limits, hits, now, &checked, true)
+            ..self.decide(limits, hits, now, &checked, None)
         }
     }
 
@@ -462,7 +463,7 @@ impl Limiter {
     ) -> Option<Decision> {
         let mut refused: Option<Decision> = None;
         for (place, (limit, key)) in limits.iter().zip(keys).enumerate() {
-            let Some(left) = self.memory.refuses(key, cost, now.0 as u64) else {
+            let Some(left) = self.memory.refuses(key, &limit.rule, cost, now.0 as u64) else {
                 continue;
             };
             let decision = refused.get_or_insert_with(|| Decision {
@@ -484,13 +485,15 @@ impl Limiter {
         refused
     }
 
+    /// The decision that a check makes. What it tells about later ones is remembered,
+    /// unless it is a look, which has no `asked`.
     fn decide(
         &self,
         limits: &[Limit<'_>],
         hits: &[Hit<'_>],
         now: Now,
         checked: &Checked,
-        peek: bool,
+        asked: Option<Asked>,
     ) -> Decision {
         let mut retry_after = Some(Duration::ZERO);
         let mut outcomes = SmallVec::new();
@@ -505,16 +508,19 @@ impl Limiter {
                     Algorithm::Concurrency => blocked,
                     _ => part.next_us.max(blocked),
                 };
-                if !peek && next > 0 {
+                if let Some(asked) = asked
+                    && next > 0
+                {
                     let refusal = Refusal {
+                        rule: limit.rule,
                         cost: hit.cost,
                         fits: wait.unwrap_or(limit.rule.window()),
                         next: micros(next),
                     };
-                    self.memory.remember(hit.key, now.0 as u64, refusal);
+                    self.memory.remember(hit.key, now.0 as u64, refusal, asked);
                 }
             }
-            if checked.admitted && !peek && self.guesses(limit) {
+            if checked.admitted && asked.is_some() && self.guesses(limit) {
                 let reset = micros(part.room.reset_us);
                 self.memory.fills(hit.key, now.0 as u64, reset);
             }
