@@ -323,15 +323,101 @@ async fn counts_can_be_given_back_charged_blocked_and_reset() {
 async fn who_is_refused_costs_nothing_until_it_may_pass() {
     let (clock, limiter) = still();
     let limit = limit(rule(Algorithm::FixedWindow, 1, 30_000));
-    assert!(limiter.check(&[limit], 1).await.unwrap().allowed);
     let ruled = async || limiter.check(&[limit], 1).await.unwrap();
-    assert_eq!(ruled().await.ruled, Ruled::Store);
-    let second = ruled().await;
-    assert_eq!((second.allowed, second.ruled), (false, Ruled::Remembered));
-    assert_eq!(whole_millis(second.retry_after.unwrap()), 30_000);
+    assert!(ruled().await.allowed);
+    for _ in 0..2 {
+        let second = ruled().await;
+        assert_eq!((second.allowed, second.ruled), (false, Ruled::Remembered));
+        assert_eq!(whole_millis(second.retry_after.unwrap()), 30_000);
+    }
     clock.advance_millis(30_000);
     let third = ruled().await;
     assert_eq!((third.allowed, third.ruled), (true, Ruled::Store));
+}
+
+/// Two rules of different windows.
+fn two(first: Rule, second: Rule) -> [Limit<'static>; 2] {
+    let name = "second";
+    [
+        limit(first),
+        Limit {
+            name,
+            ..limit(second)
+        },
+    ]
+}
+
+#[tokio::test]
+async fn a_remembered_retry_is_that_of_all_rules() {
+    let (_, limiter) = still();
+    let both = two(
+        rule(Algorithm::FixedWindow, 5, 2_000),
+        rule(Algorithm::FixedWindow, 10, 60_000),
+    );
+    assert!(limiter.check(&both[1..], 6).await.unwrap().allowed);
+    limiter.penalize(&both[0], 5).await.unwrap();
+    for ruled in [Ruled::Store, Ruled::Remembered] {
+        let refused = limiter.check(&both, 5).await.unwrap();
+        assert_eq!((refused.allowed, refused.ruled), (false, ruled));
+        assert_eq!(whole_millis(refused.retry_after.unwrap()), 60_000);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_was_filled_since_counts_in_a_remembered_retry() {
+    for algorithm in Algorithm::ALL.into_iter().take(5) {
+        let (_, limiter) = still();
+        let both = two(
+            rule(Algorithm::FixedWindow, 1, 2_000),
+            rule(algorithm, 3, 60_000),
+        );
+        limiter.penalize(&both[0], 1).await.unwrap();
+        let first = limiter.check(&both, 1).await.unwrap();
+        assert_eq!(whole_millis(first.retry_after.unwrap()), 2_000);
+        for _ in 0..3 {
+            assert!(limiter.check(&both[1..], 1).await.unwrap().allowed);
+        }
+        let refused = limiter.check(&both, 1).await.unwrap();
+        assert_eq!((refused.allowed, refused.ruled), (false, Ruled::Remembered));
+        let told = limiter.peek(&both, 1).await.unwrap().retry_after;
+        assert_eq!(refused.retry_after, told, "{algorithm:?}");
+    }
+}
+
+/// Who takes the last of a limit is refused by what this process knows, exactly as
+/// long as the store would; what gives back ends that.
+#[tokio::test]
+async fn the_last_one_refuses_the_next_until_it_fits() {
+    for algorithm in Algorithm::ALL.into_iter().take(5) {
+        for cost in 1..=3 {
+            let (clock, limiter) = still();
+            let limit = limit(rule(algorithm, 3, 20_000));
+            let ask = async || limiter.check(&[limit], 1).await.unwrap();
+            while limiter.peek(&[limit], 1).await.unwrap().allowed {
+                let room = limiter.peek(&[limit], 1).await.unwrap().outcomes[0].remaining;
+                assert!(
+                    limiter
+                        .check(&[limit], cost.min(room))
+                        .await
+                        .unwrap()
+                        .allowed
+                );
+            }
+            let next = limiter
+                .peek(&[limit], 1)
+                .await
+                .unwrap()
+                .retry_after
+                .unwrap();
+            assert!(!ask().await.allowed, "{algorithm:?}");
+            assert!(limiter.refund(&limit, 1).await.unwrap());
+            assert!(ask().await.allowed, "{algorithm:?}: it was given back");
+            let refused = ask().await;
+            assert_eq!((refused.allowed, refused.ruled), (false, Ruled::Remembered));
+            clock.advance_millis(whole_millis(next));
+            assert!(ask().await.allowed, "{algorithm:?}: it fits");
+        }
+    }
 }
 
 #[tokio::test]

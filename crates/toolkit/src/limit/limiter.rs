@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::across::Across;
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, letter};
-use super::check::{Check, Checked, Hit};
+use super::check::{Check, Checked, Hit, Part};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
 use super::key::Key;
@@ -382,7 +382,7 @@ impl Limiter {
                 rule: limit.rule,
                 cost,
                 permit,
-                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
+                idle: self.guesses(&limit.rule) && self.memory.is_full(key, now.0 as u64),
             });
         }
         hits
@@ -449,8 +449,8 @@ impl Limiter {
     }
 
     /// Whether a guess may spare a billed command: over a network, for buckets.
-    fn guesses(&self, limit: &Limit<'_>) -> bool {
-        !self.store.is_embedded() && letter(limit.rule.algorithm()) == "b"
+    fn guesses(&self, rule: &Rule) -> bool {
+        !self.store.is_embedded() && letter(rule.algorithm()) == "b"
     }
 
     /// The refusal that is remembered for any of the keys.
@@ -497,32 +497,12 @@ impl Limiter {
     ) -> Decision {
         let mut retry_after = Some(Duration::ZERO);
         let mut outcomes = SmallVec::new();
-        for ((limit, hit), part) in limits.iter().zip(hits).zip(&checked.parts) {
-            let blocked = (part.blocked_until * 1000 - now.0).max(0);
+        for (limit, part) in limits.iter().zip(&checked.parts) {
+            let blocked = blocked(part, now);
             let retry = part.room.retry_us.map(|micros| micros.max(blocked));
             let wait = retry.map(micros);
             if !part.fits {
                 retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
-                // Who holds a permit may renew it where a new one is refused.
-                let next = match limit.rule.algorithm() {
-                    Algorithm::Concurrency => blocked,
-                    _ => part.next_us.max(blocked),
-                };
-                if let Some(asked) = asked
-                    && next > 0
-                {
-                    let refusal = Refusal {
-                        rule: limit.rule,
-                        cost: hit.cost,
-                        fits: wait.unwrap_or(limit.rule.window()),
-                        next: micros(next),
-                    };
-                    self.memory.remember(hit.key, now.0 as u64, refusal, asked);
-                }
-            }
-            if checked.admitted && asked.is_some() && self.guesses(limit) {
-                let reset = micros(part.room.reset_us);
-                self.memory.fills(hit.key, now.0 as u64, reset);
             }
             outcomes.push(Outcome {
                 place: outcomes.len(),
@@ -533,12 +513,53 @@ impl Limiter {
                 reset_after: micros(part.room.reset_us.max(blocked)),
             });
         }
-        Decision {
+        let decision = Decision {
             allowed: checked.admitted,
             ruled: Ruled::Store,
             outcomes,
             retry_after,
+        };
+        if let Some(asked) = asked {
+            for ((outcome, hit), part) in decision.outcomes.iter().zip(hits).zip(&checked.parts) {
+                let fits = retry_after.unwrap_or(outcome.retry_after);
+                if let Some(refusal) = self.refusal(hit, part, now, fits) {
+                    self.memory.remember(hit.key, now.0 as u64, refusal, asked);
+                }
+                if checked.admitted && self.guesses(&hit.rule) {
+                    let now_us = now.0 as u64;
+                    self.memory.fills(hit.key, now_us, outcome.reset_after);
+                }
+            }
         }
+        decision
+    }
+
+    /// What a part of a decision tells about checks to come: that they are refused,
+    /// where this one was, or took the last there was. All of a refused request fits
+    /// after `fits`.
+    fn refusal(&self, hit: &Hit<'_>, part: &Part, now: Now, fits: Duration) -> Option<Refusal> {
+        let permits = hit.rule.algorithm() == Algorithm::Concurrency;
+        let (fits, next) = if !part.fits {
+            let blocked = blocked(part, now);
+            // Who holds a permit may renew it where a new one is refused.
+            let next = if permits {
+                blocked
+            } else {
+                part.next_us.max(blocked)
+            };
+            (fits, next)
+        } else if part.room.remaining > 0 || permits || self.across.reserves(&self.store) {
+            // Of what is reserved some may be given back in a moment.
+            return None;
+        } else {
+            (micros(part.room.retry_us?), next_of_one(hit, part)?)
+        };
+        (next > 0).then(|| Refusal {
+            rule: hit.rule,
+            cost: hit.cost.max(1),
+            fits,
+            next: micros(next),
+        })
     }
 
     async fn adjust(&self, limit: &Limit<'_>, change: Change<'_>) -> Result<bool, LimitError> {
@@ -595,6 +616,25 @@ fn check_permit(permit: &str) -> Result<(), LimitError> {
         Ok(())
     } else {
         Err(LimitError::Permit)
+    }
+}
+
+/// Microseconds that a part is still blocked.
+fn blocked(part: &Part, now: Now) -> i64 {
+    (part.blocked_until * 1000 - now.0).max(0)
+}
+
+/// Microseconds until a cost of 1 fits, where the hit took the last there was;
+/// `None` where its answer does not say it.
+fn next_of_one(hit: &Hit<'_>, part: &Part) -> Option<i64> {
+    let retry = part.room.retry_us?;
+    let more = hit.cost.saturating_sub(1) as i64;
+    match hit.rule.algorithm() {
+        Algorithm::FixedWindow => Some(retry),
+        Algorithm::TokenBucket | Algorithm::Gcra => {
+            Some(retry - more * hit.rule.interval_us() as i64)
+        }
+        _ => (more == 0).then_some(retry),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What this process remembers of identifiers, to spare the store: refusals, so that
-//! who is refused again and again costs nothing, and until when a bucket is not full,
+//! who is refused again and again costs nothing; that a request took the last there
+//! was, so that the next is refused for nothing; and until when a bucket is not full,
 //! so that the script can guess right (`check.lua`).
 //!
 //! A refusal holds for its rule until its moment, or until this process gives back,
