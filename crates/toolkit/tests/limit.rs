@@ -513,4 +513,13 @@ async fn waiting_ends_when_it_may_pass_or_patience_does() {
         .await
         .unwrap();
     assert!(!late.allowed && began.elapsed() < Duration::from_millis(10));
+    let brief = Limit {
+        name: "brief",
+        rule: rule(Algorithm::Gcra, 1, 20),
+        id: b"",
+    };
+    limiter.penalize(&brief, 1).await.unwrap();
+    let brief = [brief];
+    let patient = limiter.until_allowed(&brief, 1, Duration::MAX).await;
+    assert!(patient.unwrap().allowed, "as long as it takes");
 }

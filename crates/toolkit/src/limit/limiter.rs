@@ -259,14 +259,15 @@ impl Limiter {
         cost: u64,
         patience: Duration,
     ) -> Result<Decision, LimitError> {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = tokio::time::Instant::now().checked_add(patience);
         loop {
             let decision = self.check(limits, cost).await?;
             let Some(wait) = decision.retry_after.filter(|_| !decision.allowed) else {
                 return Ok(decision);
             };
             let wait = wait.max(Duration::from_millis(1));
-            if tokio::time::Instant::now() + wait > deadline {
+            let again = tokio::time::Instant::now().checked_add(wait);
+            if deadline.is_some_and(|deadline| again.is_none_or(|again| again > deadline)) {
                 return Ok(decision);
             }
             tokio::time::sleep(wait).await;
