@@ -464,6 +464,20 @@ async fn bad_input_is_an_error_and_identifiers_are_anything() {
     }
     let never = limiter.check(&[named("a")], 2).await.unwrap_err();
     assert_eq!(never, LimitError::Cost { cost: 2, most: 1 });
+    let wider = Limit {
+        rule: rule(Algorithm::FixedWindow, 2, 60_000),
+        ..named("a")
+    };
+    let twice = [named("a"), named("b"), wider];
+    let error = limiter.check(&twice, 1).await.unwrap_err();
+    assert_eq!(error, LimitError::Twice("a".to_owned()));
+    assert_eq!(limiter.peek(&twice, 1).await.unwrap_err(), error);
+    let longer = Limit {
+        rule: rule(Algorithm::FixedWindow, 2, 70_000),
+        ..named("a")
+    };
+    let apart = [named("a"), longer, Limit { id: b"y", ..wider }];
+    assert!(limiter.check(&apart, 1).await.unwrap().allowed);
     let huge = vec![b'x'; 10 << 20];
     let ids: [&[u8]; 7] = [
         b"",

@@ -42,6 +42,10 @@ pub enum LimitError {
     /// A name that is empty or could be taken for something else in a key.
     #[error("a rule's name is 1 to 64 letters, digits, `-`, `_` or `.`, not {0:?}")]
     Name(String),
+    /// Two limits of one check with the same counts: their name, algorithm, window and
+    /// identifier are the same.
+    #[error("the limit {0:?} is in the check twice for one identifier")]
+    Twice(String),
     /// A cost that no state of the rule admits.
     #[error("a request of cost {cost} never fits a rule that lets {most} through at once")]
     Cost {
@@ -339,7 +343,11 @@ impl Limiter {
                 });
             }
             within(limit, cost)?;
-            keys.push(self.key(limit)?);
+            let key = self.key(limit)?;
+            if keys.iter().any(|other| **other == *key) {
+                return Err(LimitError::Twice(limit.name.to_owned()));
+            }
+            keys.push(key);
         }
         if terms.mode == Mode::Leased {
             let request = self.request(limits, &keys, cost, peek);
