@@ -323,15 +323,114 @@ async fn counts_can_be_given_back_charged_blocked_and_reset() {
 async fn who_is_refused_costs_nothing_until_it_may_pass() {
     let (clock, limiter) = still();
     let limit = limit(rule(Algorithm::FixedWindow, 1, 30_000));
-    assert!(limiter.check(&[limit], 1).await.unwrap().allowed);
     let ruled = async || limiter.check(&[limit], 1).await.unwrap();
-    assert_eq!(ruled().await.ruled, Ruled::Store);
-    let second = ruled().await;
-    assert_eq!((second.allowed, second.ruled), (false, Ruled::Remembered));
-    assert_eq!(whole_millis(second.retry_after.unwrap()), 30_000);
+    assert!(ruled().await.allowed);
+    for _ in 0..2 {
+        let second = ruled().await;
+        assert_eq!((second.allowed, second.ruled), (false, Ruled::Remembered));
+        assert_eq!(whole_millis(second.retry_after.unwrap()), 30_000);
+    }
     clock.advance_millis(30_000);
     let third = ruled().await;
     assert_eq!((third.allowed, third.ruled), (true, Ruled::Store));
+}
+
+/// Two rules of different windows.
+fn two(first: Rule, second: Rule) -> [Limit<'static>; 2] {
+    let name = "second";
+    [
+        limit(first),
+        Limit {
+            name,
+            ..limit(second)
+        },
+    ]
+}
+
+#[tokio::test]
+async fn a_remembered_retry_is_that_of_all_rules() {
+    let (_, limiter) = still();
+    let both = two(
+        rule(Algorithm::FixedWindow, 5, 2_000),
+        rule(Algorithm::FixedWindow, 10, 60_000),
+    );
+    assert!(limiter.check(&both[1..], 6).await.unwrap().allowed);
+    limiter.penalize(&both[0], 5).await.unwrap();
+    for ruled in [Ruled::Store, Ruled::Remembered] {
+        let refused = limiter.check(&both, 5).await.unwrap();
+        assert_eq!((refused.allowed, refused.ruled), (false, ruled));
+        assert_eq!(whole_millis(refused.retry_after.unwrap()), 60_000);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_was_filled_since_counts_in_a_remembered_retry() {
+    for algorithm in Algorithm::ALL.into_iter().take(5) {
+        let (_, limiter) = still();
+        let both = two(
+            rule(Algorithm::FixedWindow, 1, 2_000),
+            rule(algorithm, 3, 60_000),
+        );
+        limiter.penalize(&both[0], 1).await.unwrap();
+        let first = limiter.check(&both, 1).await.unwrap();
+        assert_eq!(whole_millis(first.retry_after.unwrap()), 2_000);
+        for _ in 0..3 {
+            assert!(limiter.check(&both[1..], 1).await.unwrap().allowed);
+        }
+        let refused = limiter.check(&both, 1).await.unwrap();
+        assert_eq!((refused.allowed, refused.ruled), (false, Ruled::Remembered));
+        let told = limiter.peek(&both, 1).await.unwrap().retry_after;
+        assert_eq!(refused.retry_after, told, "{algorithm:?}");
+    }
+}
+
+/// Who takes the last of a limit is refused by what this process knows, exactly as
+/// long as the store would; what gives back ends that.
+#[tokio::test]
+async fn the_last_one_refuses_the_next_until_it_fits() {
+    for algorithm in Algorithm::ALL.into_iter().take(5) {
+        for cost in 1..=3 {
+            let (clock, limiter) = still();
+            let limit = limit(rule(algorithm, 3, 20_000));
+            let ask = async || limiter.check(&[limit], 1).await.unwrap();
+            while limiter.peek(&[limit], 1).await.unwrap().allowed {
+                let room = limiter.peek(&[limit], 1).await.unwrap().outcomes[0].remaining;
+                assert!(
+                    limiter
+                        .check(&[limit], cost.min(room))
+                        .await
+                        .unwrap()
+                        .allowed
+                );
+            }
+            let next = limiter
+                .peek(&[limit], 1)
+                .await
+                .unwrap()
+                .retry_after
+                .unwrap();
+            assert!(!ask().await.allowed, "{algorithm:?}");
+            assert!(limiter.refund(&limit, 1).await.unwrap());
+            assert!(ask().await.allowed, "{algorithm:?}: it was given back");
+            let refused = ask().await;
+            assert_eq!((refused.allowed, refused.ruled), (false, Ruled::Remembered));
+            clock.advance_millis(whole_millis(next));
+            assert!(ask().await.allowed, "{algorithm:?}: it fits");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered_for_its_rule_alone() {
+    let (_, limiter) = still();
+    let small = limit(rule(Algorithm::FixedWindow, 1, 30_000));
+    let large = limit(rule(Algorithm::FixedWindow, 5, 30_000));
+    assert!(limiter.check(&[small], 1).await.unwrap().allowed);
+    for _ in 0..2 {
+        assert!(!limiter.check(&[small], 1).await.unwrap().allowed);
+    }
+    let other = limiter.check(&[large], 1).await.unwrap();
+    assert_eq!((other.allowed, other.ruled), (true, Ruled::Store));
 }
 
 #[tokio::test]
@@ -365,6 +464,20 @@ async fn bad_input_is_an_error_and_identifiers_are_anything() {
     }
     let never = limiter.check(&[named("a")], 2).await.unwrap_err();
     assert_eq!(never, LimitError::Cost { cost: 2, most: 1 });
+    let wider = Limit {
+        rule: rule(Algorithm::FixedWindow, 2, 60_000),
+        ..named("a")
+    };
+    let twice = [named("a"), named("b"), wider];
+    let error = limiter.check(&twice, 1).await.unwrap_err();
+    assert_eq!(error, LimitError::Twice("a".to_owned()));
+    assert_eq!(limiter.peek(&twice, 1).await.unwrap_err(), error);
+    let longer = Limit {
+        rule: rule(Algorithm::FixedWindow, 2, 70_000),
+        ..named("a")
+    };
+    let apart = [named("a"), longer, Limit { id: b"y", ..wider }];
+    assert!(limiter.check(&apart, 1).await.unwrap().allowed);
     let huge = vec![b'x'; 10 << 20];
     let ids: [&[u8]; 7] = [
         b"",
@@ -414,4 +527,13 @@ async fn waiting_ends_when_it_may_pass_or_patience_does() {
         .await
         .unwrap();
     assert!(!late.allowed && began.elapsed() < Duration::from_millis(10));
+    let brief = Limit {
+        name: "brief",
+        rule: rule(Algorithm::Gcra, 1, 20),
+        id: b"",
+    };
+    limiter.penalize(&brief, 1).await.unwrap();
+    let brief = [brief];
+    let patient = limiter.until_allowed(&brief, 1, Duration::MAX).await;
+    assert!(patient.unwrap().allowed, "as long as it takes");
 }

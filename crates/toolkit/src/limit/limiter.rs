@@ -9,13 +9,13 @@ use smallvec::SmallVec;
 use super::across::Across;
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, letter};
-use super::check::{Check, Checked, Hit};
+use super::check::{Check, Checked, Hit, Part};
 use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
 use super::key::Key;
 use super::lease::{Leases, Request, Unleased};
 use super::local::Local;
-use super::memory::{Memory, Refusal};
+use super::memory::{Asked, Memory, Refusal};
 use super::rule::{Algorithm, Rule};
 use super::terms::{Mode, Policy, Terms};
 
@@ -42,6 +42,10 @@ pub enum LimitError {
     /// A name that is empty or could be taken for something else in a key.
     #[error("a rule's name is 1 to 64 letters, digits, `-`, `_` or `.`, not {0:?}")]
     Name(String),
+    /// Two limits of one check with the same counts: their name, algorithm, window and
+    /// identifier are the same.
+    #[error("the limit {0:?} is in the check twice for one identifier")]
+    Twice(String),
     /// A cost that no state of the rule admits.
     #[error("a request of cost {cost} never fits a rule that lets {most} through at once")]
     Cost {
@@ -259,14 +263,15 @@ impl Limiter {
         cost: u64,
         patience: Duration,
     ) -> Result<Decision, LimitError> {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = tokio::time::Instant::now().checked_add(patience);
         loop {
             let decision = self.check(limits, cost).await?;
             let Some(wait) = decision.retry_after.filter(|_| !decision.allowed) else {
                 return Ok(decision);
             };
             let wait = wait.max(Duration::from_millis(1));
-            if tokio::time::Instant::now() + wait > deadline {
+            let again = tokio::time::Instant::now().checked_add(wait);
+            if deadline.is_some_and(|deadline| again.is_none_or(|again| again > deadline)) {
                 return Ok(decision);
             }
             tokio::time::sleep(wait).await;
@@ -338,7 +343,11 @@ impl Limiter {
                 });
             }
             within(limit, cost)?;
-            keys.push(self.key(limit)?);
+            let key = self.key(limit)?;
+            if keys.iter().any(|other| **other == *key) {
+                return Err(LimitError::Twice(limit.name.to_owned()));
+            }
+            keys.push(key);
         }
         if terms.mode == Mode::Leased {
             let request = self.request(limits, &keys, cost, peek);
@@ -354,6 +363,7 @@ impl Limiter {
         if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
             return Ok(refused);
         }
+        let asked = (!peek).then(|| self.memory.asks());
         let hits = self.hits(limits, &keys, cost, permit, now);
         let check = Check {
             hits: &hits,
@@ -361,7 +371,7 @@ impl Limiter {
             peek,
         };
         match self.across.check(&self.store, &check).await {
-            Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, peek)),
+            Ok(checked) => Ok(self.decide(limits, &hits, now, &checked, asked)),
             Err(error) => self.fall_back(terms, limits, &hits, peek, error).await,
         }
     }
@@ -381,7 +391,7 @@ impl Limiter {
                 rule: limit.rule,
                 cost,
                 permit,
-                idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
+                idle: self.guesses(&limit.rule) && self.memory.is_full(key, now.0 as u64),
             });
         }
         hits
@@ -427,7 +437,7 @@ impl Limiter {
         Decision {
             ruled: Ruled::Local,
             // As a look: what the share refuses is not remembered for the store.
-            ..self.decide(limits, hits, now, &checked, true)
+            ..self.decide(limits, hits, now, &checked, None)
         }
     }
 
@@ -448,8 +458,8 @@ impl Limiter {
     }
 
     /// Whether a guess may spare a billed command: over a network, for buckets.
-    fn guesses(&self, limit: &Limit<'_>) -> bool {
-        !self.store.is_embedded() && letter(limit.rule.algorithm()) == "b"
+    fn guesses(&self, rule: &Rule) -> bool {
+        !self.store.is_embedded() && letter(rule.algorithm()) == "b"
     }
 
     /// The refusal that is remembered for any of the keys.
@@ -462,7 +472,7 @@ impl Limiter {
     ) -> Option<Decision> {
         let mut refused: Option<Decision> = None;
         for (place, (limit, key)) in limits.iter().zip(keys).enumerate() {
-            let Some(left) = self.memory.refuses(key, cost, now.0 as u64) else {
+            let Some(left) = self.memory.refuses(key, &limit.rule, cost, now.0 as u64) else {
                 continue;
             };
             let decision = refused.get_or_insert_with(|| Decision {
@@ -484,39 +494,24 @@ impl Limiter {
         refused
     }
 
+    /// The decision that a check makes. What it tells about later ones is remembered,
+    /// unless it is a look, which has no `asked`.
     fn decide(
         &self,
         limits: &[Limit<'_>],
         hits: &[Hit<'_>],
         now: Now,
         checked: &Checked,
-        peek: bool,
+        asked: Option<Asked>,
     ) -> Decision {
         let mut retry_after = Some(Duration::ZERO);
         let mut outcomes = SmallVec::new();
-        for ((limit, hit), part) in limits.iter().zip(hits).zip(&checked.parts) {
-            let blocked = (part.blocked_until * 1000 - now.0).max(0);
+        for (limit, part) in limits.iter().zip(&checked.parts) {
+            let blocked = blocked(part, now);
             let retry = part.room.retry_us.map(|micros| micros.max(blocked));
             let wait = retry.map(micros);
             if !part.fits {
                 retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
-                // Who holds a permit may renew it where a new one is refused.
-                let next = match limit.rule.algorithm() {
-                    Algorithm::Concurrency => blocked,
-                    _ => part.next_us.max(blocked),
-                };
-                if !peek && next > 0 {
-                    let refusal = Refusal {
-                        cost: hit.cost,
-                        fits: wait.unwrap_or(limit.rule.window()),
-                        next: micros(next),
-                    };
-                    self.memory.remember(hit.key, now.0 as u64, refusal);
-                }
-            }
-            if checked.admitted && !peek && self.guesses(limit) {
-                let reset = micros(part.room.reset_us);
-                self.memory.fills(hit.key, now.0 as u64, reset);
             }
             outcomes.push(Outcome {
                 place: outcomes.len(),
@@ -527,12 +522,53 @@ impl Limiter {
                 reset_after: micros(part.room.reset_us.max(blocked)),
             });
         }
-        Decision {
+        let decision = Decision {
             allowed: checked.admitted,
             ruled: Ruled::Store,
             outcomes,
             retry_after,
+        };
+        if let Some(asked) = asked {
+            for ((outcome, hit), part) in decision.outcomes.iter().zip(hits).zip(&checked.parts) {
+                let fits = retry_after.unwrap_or(outcome.retry_after);
+                if let Some(refusal) = self.refusal(hit, part, now, fits) {
+                    self.memory.remember(hit.key, now.0 as u64, refusal, asked);
+                }
+                if checked.admitted && self.guesses(&hit.rule) {
+                    let now_us = now.0 as u64;
+                    self.memory.fills(hit.key, now_us, outcome.reset_after);
+                }
+            }
         }
+        decision
+    }
+
+    /// What a part of a decision tells about checks to come: that they are refused,
+    /// where this one was, or took the last there was. All of a refused request fits
+    /// after `fits`.
+    fn refusal(&self, hit: &Hit<'_>, part: &Part, now: Now, fits: Duration) -> Option<Refusal> {
+        let permits = hit.rule.algorithm() == Algorithm::Concurrency;
+        let (fits, next) = if !part.fits {
+            let blocked = blocked(part, now);
+            // Who holds a permit may renew it where a new one is refused.
+            let next = if permits {
+                blocked
+            } else {
+                part.next_us.max(blocked)
+            };
+            (fits, next)
+        } else if part.room.remaining > 0 || permits || self.across.reserves(&self.store) {
+            // Of what is reserved some may be given back in a moment.
+            return None;
+        } else {
+            (micros(part.room.retry_us?), next_of_one(hit, part)?)
+        };
+        (next > 0).then(|| Refusal {
+            rule: hit.rule,
+            cost: hit.cost.max(1),
+            fits,
+            next: micros(next),
+        })
     }
 
     async fn adjust(&self, limit: &Limit<'_>, change: Change<'_>) -> Result<bool, LimitError> {
@@ -589,6 +625,25 @@ fn check_permit(permit: &str) -> Result<(), LimitError> {
         Ok(())
     } else {
         Err(LimitError::Permit)
+    }
+}
+
+/// Microseconds that a part is still blocked.
+fn blocked(part: &Part, now: Now) -> i64 {
+    (part.blocked_until * 1000 - now.0).max(0)
+}
+
+/// Microseconds until a cost of 1 fits, where the hit took the last there was;
+/// `None` where its answer does not say it.
+fn next_of_one(hit: &Hit<'_>, part: &Part) -> Option<i64> {
+    let retry = part.room.retry_us?;
+    let more = hit.cost.saturating_sub(1) as i64;
+    match hit.rule.algorithm() {
+        Algorithm::FixedWindow => Some(retry),
+        Algorithm::TokenBucket | Algorithm::Gcra => {
+            Some(retry - more * hit.rule.interval_us() as i64)
+        }
+        _ => (more == 0).then_some(retry),
     }
 }
 

@@ -37,6 +37,9 @@
 //! | concurrency | 3 | 3 | 2: who holds a permit may renew it; 0 while a block is remembered |
 //! | windows and buckets, [leased](Mode::Leased) | at most 0.2 on average at a steady rate | the same | 2; then 0 while it is remembered |
 //!
+//! Remembered too is that a request took the last of a limit: the next is refused for
+//! 0. What another instance gives back meanwhile is seen within a minute.
+//!
 //! A second rule adds one less than its row. Changes (refund, penalty, block) cost 3.
 //! Instances that share limits with the policy `local` or by leases see how many they
 //! are for 3 twice a minute, while they check anything; what an instance let through

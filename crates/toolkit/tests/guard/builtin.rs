@@ -128,7 +128,10 @@ async fn a_refusal_by_one_tier_takes_from_none() {
     };
     assert_eq!(left().await, [0, 15]);
     let refused = check(&guard, "auth", ann).await;
-    let fits: Vec<bool> = refused.tiers.iter().map(|it| it.outcome.fits).collect();
+    let refusing: Vec<_> = refused.tiers.iter().map(|it| it.outcome).collect();
+    assert!(matches!(refusing[..], [it] if !it.fits && it.place == 0));
+    let seen = guard.peek("auth", &ann, 1).await.unwrap();
+    let fits: Vec<bool> = seen.tiers.iter().map(|it| it.outcome.fits).collect();
     assert_eq!(fits, [false, true]);
     assert_eq!(passed(&guard, "auth", ann, 30).await, 0);
     assert_eq!(left().await, [0, 15], "a refusal took something");

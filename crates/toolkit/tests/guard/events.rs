@@ -86,7 +86,7 @@ async fn refusals_and_policies_are_told() {
                 (it.class.name.as_str(), it.tier, it.id.as_str()),
                 ("a", Some(1), "u:ann")
             );
-            assert_eq!(it.ruled, Ruled::Store);
+            assert_eq!(it.ruled, Ruled::Remembered, "the last one was taken here");
             assert!(it.retry_after.unwrap() <= Duration::from_mins(1));
         }
         other => panic!("{other:?}"),

@@ -34,7 +34,7 @@ rules = [{ by = "user", algorithm = "fixed-window", limit = 2, window = "1m" }]
         }
     }
     let id = "u:ann".to_owned();
-    assert_eq!(shadowed[0], (Ruled::Store, Some(0), id.clone()));
+    assert_eq!(shadowed[0], (Ruled::Remembered, Some(0), id.clone()));
     assert_eq!(shadowed[1], (Ruled::Remembered, Some(0), id));
     assert_eq!(shadowed[3], (Ruled::Denied, None, String::new()));
 }

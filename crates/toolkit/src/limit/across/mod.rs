@@ -113,6 +113,11 @@ impl Across {
         keys
     }
 
+    /// Whether what a check sees may be reserved by others, and given back.
+    pub(super) fn reserves(&self, store: &Store) -> bool {
+        self.has_slots(store)
+    }
+
     fn has_slots(&self, store: &Store) -> bool {
         store.is_cluster() || self.crossed.load(Ordering::Relaxed)
     }

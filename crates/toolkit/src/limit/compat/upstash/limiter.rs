@@ -120,10 +120,11 @@ impl UpstashLimiter {
         let memory_key = ask.memory_key();
         if cost > 0
             && let Some(key) = &memory_key
-            && let Some(left) = self.memory.refuses(key, cost, now_us)
+            && let Some(left) = self.memory.refuses(key, rule, cost, now_us)
         {
             return Ok(ask.unasked(false, Ruled::Remembered, Some(left)));
         }
+        let asked = self.memory.asks();
         let taken = if cost == 0 {
             self.look(&ask).await.map(|standing| {
                 let fits = standing.retry <= ask.now_ms;
@@ -146,11 +147,12 @@ impl UpstashLimiter {
             && let Some(key) = &memory_key
         {
             let refusal = Refusal {
+                rule: *rule,
                 cost,
                 fits: ask.until(standing.retry),
                 next: ask.until(standing.next),
             };
-            self.memory.remember(key, now_us, refusal);
+            self.memory.remember(key, now_us, refusal, asked);
         }
         Ok(ask.decided(fits, &standing))
     }
