@@ -69,6 +69,11 @@ pub enum LimitError {
     Store(#[from] Error),
 }
 
+/// Where the limits of a check count. These two are filled in place: moving them costs
+/// more than what is done with them.
+type Keys = SmallVec<[Key; 4]>;
+type Hits<'a> = SmallVec<[Hit<'a>; 4]>;
+
 /// Checks requests against rules, over a store that other instances share.
 #[derive(Debug)]
 pub struct Limiter {
@@ -280,7 +285,7 @@ impl Limiter {
         limits: &[Limit<'_>],
         cost: u64,
     ) -> Result<Option<Unleased>, LimitError> {
-        let mut keys = SmallVec::<[Key; 4]>::new();
+        let mut keys = Keys::new();
         for limit in limits {
             keys.push(self.key(limit)?);
         }
@@ -344,10 +349,10 @@ impl Limiter {
         if !self.store.is_embedded() {
             return None;
         }
-        let keys = match self.keys(limits, cost, permit, peek) {
-            Ok(keys) => keys,
-            Err(error) => return Some(Err(error)),
-        };
+        let mut keys = Keys::new();
+        if let Err(error) = self.keys(limits, cost, permit, peek, &mut keys) {
+            return Some(Err(error));
+        }
         let now = self.now();
         if terms.policy == Policy::Local {
             self.instances.refresh(&self.store, now);
@@ -355,7 +360,8 @@ impl Limiter {
         if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
             return Some(Ok(refused));
         }
-        let hits = self.hits(limits, &keys, cost, permit, now);
+        let mut hits = Hits::new();
+        self.hits(limits, &keys, cost, permit, now, &mut hits);
         let check = Check {
             hits: &hits,
             now,
@@ -373,11 +379,11 @@ impl Limiter {
         cost: u64,
         permit: &[u8],
         peek: bool,
-    ) -> Result<SmallVec<[Key; 4]>, LimitError> {
+        keys: &mut Keys,
+    ) -> Result<(), LimitError> {
         if limits.is_empty() || limits.len() > RULES_MAX {
             return Err(LimitError::Rules(limits.len()));
         }
-        let mut keys = SmallVec::new();
         for limit in limits {
             if limit.rule.algorithm() == Algorithm::Concurrency && permit.is_empty() && !peek {
                 return Err(LimitError::Algorithm {
@@ -388,7 +394,7 @@ impl Limiter {
             within(limit, cost)?;
             keys.push(self.key(limit)?);
         }
-        Ok(keys)
+        Ok(())
     }
 
     async fn ask_store(
@@ -399,7 +405,8 @@ impl Limiter {
         permit: &[u8],
         peek: bool,
     ) -> Result<Decision, LimitError> {
-        let keys = self.keys(limits, cost, permit, peek)?;
+        let mut keys = Keys::new();
+        self.keys(limits, cost, permit, peek, &mut keys)?;
         let now = self.now();
         if terms.policy == Policy::Local || terms.mode == Mode::Leased {
             self.instances.refresh(&self.store, now);
@@ -410,7 +417,8 @@ impl Limiter {
                 Ok(None) => {}
                 Ok(Some(decision)) => return Ok(decision),
                 Err(error) => {
-                    let hits = self.hits(limits, &keys, cost, permit, now);
+                    let mut hits = Hits::new();
+                    self.hits(limits, &keys, cost, permit, now, &mut hits);
                     return self.fall_back(terms, limits, &hits, peek, error).await;
                 }
             }
@@ -418,7 +426,8 @@ impl Limiter {
         if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
             return Ok(refused);
         }
-        let hits = self.hits(limits, &keys, cost, permit, now);
+        let mut hits = Hits::new();
+        self.hits(limits, &keys, cost, permit, now, &mut hits);
         let check = Check {
             hits: &hits,
             now,
@@ -437,8 +446,8 @@ impl Limiter {
         cost: u64,
         permit: &'a [u8],
         now: Now,
-    ) -> SmallVec<[Hit<'a>; 4]> {
-        let mut hits = SmallVec::new();
+        hits: &mut Hits<'a>,
+    ) {
         for (limit, key) in limits.iter().zip(keys) {
             hits.push(Hit {
                 key,
@@ -448,7 +457,6 @@ impl Limiter {
                 idle: self.guesses(limit) && self.memory.is_full(key, now.0 as u64),
             });
         }
-        hits
     }
 
     /// What rules where the store failed with `error`.
