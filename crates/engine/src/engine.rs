@@ -181,6 +181,11 @@ impl Engine {
         self.journal().is_some_and(|journal| journal.must_wait(seq))
     }
 
+    /// Whether replies wait until what they depend on is on the disk.
+    pub fn waits_for_the_disk(&self) -> bool {
+        self.journal().is_some_and(|journal| journal.is_always())
+    }
+
     /// Waits until everything up to `seq` is durable; at once where nothing is.
     pub async fn durable(&self, seq: Seq) -> Result<(), Lost> {
         match self.journal() {

@@ -265,6 +265,16 @@ impl Store {
         }
     }
 
+    /// [`atomic`](Self::atomic) where nothing has to be waited for: on the engine of
+    /// this process, while its lock is free and writes need not be on the disk before
+    /// they are answered. `None` where that is not so, and nothing was done.
+    pub fn atomic_now<O: AtomicOp>(&self, op: &O) -> Option<Result<O::Output, Error>> {
+        match &self.0.backend {
+            Backend::Embedded(embedded) => embedded.atomic_at_once(op),
+            Backend::Remote { .. } | Backend::Disabled(_) => None,
+        }
+    }
+
     /// Listens to channels, or to all channels that match patterns; returns when
     /// the store has confirmed it.
     pub async fn subscribe(&self, topic: Topic, names: &[&[u8]]) -> Result<Subscription, Error> {

@@ -207,6 +207,11 @@ impl Journal {
         self.shared.durable.reached()
     }
 
+    /// Whether its policy is `always`.
+    pub fn is_always(&self) -> bool {
+        self.shared.policy() == Fsync::Always
+    }
+
     /// Whether a reply that depends on `seq` has to wait.
     pub fn must_wait(&self, seq: Seq) -> bool {
         self.shared.policy() == Fsync::Always && self.durable() < seq

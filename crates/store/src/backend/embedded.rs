@@ -264,6 +264,16 @@ impl Embedded {
         Box::pin(self.atomic_later(session, op)).await
     }
 
+    /// Runs it where nothing has to be waited for, or not at all.
+    pub(crate) fn atomic_at_once<O: AtomicOp>(&self, op: &O) -> Option<Result<O::Output, Error>> {
+        if self.engine.waits_for_the_disk() {
+            return None;
+        }
+        let mut lent = self.lend();
+        let (outcome, _) = self.atomic_now(lent.get(), op)?;
+        Some(outcome)
+    }
+
     /// Runs it where the lock is free.
     fn atomic_now<O: AtomicOp>(
         &self,

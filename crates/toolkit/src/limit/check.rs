@@ -70,7 +70,7 @@ pub(crate) struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) admitted: bool,
-    pub(crate) parts: SmallVec<[Part; 4]>,
+    pub(crate) parts: SmallVec<[Part; 1]>,
 }
 
 /// A rule's state as of now.

@@ -76,7 +76,7 @@ pub struct Decision {
     pub ruled: Ruled,
     /// Each rule's part, in the order of the check. Where the store was not asked,
     /// those that are remembered to refuse, or none.
-    pub outcomes: SmallVec<[Outcome; 4]>,
+    pub outcomes: SmallVec<[Outcome; 1]>,
     /// When to ask again; zero where it is allowed, `None` where nobody knows.
     pub retry_after: Option<Duration>,
 }

@@ -73,6 +73,11 @@ pub enum LimitError {
     Store(#[from] Error),
 }
 
+/// Where the limits of a check count. These two are filled in place: moving them costs
+/// more than what is done with them.
+type Keys = SmallVec<[Key; 4]>;
+type Hits<'a> = SmallVec<[Hit<'a>; 4]>;
+
 /// Checks requests against rules, over a store that other instances share.
 #[derive(Debug)]
 pub struct Limiter {
@@ -285,7 +290,7 @@ impl Limiter {
         limits: &[Limit<'_>],
         cost: u64,
     ) -> Result<Option<Unleased>, LimitError> {
-        let mut keys = SmallVec::<[Key; 4]>::new();
+        let mut keys = Keys::new();
         for limit in limits {
             keys.push(self.key(limit)?);
         }
@@ -327,14 +332,64 @@ impl Limiter {
         permit: &[u8],
         peek: bool,
     ) -> Result<Decision, LimitError> {
+        if terms.mode == Mode::Exact
+            && let Some(answer) = self.ask_now(terms, limits, cost, permit, peek)
+        {
+            return answer;
+        }
+        Box::pin(self.ask_store(terms, limits, cost, permit, peek)).await
+    }
+
+    /// The answer where nothing has to be waited for: from the engine of this process,
+    /// while its lock is free. What it works with stays on the stack; moving it from
+    /// future to future costs half as much as the check.
+    fn ask_now(
+        &self,
+        terms: Terms,
+        limits: &[Limit<'_>],
+        cost: u64,
+        permit: &[u8],
+        peek: bool,
+    ) -> Option<Result<Decision, LimitError>> {
+        if !self.store.is_embedded() {
+            return None;
+        }
+        let mut keys = Keys::new();
+        if let Err(error) = self.keys(limits, cost, permit, peek, &mut keys) {
+            return Some(Err(error));
+        }
+        let now = self.now();
+        if terms.policy == Policy::Local {
+            self.instances.refresh(&self.store, now);
+        }
+        if !peek && let Some(refused) = self.remembered(limits, &keys, cost, now) {
+            return Some(Ok(refused));
+        }
+        let asked = (!peek).then(|| self.memory.asks());
+        let mut hits = Hits::new();
+        self.hits(limits, &keys, cost, permit, now, &mut hits);
+        let check = Check {
+            hits: &hits,
+            now,
+            peek,
+        };
+        // An error comes again where the policy may rule.
+        let checked = self.store.atomic_now(&check)?.ok()?;
+        Some(Ok(self.decide(limits, &hits, now, &checked, asked)))
+    }
+
+    /// Where each limit counts, if the check can be made at all.
+    fn keys(
+        &self,
+        limits: &[Limit<'_>],
+        cost: u64,
+        permit: &[u8],
+        peek: bool,
+        keys: &mut Keys,
+    ) -> Result<(), LimitError> {
         if limits.is_empty() || limits.len() > RULES_MAX {
             return Err(LimitError::Rules(limits.len()));
         }
-        let now = self.now();
-        if terms.policy == Policy::Local || terms.mode == Mode::Leased {
-            self.instances.refresh(&self.store, now);
-        }
-        let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
         for limit in limits {
             if limit.rule.algorithm() == Algorithm::Concurrency && permit.is_empty() && !peek {
                 return Err(LimitError::Algorithm {
@@ -349,13 +404,31 @@ impl Limiter {
             }
             keys.push(key);
         }
+        Ok(())
+    }
+
+    async fn ask_store(
+        &self,
+        terms: Terms,
+        limits: &[Limit<'_>],
+        cost: u64,
+        permit: &[u8],
+        peek: bool,
+    ) -> Result<Decision, LimitError> {
+        let mut keys = Keys::new();
+        self.keys(limits, cost, permit, peek, &mut keys)?;
+        let now = self.now();
+        if terms.policy == Policy::Local || terms.mode == Mode::Leased {
+            self.instances.refresh(&self.store, now);
+        }
         if terms.mode == Mode::Leased {
             let request = self.request(limits, &keys, cost, peek);
             match self.leases.answer(&self.store, &request).await {
                 Ok(None) => {}
                 Ok(Some(decision)) => return Ok(decision),
                 Err(error) => {
-                    let hits = self.hits(limits, &keys, cost, permit, now);
+                    let mut hits = Hits::new();
+                    self.hits(limits, &keys, cost, permit, now, &mut hits);
                     return self.fall_back(terms, limits, &hits, peek, error).await;
                 }
             }
@@ -364,7 +437,8 @@ impl Limiter {
             return Ok(refused);
         }
         let asked = (!peek).then(|| self.memory.asks());
-        let hits = self.hits(limits, &keys, cost, permit, now);
+        let mut hits = Hits::new();
+        self.hits(limits, &keys, cost, permit, now, &mut hits);
         let check = Check {
             hits: &hits,
             now,
@@ -383,8 +457,8 @@ impl Limiter {
         cost: u64,
         permit: &'a [u8],
         now: Now,
-    ) -> SmallVec<[Hit<'a>; 4]> {
-        let mut hits = SmallVec::new();
+        hits: &mut Hits<'a>,
+    ) {
         for (limit, key) in limits.iter().zip(keys) {
             hits.push(Hit {
                 key,
@@ -394,7 +468,6 @@ impl Limiter {
                 idle: self.guesses(&limit.rule) && self.memory.is_full(key, now.0 as u64),
             });
         }
-        hits
     }
 
     /// What rules where the store failed with `error`.

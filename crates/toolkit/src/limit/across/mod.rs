@@ -270,7 +270,7 @@ impl Group<'_> {
     }
 
     /// Parts of rules that could not be asked, while another refused.
-    fn unknown(&self) -> SmallVec<[Part; 4]> {
+    fn unknown(&self) -> SmallVec<[Part; 1]> {
         let unknown = Part {
             fits: true,
             blocked_until: 0,
@@ -369,7 +369,7 @@ impl Whole {
         }
     }
 
-    fn add(&mut self, group: &Group<'_>, admitted: bool, parts: SmallVec<[Part; 4]>) {
+    fn add(&mut self, group: &Group<'_>, admitted: bool, parts: SmallVec<[Part; 1]>) {
         self.admitted &= admitted;
         self.parts.extend(group.places.iter().copied().zip(parts));
     }

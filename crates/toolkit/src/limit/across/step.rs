@@ -46,7 +46,7 @@ pub(super) struct Reserve<'a> {
 pub(super) struct Reserved {
     pub(super) checked: Checked,
     /// Each rule's part without the hit.
-    pub(super) untaken: SmallVec<[Part; 4]>,
+    pub(super) untaken: SmallVec<[Part; 1]>,
     pub(super) marks: SmallVec<[Mark; 4]>,
     /// For each rule when the first of other reservations is over; 0 for none.
     pub(super) pending: SmallVec<[i64; 4]>,
