@@ -5,10 +5,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use sangam::limit::{Algorithm, Limit, Limiter, Policy, Rule, Ruled};
+use sangam::limit::{Algorithm, Limit, Limiter, Policy, Rule, Ruled, Terms};
 use sangam::store::{Options, Status, Store, Target};
 use sangam_rig::proxy::{Cut, Proxy};
-use sangam_rig::redis::{Answer, Redis};
+use sangam_rig::redis::{Answer, Client, Redis};
 use sangam_rig::wait::until;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -160,6 +160,55 @@ async fn who_closes_pays() {
     instance.heal().await;
     instance.limiter.close(Duration::from_secs(5)).await;
     assert_eq!(remaining(&others, log).await, 4);
+}
+
+/// A server that has no memory left is as good as one that is away.
+#[tokio::test]
+async fn a_store_that_takes_no_writes_leaves_it_to_the_policy() {
+    let redis = Redis::start().await;
+    let mut client = redis.client().await;
+    let set = async |client: &mut Client, bytes: &str| {
+        let set = client.call(&["CONFIG", "SET", "maxmemory", bytes]).await;
+        assert_eq!(set.unwrap(), Answer::Status("OK".to_owned()));
+    };
+    let others = limiter(connect(&redis.url()).await, 2);
+    let limiter = limiter(connect(&redis.url()).await, 2);
+    for (name, algorithm) in Algorithm::ALL.map(|it| (it.as_str(), it)) {
+        let limit = limit(name, rule(algorithm, 4));
+        let ask = async |policy| {
+            let terms = Terms {
+                policy,
+                ..Terms::default()
+            };
+            let limits = [limit];
+            let asked = if algorithm == Algorithm::Concurrency {
+                limiter.acquire_with(terms, &limits, "a").await
+            } else {
+                limiter.check_with(terms, &limits, 1).await
+            };
+            let decision = asked.unwrap();
+            (decision.allowed, decision.ruled)
+        };
+        set(&mut client, "1").await;
+        assert_eq!(ask(Policy::Open).await, (true, Ruled::Open), "{name}");
+        assert_eq!(ask(Policy::Closed).await, (false, Ruled::Closed), "{name}");
+        for _ in 0..2 {
+            assert_eq!(ask(Policy::Local).await, (true, Ruled::Local), "{name}");
+        }
+        if algorithm == Algorithm::Concurrency {
+            assert!(limiter.release(&limit, "a").await.unwrap());
+            continue;
+        }
+        assert_eq!(ask(Policy::Local).await, (false, Ruled::Local), "{name}");
+        set(&mut client, "0").await;
+        until("what passed to be charged", || async {
+            match remaining(&others, limit).await {
+                2 => Ok(()),
+                other => Err(format!("{name}: {other} remain")),
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

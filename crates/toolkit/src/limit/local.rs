@@ -1,4 +1,4 @@
-//! The policy `local`: while the store cannot be asked, an instance lets its share
+//! The policy `local`: while the store cannot be asked, or takes no writes, an instance lets its share
 //! through, and what it let through is charged when the store is back.
 //!
 //! The share is the rule divided by the number of instances, rounded down: limit and
@@ -58,6 +58,31 @@ const OWED_MAX: usize = 10_000;
 const MEMORY_MAX: &str = "64mb";
 /// The time between two tries to charge.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a store says that takes no writes now: its memory or its disk is full, it is
+/// a replica, its cluster is not whole.
+const NO_WRITES: [&str; 8] = [
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "READONLY",
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "TRYAGAIN",
+];
+
+/// Whether an error says that the store cannot serve now, without any effect of what
+/// was asked.
+pub(super) fn is_away(error: &Error) -> bool {
+    let no_writes = |code| NO_WRITES.contains(&code);
+    matches!(error, Error::Unavailable(_)) || error.code().is_some_and(no_writes)
+}
+
+/// The same, where the outcome may be unknown.
+pub(super) fn has_failed(error: &Error) -> bool {
+    is_away(error) || matches!(error, Error::Indeterminate(_))
+}
 
 /// This instance's shares, and what it owes the store.
 #[derive(Debug, Default)]
@@ -265,7 +290,9 @@ async fn charge_all(store: &Store, counts: &Store, debts: &Mutex<Debts>) {
             now,
             change: Change::Charge(hits),
         };
-        if let Err(Error::Unavailable(_)) = store.atomic(&charge).await {
+        if let Err(error) = store.atomic(&charge).await
+            && is_away(&error)
+        {
             debts.lock().add(&key, debt);
             return;
         }
