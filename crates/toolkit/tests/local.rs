@@ -160,6 +160,38 @@ async fn who_closes_pays() {
     instance.heal().await;
     instance.limiter.close(Duration::from_secs(5)).await;
     assert_eq!(remaining(&others, log).await, 4);
+    // What comes after it is nobody's: not charged, and not in the instances' list.
+    let later = limit("later", rule(Algorithm::SlidingLog, 8));
+    instance.cut().await;
+    assert_eq!(instance.passes(&[later], Ruled::Local).await, 4);
+    instance.heal().await;
+    assert!(instance.limiter.check(&[log], 1).await.unwrap().allowed);
+    instance.limiter.close(Duration::from_secs(5)).await;
+    assert_eq!(remaining(&others, later).await, 8);
+    assert_eq!(remaining(&others, log).await, 3);
+}
+
+/// A payment that is on its way when the instance closes is neither lost nor made
+/// twice.
+#[tokio::test]
+async fn who_closes_while_it_pays_pays_once() {
+    let redis = Redis::start().await;
+    let others = limiter(connect(&redis.url()).await, 2);
+    let instance = Instance::start(&redis, 2).await;
+    instance.cut().await;
+    let names: Vec<String> = (0..20).map(|at| format!("log-{at}")).collect();
+    let logs = names
+        .iter()
+        .map(|name| limit(name, rule(Algorithm::SlidingLog, 8)));
+    let logs: Vec<Limit<'_>> = logs.collect();
+    for log in &logs {
+        assert!(instance.limiter.check(&[*log], 3).await.unwrap().allowed);
+    }
+    instance.heal().await;
+    instance.limiter.close(Duration::from_secs(10)).await;
+    for log in &logs {
+        assert_eq!(remaining(&others, *log).await, 5, "{}", log.name);
+    }
 }
 
 /// A server that has no memory left is as good as one that is away.

@@ -297,7 +297,8 @@ impl Limiter {
     /// Ends this instance's part in what the instances share, within `time`: it
     /// returns its leases and takes no more, what it let through by the policy
     /// `local` is charged, and it leaves their list. What the store does not answer
-    /// to is over by itself with its time to live.
+    /// to is over by itself with its time to live. Checks go on: each asks the store,
+    /// and what `local` lets through from then on is not charged.
     pub async fn close(&self, time: Duration) {
         let closing = async {
             self.leases.close(&self.store).await;
