@@ -5,10 +5,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use sangam::limit::{Algorithm, Limit, Limiter, Policy, Rule, Ruled};
+use sangam::limit::{Algorithm, Limit, Limiter, Policy, Rule, Ruled, Terms};
 use sangam::store::{Options, Status, Store, Target};
 use sangam_rig::proxy::{Cut, Proxy};
-use sangam_rig::redis::{Answer, Redis};
+use sangam_rig::redis::{Answer, Client, Redis};
 use sangam_rig::wait::until;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -160,6 +160,87 @@ async fn who_closes_pays() {
     instance.heal().await;
     instance.limiter.close(Duration::from_secs(5)).await;
     assert_eq!(remaining(&others, log).await, 4);
+    // What comes after it is nobody's: not charged, and not in the instances' list.
+    let later = limit("later", rule(Algorithm::SlidingLog, 8));
+    instance.cut().await;
+    assert_eq!(instance.passes(&[later], Ruled::Local).await, 4);
+    instance.heal().await;
+    assert!(instance.limiter.check(&[log], 1).await.unwrap().allowed);
+    instance.limiter.close(Duration::from_secs(5)).await;
+    assert_eq!(remaining(&others, later).await, 8);
+    assert_eq!(remaining(&others, log).await, 3);
+}
+
+/// A payment that is on its way when the instance closes is neither lost nor made
+/// twice.
+#[tokio::test]
+async fn who_closes_while_it_pays_pays_once() {
+    let redis = Redis::start().await;
+    let others = limiter(connect(&redis.url()).await, 2);
+    let instance = Instance::start(&redis, 2).await;
+    instance.cut().await;
+    let names: Vec<String> = (0..20).map(|at| format!("log-{at}")).collect();
+    let logs = names
+        .iter()
+        .map(|name| limit(name, rule(Algorithm::SlidingLog, 8)));
+    let logs: Vec<Limit<'_>> = logs.collect();
+    for log in &logs {
+        assert!(instance.limiter.check(&[*log], 3).await.unwrap().allowed);
+    }
+    instance.heal().await;
+    instance.limiter.close(Duration::from_secs(10)).await;
+    for log in &logs {
+        assert_eq!(remaining(&others, *log).await, 5, "{}", log.name);
+    }
+}
+
+/// A server that has no memory left is as good as one that is away.
+#[tokio::test]
+async fn a_store_that_takes_no_writes_leaves_it_to_the_policy() {
+    let redis = Redis::start().await;
+    let mut client = redis.client().await;
+    let set = async |client: &mut Client, bytes: &str| {
+        let set = client.call(&["CONFIG", "SET", "maxmemory", bytes]).await;
+        assert_eq!(set.unwrap(), Answer::Status("OK".to_owned()));
+    };
+    let others = limiter(connect(&redis.url()).await, 2);
+    let limiter = limiter(connect(&redis.url()).await, 2);
+    for (name, algorithm) in Algorithm::ALL.map(|it| (it.as_str(), it)) {
+        let limit = limit(name, rule(algorithm, 4));
+        let ask = async |policy| {
+            let terms = Terms {
+                policy,
+                ..Terms::default()
+            };
+            let limits = [limit];
+            let asked = if algorithm == Algorithm::Concurrency {
+                limiter.acquire_with(terms, &limits, "a").await
+            } else {
+                limiter.check_with(terms, &limits, 1).await
+            };
+            let decision = asked.unwrap();
+            (decision.allowed, decision.ruled)
+        };
+        set(&mut client, "1").await;
+        assert_eq!(ask(Policy::Open).await, (true, Ruled::Open), "{name}");
+        assert_eq!(ask(Policy::Closed).await, (false, Ruled::Closed), "{name}");
+        for _ in 0..2 {
+            assert_eq!(ask(Policy::Local).await, (true, Ruled::Local), "{name}");
+        }
+        if algorithm == Algorithm::Concurrency {
+            assert!(limiter.release(&limit, "a").await.unwrap());
+            continue;
+        }
+        assert_eq!(ask(Policy::Local).await, (false, Ruled::Local), "{name}");
+        set(&mut client, "0").await;
+        until("what passed to be charged", || async {
+            match remaining(&others, limit).await {
+                2 => Ok(()),
+                other => Err(format!("{name}: {other} remain")),
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -25,10 +25,4 @@ impl Background {
         let tasks = std::mem::take(&mut *self.0.lock());
         tasks.join_all().await;
     }
-
-    /// Ends those that run.
-    pub(super) async fn stop(&self) {
-        let mut tasks = std::mem::take(&mut *self.0.lock());
-        tasks.shutdown().await;
-    }
 }

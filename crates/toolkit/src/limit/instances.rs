@@ -42,6 +42,8 @@ const RETRY: Duration = Duration::from_secs(3);
 /// Instances in the list, 31 bytes each. Where there are more, each counts one more
 /// than that, and hardly a limit has a share left.
 const LISTED_MAX: usize = 4096;
+/// The moment of the next beat where there is none.
+const LEFT: u64 = u64::MAX;
 
 /// The instances of an app, as this one sees them.
 #[derive(Debug)]
@@ -59,8 +61,20 @@ pub(super) struct Instances {
 struct Seen {
     /// 0 where there was none.
     alive: AtomicU32,
-    /// Microseconds since the epoch: the next beat is not earlier.
+    /// Microseconds since the epoch: the next beat is not earlier. 0 where there was
+    /// none, [`LEFT`] where there will be none.
     due: AtomicU64,
+}
+
+impl Seen {
+    /// Sets the next beat, unless there will be none; what it was set to before.
+    fn set_due(&self, due: u64) -> u64 {
+        let relaxed = Ordering::Relaxed;
+        let next = |known| (known != LEFT).then_some(due);
+        match self.due.fetch_update(relaxed, relaxed, next) {
+            Ok(before) | Err(before) => before,
+        }
+    }
 }
 
 impl Instances {
@@ -101,6 +115,9 @@ impl Instances {
         if due > now_us && due <= furthest {
             return;
         }
+        if due == LEFT {
+            return;
+        }
         let Some(id) = self.id else { return };
         let claimed = now_us + RETRY.as_micros() as u64;
         let claim = |from, to| {
@@ -110,21 +127,31 @@ impl Instances {
         if claim(due, claimed).is_err() {
             return;
         }
+        self.start_beat(store, id, now);
+    }
+
+    fn start_beat(&self, store: &Store, id: u64, now: Now) {
+        let furthest = now.0 as u64 + INTERVAL.as_micros() as u64;
         let (store, key, seen) = (store.clone(), self.key.clone(), self.seen.clone());
         self.beat.start(async move {
             let beat = Beat::new(&key, id, now, Word::Beat);
             if let Ok(alive) = store.atomic(&beat).await {
                 seen.alive.store(alive, Ordering::Relaxed);
-                seen.due.store(furthest, Ordering::Relaxed);
+                if seen.set_due(furthest) == LEFT {
+                    // It was on its way when this instance left.
+                    let leave = Beat::new(&key, id, now, Word::Leave);
+                    let _ = store.atomic(&leave).await;
+                }
             }
         });
     }
 
-    /// Leaves the list, unless it never was in it.
+    /// Leaves the list for good, unless it never was in it.
     pub(super) async fn leave(&self, store: &Store, now: Now) -> Result<(), Error> {
+        let due = self.seen.due.swap(LEFT, Ordering::Relaxed);
         self.beat.finish().await;
         let Some(id) = self.id else { return Ok(()) };
-        if self.seen.due.swap(0, Ordering::Relaxed) == 0 {
+        if matches!(due, 0 | LEFT) {
             return Ok(());
         }
         let leave = Beat::new(&self.key, id, now, Word::Leave);
@@ -396,11 +423,32 @@ mod tests {
         one.beat.finish().await;
         assert_eq!(number(&one), 2);
         two.leave(&store, at()).await.unwrap();
+        two.refresh(&store, at());
+        two.beat.finish().await;
         clock.advance_millis(30_000);
         one.refresh(&store, at());
         one.beat.finish().await;
         assert_eq!(number(&one), 1);
         one.assume(NonZeroU32::new(5).unwrap());
         assert_eq!(number(&one), 5, "never fewer than assumed");
+    }
+
+    #[tokio::test]
+    async fn a_beat_on_its_way_does_not_come_back_after_leaving() {
+        let store = Store::memory();
+        let now = Now(store.now() as i64);
+        let one = Instances::new("");
+        // The task of the beat has not run yet.
+        one.refresh(&store, now);
+        one.leave(&store, now).await.unwrap();
+        one.refresh(&store, now);
+        one.beat.finish().await;
+        assert_eq!(store.get(KEY).await.unwrap(), None);
+        // One that was claimed before and starts after it.
+        let late = Instances::new("");
+        late.seen.due.store(LEFT, Ordering::Relaxed);
+        late.start_beat(&store, 7, now);
+        late.beat.finish().await;
+        assert_eq!(store.get(KEY).await.unwrap(), None);
     }
 }

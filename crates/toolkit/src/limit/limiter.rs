@@ -14,7 +14,7 @@ use super::decision::{Decision, Outcome, Ruled};
 use super::instances::Instances;
 use super::key::Key;
 use super::lease::{Leases, Request, Unleased};
-use super::local::Local;
+use super::local::{Local, has_failed, is_away};
 use super::memory::{Asked, Memory, Refusal};
 use super::rule::{Algorithm, Rule};
 use super::terms::{Mode, Policy, Terms};
@@ -217,9 +217,7 @@ impl Limiter {
         let held = self.local.release(&key, limit.rule, self.now(), permit);
         let held = held.await;
         match self.adjust(limit, Change::Release(permit)).await {
-            Err(LimitError::Store(Error::Unavailable(_) | Error::Indeterminate(_))) if held => {
-                Ok(true)
-            }
+            Err(LimitError::Store(error)) if held && has_failed(&error) => Ok(true),
             released => Ok(released? || held),
         }
     }
@@ -304,7 +302,8 @@ impl Limiter {
     /// Ends this instance's part in what the instances share, within `time`: it
     /// returns its leases and takes no more, what it let through by the policy
     /// `local` is charged, and it leaves their list. What the store does not answer
-    /// to is over by itself with its time to live.
+    /// to is over by itself with its time to live. Checks go on: each asks the store,
+    /// and what `local` lets through from then on is not charged.
     pub async fn close(&self, time: Duration) {
         let closing = async {
             self.leases.close(&self.store).await;
@@ -470,7 +469,7 @@ impl Limiter {
         }
     }
 
-    /// What rules where the store failed with `error`.
+    /// What rules where the store failed, or takes no writes now: with `error`.
     async fn fall_back(
         &self,
         terms: Terms,
@@ -479,7 +478,7 @@ impl Limiter {
         peek: bool,
         error: Error,
     ) -> Result<Decision, LimitError> {
-        if !matches!(error, Error::Unavailable(_) | Error::Indeterminate(_)) {
+        if !has_failed(&error) {
             return Err(error.into());
         }
         if terms.policy == Policy::Local {
@@ -504,7 +503,7 @@ impl Limiter {
         let Some(checked) = self.local.check(hits, now, peek, alive).await else {
             return without_store(Policy::Closed);
         };
-        if checked.admitted && !peek && matches!(error, Error::Unavailable(_)) {
+        if checked.admitted && !peek && is_away(error) {
             self.local.owe(&self.store, hits, alive).await;
         }
         Decision {

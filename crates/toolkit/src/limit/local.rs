@@ -1,4 +1,4 @@
-//! The policy `local`: while the store cannot be asked, an instance lets its share
+//! The policy `local`: while the store cannot be asked, or takes no writes, an instance lets its share
 //! through, and what it let through is charged when the store is back.
 //!
 //! The share is the rule divided by the number of instances, rounded down: limit and
@@ -42,7 +42,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sangam_store::{Error, State, Status, Store};
 use smallvec::SmallVec;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, Room};
@@ -59,6 +59,31 @@ const MEMORY_MAX: &str = "64mb";
 /// The time between two tries to charge.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What a store says that takes no writes now: its memory or its disk is full, it is
+/// a replica, its cluster is not whole.
+const NO_WRITES: [&str; 8] = [
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "READONLY",
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "TRYAGAIN",
+];
+
+/// Whether an error says that the store cannot serve now, without any effect of what
+/// was asked.
+pub(super) fn is_away(error: &Error) -> bool {
+    let no_writes = |code| NO_WRITES.contains(&code);
+    matches!(error, Error::Unavailable(_)) || error.code().is_some_and(no_writes)
+}
+
+/// The same, where the outcome may be unknown.
+pub(super) fn has_failed(error: &Error) -> bool {
+    is_away(error) || matches!(error, Error::Indeterminate(_))
+}
+
 /// This instance's shares, and what it owes the store.
 #[derive(Debug, Default)]
 pub(super) struct Local {
@@ -66,6 +91,8 @@ pub(super) struct Local {
     counts: OnceCell<Store>,
     debts: Arc<Mutex<Debts>>,
     paying: Background,
+    /// Whether this instance's part has ended; set under the lock of the debts.
+    closed: watch::Sender<bool>,
 }
 
 /// What was let through and not charged yet.
@@ -84,6 +111,11 @@ struct Debt {
 }
 
 impl Debts {
+    fn first(&self) -> Option<(Box<[u8]>, Rule)> {
+        let (key, debt) = self.owed.first_key_value()?;
+        Some((key.clone(), debt.share))
+    }
+
     fn add(&mut self, key: &[u8], debt: Debt) {
         if let Some(known) = self.owed.get_mut(key) {
             known.hits += debt.hits;
@@ -141,6 +173,9 @@ impl Local {
         }
         let counts = self.counts().await.clone();
         let mut debts = self.debts.lock();
+        if *self.closed.borrow() {
+            return;
+        }
         for hit in hits {
             let Some(share) = share(&hit.rule, alive) else {
                 continue;
@@ -157,7 +192,8 @@ impl Local {
         if !debts.paying && !debts.owed.is_empty() {
             debts.paying = true;
             let (store, owed) = (store.clone(), self.debts.clone());
-            self.paying.start(pay(store, counts, owed));
+            let closed = self.closed.subscribe();
+            self.paying.start(pay(store, counts, owed, closed));
         }
     }
 
@@ -183,12 +219,16 @@ impl Local {
         }
     }
 
-    /// Charges what is owed, once.
+    /// Charges what is owed, once; nothing is owed from then on.
     pub(super) async fn settle(&self, store: &Store) {
-        self.paying.stop().await;
-        self.debts.lock().paying = false;
+        {
+            let _debts = self.debts.lock();
+            self.closed.send_replace(true);
+        }
+        // A charge that is under way comes to its end, others are made here.
+        self.paying.finish().await;
         if let Some(counts) = self.counts.get() {
-            charge_all(store, counts, &self.debts).await;
+            charge_all(store, counts, &self.debts, None).await;
         }
     }
 
@@ -231,12 +271,25 @@ fn share(rule: &Rule, alive: NonZeroU32) -> Option<Rule> {
     made.ok()
 }
 
-/// Charges what is owed until nothing is, whenever the store answers.
-async fn pay(store: Store, counts: Store, debts: Arc<Mutex<Debts>>) {
+/// Charges what is owed until nothing is, whenever the store answers, or until this
+/// instance's part has ended.
+async fn pay(
+    store: Store,
+    counts: Store,
+    debts: Arc<Mutex<Debts>>,
+    mut closed: watch::Receiver<bool>,
+) {
     let mut states = store.states();
     let answers = |state: &State| matches!(state.status, Status::Up | Status::Slow);
-    while states.wait_for(answers).await.is_ok() {
-        charge_all(&store, &counts, &debts).await;
+    loop {
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => return,
+            state = states.wait_for(answers) => if state.is_err() {
+                return;
+            },
+        }
+        charge_all(&store, &counts, &debts, Some(&closed)).await;
         {
             let mut debts = debts.lock();
             if debts.owed.is_empty() {
@@ -244,18 +297,28 @@ async fn pay(store: Store, counts: Store, debts: Arc<Mutex<Debts>>) {
                 return;
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        let _ = tokio::time::timeout(PAUSE, closed.wait_for(|closed| *closed)).await;
     }
 }
 
-/// Charges key by key until nothing is owed or the store does not answer.
-async fn charge_all(store: &Store, counts: &Store, debts: &Mutex<Debts>) {
-    loop {
-        let Some((key, debt)) = debts.lock().owed.pop_first() else {
-            return;
-        };
+/// Charges key by key until nothing is owed, the store does not answer or `ends`
+/// says so. Ended in between it has lost at most a charge that was on its way, whose
+/// outcome is unknown then.
+async fn charge_all(
+    store: &Store,
+    counts: &Store,
+    debts: &Mutex<Debts>,
+    ends: Option<&watch::Receiver<bool>>,
+) {
+    while ends.is_none_or(|ends| !*ends.borrow()) {
+        let first = debts.lock().first();
+        let Some((key, share)) = first else { return };
         let now = Now(store.now() as i64);
-        let hits = debt.hits.min(counted(counts, &key, debt.share, now).await);
+        let counted = counted(counts, &key, share, now).await;
+        let Some(debt) = debts.lock().owed.remove(&key) else {
+            continue;
+        };
+        let hits = debt.hits.min(counted);
         if hits == 0 {
             continue;
         }
@@ -265,7 +328,9 @@ async fn charge_all(store: &Store, counts: &Store, debts: &Mutex<Debts>) {
             now,
             change: Change::Charge(hits),
         };
-        if let Err(Error::Unavailable(_)) = store.atomic(&charge).await {
+        if let Err(error) = store.atomic(&charge).await
+            && is_away(&error)
+        {
             debts.lock().add(&key, debt);
             return;
         }

@@ -12,6 +12,7 @@ use super::sliding::{Counts, Sliding};
 use super::standing::{Standing, wrong};
 use crate::limit::decision::{Decision, Outcome, Ruled};
 use crate::limit::limiter::LimitError;
+use crate::limit::local::has_failed;
 use crate::limit::memory::{Memory, Refusal};
 use crate::limit::rule::{Algorithm, Rule};
 use crate::limit::terms::Policy;
@@ -135,7 +136,7 @@ impl UpstashLimiter {
         };
         let (fits, standing) = match taken {
             Ok(taken) => taken,
-            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => {
+            Err(error) if has_failed(&error) => {
                 let allowed = policy == Policy::Open;
                 let ruled = if allowed { Ruled::Open } else { Ruled::Closed };
                 return Ok(ask.unasked(allowed, ruled, allowed.then_some(Duration::ZERO)));
