@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use hyper::StatusCode;
 use sangam::limit::Subject;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::api::body;
 use crate::api::problem::Problem;
 
 /// Whose request it is, and what it costs.
@@ -29,14 +31,44 @@ pub(crate) struct Ask {
     permit: Option<String>,
 }
 
-/// One check of several.
+/// One check of several. Spelled out, since what is flattened takes fields that
+/// nobody knows, and the last of two.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Item {
     /// The class to check against.
     #[schema(example = "auth")]
-    pub(super) class: String,
-    #[serde(flatten)]
-    pub(super) ask: Ask,
+    class: String,
+    /// The user who is signed in: an id that the client cannot choose.
+    #[schema(example = "ann")]
+    user: Option<String>,
+    /// The client's address, IPv4 or IPv6.
+    #[schema(example = "192.0.2.7")]
+    address: Option<String>,
+    /// What the client says that it is, for lists of user agents.
+    user_agent: Option<String>,
+    /// What the request takes of each limit; 1 unless said.
+    #[schema(minimum = 1)]
+    cost: Option<u64>,
+    /// For classes that count what runs at one time: the id of the permit to take,
+    /// 1 to 64 letters and digits.
+    permit: Option<String>,
+}
+
+impl Item {
+    /// Reads a check's class and what is asked of it out of the check's own text.
+    pub(super) fn read(json: &str) -> Result<(String, Ask), Problem> {
+        let item: Item = body::object(json.as_bytes())
+            .map_err(|reason| refused(&format!("this is no check: {reason}")))?;
+        let ask = Ask {
+            user: item.user,
+            address: item.address,
+            user_agent: item.user_agent,
+            cost: item.cost,
+            permit: item.permit,
+        };
+        Ok((item.class, ask))
+    }
 }
 
 /// Several checks.
@@ -44,8 +76,8 @@ pub(crate) struct Item {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     /// 1 to 100 of them, each on its own.
-    #[schema(min_items = 1, max_items = 100)]
-    pub(super) checks: Vec<serde_json::Value>,
+    #[schema(value_type = Vec<Item>, min_items = 1, max_items = 100)]
+    pub(super) checks: Vec<Box<RawValue>>,
 }
 
 /// A user or an address.

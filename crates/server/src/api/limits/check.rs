@@ -1,18 +1,20 @@
 //! One check, and several in one request.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use hyper::StatusCode;
 use sangam::limit::Verdict;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::ask::{Ask, Batch, Item, refused};
 use crate::api::App;
 use crate::api::body::Json;
+use crate::api::path::Path;
 use crate::api::principal::Scope;
 use crate::api::problem::Problem;
 
@@ -36,6 +38,7 @@ async fn run(app: &App, class: &str, ask: &Ask, peek: bool) -> Result<Verdict, P
 #[utoipa::path(
     post,
     path = "/v1/limits/{class}/check",
+    operation_id = "checkLimit",
     tag = "limits",
     params(("class" = String, Path, description = "The class to check against", example = "auth")),
     request_body = Ask,
@@ -43,6 +46,7 @@ async fn run(app: &App, class: &str, ask: &Ask, peek: bool) -> Result<Verdict, P
         (status = 200, description = "It was checked: `allowed` says what comes of it", body = Answer),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 503, description = "The store refuses what it is asked, which no policy answers", body = Problem),
     ),
     security(("bearer" = ["limits:check"]))
 )]
@@ -61,6 +65,7 @@ pub(crate) async fn check(
 #[utoipa::path(
     post,
     path = "/v1/limits/{class}/peek",
+    operation_id = "peekLimit",
     tag = "limits",
     params(("class" = String, Path, description = "The class to look at", example = "auth")),
     request_body = Ask,
@@ -68,6 +73,7 @@ pub(crate) async fn check(
         (status = 200, body = Answer), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem),
+        (status = 503, description = "The store refuses what it is asked, which no policy answers", body = Problem),
     ),
     security(("bearer" = ["limits:read"]))
 )]
@@ -102,6 +108,7 @@ pub(crate) enum Each {
 #[utoipa::path(
     post,
     path = "/v1/limits/check",
+    operation_id = "checkLimits",
     tag = "limits",
     request_body = Batch,
     responses(
@@ -123,13 +130,8 @@ pub(crate) async fn batch(
         ));
     }
     let caller = app.keys.caller(&headers)?;
-    let one = async |value: serde_json::Value| -> Result<Answer, Problem> {
-        let Item { class, ask } = serde_json::from_value(value).map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                format!("this is no check: {error}"),
-            )
-        })?;
+    let one = async |text: Box<RawValue>| -> Result<Answer, Problem> {
+        let (class, ask) = Item::read(text.get())?;
         caller.may(Scope::LimitsCheck, Some(&class))?;
         Ok(Answer::new(
             &app.guard,
