@@ -1,6 +1,6 @@
 // A small app whose routes are limited by Sangam.
 //
-//   SANGAM_URL=http://localhost:8080 SANGAM_KEY=... node app.mjs
+//   SANGAM_URL=http://127.0.0.1:8585 SANGAM_KEY=... node app.mjs
 //
 // All instances that ask the same Sangam share the limits.
 
@@ -8,10 +8,10 @@ import express from "express";
 import { sangam } from "./sangam.mjs";
 
 const limits = sangam({
-  url: process.env.SANGAM_URL ?? "http://localhost:8080",
+  url: process.env.SANGAM_URL ?? "http://127.0.0.1:8585",
   key: process.env.SANGAM_KEY ?? "",
   onUnreachable: process.env.ON_UNREACHABLE ?? "closed",
-  timeout: Number(process.env.SANGAM_TIMEOUT_MS ?? 1000),
+  timeout: Number(process.env.SANGAM_TIMEOUT_MS ?? 5000),
   user: signedIn,
 });
 

@@ -8,11 +8,13 @@ import { request as secure, Agent as SecureAgent } from "node:https";
 
 /**
  * @param {object} options
- * @param {string} options.url where Sangam listens, such as http://localhost:8080
+ * @param {string} options.url where Sangam listens, such as http://127.0.0.1:8585
  * @param {string} options.key a service key with the scope limits:check
  * @param {"open" | "closed"} [options.onUnreachable] what happens when Sangam cannot be
  *   reached: requests go on, or are refused with 503 (the default)
- * @param {number} [options.timeout] milliseconds that an answer may take; 1000
+ * @param {number} [options.timeout] milliseconds that an answer may take; 5000. Sangam
+ *   itself gives a store that stalls 3 s before the class's policy decides: with less
+ *   than that, `onUnreachable` would decide in its place
  * @param {number} [options.connections] connections that are kept at most; 64
  * @param {(request: import("express").Request) => string | undefined} [options.user] who
  *   is signed in: an id that the client cannot choose
@@ -20,13 +22,16 @@ import { request as secure, Agent as SecureAgent } from "node:https";
  *   takes; 1
  */
 export function sangam(options) {
-  const { key, onUnreachable = "closed", timeout = 1000, connections = 64 } = options;
+  const { key, onUnreachable = "closed", timeout = 5000, connections = 64 } = options;
   const { user = () => undefined, cost = () => 1 } = options;
   const base = new URL(options.url);
   const isSecure = base.protocol === "https:";
   const agent = new (isSecure ? SecureAgent : PlainAgent)({
     keepAlive: true,
     maxSockets: connections,
+    // Idle connections end here before Sangam ends them (after 75 s): one that is closed
+    // while a check goes out would break it off.
+    timeout: 60_000,
   });
 
   /** What Sangam answers; rejects when it cannot be reached in time. */
@@ -65,11 +70,8 @@ export function sangam(options) {
           });
         },
       );
-      sent.on("error", (error) => {
-        // Sangam closed the connection while it lay idle: nothing was asked yet.
-        error.isStale = sent.reusedSocket && error.code === "ECONNRESET";
-        reject(error);
-      });
+      // Not asked again: a connection that broke does not say whether Sangam has counted.
+      sent.on("error", reject);
       sent.end(body);
     });
   }
@@ -86,10 +88,7 @@ export function sangam(options) {
           user_agent: request.get("user-agent"),
           cost: cost(request),
         };
-        verdict = await check(name, question).catch((error) => {
-          if (error.isStale) return check(name, question);
-          throw error;
-        });
+        verdict = await check(name, question);
       } catch (error) {
         if (error.isSetting) return next(error);
         response.set("sangam-ruled", onUnreachable);

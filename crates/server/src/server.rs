@@ -314,6 +314,7 @@ impl Running {
         Api::new(
             self.limits.clone(),
             keys,
+            config.file.clone().filter(|file| file.exists()),
             config.timing.body,
             self.stop.clone(),
         )

@@ -1,10 +1,16 @@
 //! JSON bodies: bounded in bytes and in time, and every refusal says what to send.
+//!
+//! A body is one JSON object. Lists are refused before they are read: they would be
+//! taken for the fields of an object in their order.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::header::CONTENT_TYPE;
+use hyper::body::Body as _;
+use hyper::header::{CONTENT_TYPE, EXPECT};
 use serde::de::DeserializeOwned;
 
 use super::App;
@@ -12,6 +18,11 @@ use super::problem::Problem;
 
 /// Bytes of a body.
 const MAX: usize = 1024 * 1024;
+/// Bytes of a refused body that are read and thrown away, so that a client that is
+/// still sending gets to read why, and its connection can go on.
+const DISCARD_MAX: usize = 64 * 1024 * 1024;
+/// Characters of the client's own text that a refusal repeats.
+const SHOWN: usize = 200;
 
 /// A body that was read as JSON.
 pub(super) struct Json<T>(pub(super) T);
@@ -26,36 +37,148 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
             let kind = kind.unwrap_or_default().trim_ascii();
             kind.eq_ignore_ascii_case(b"application/json")
         });
-        if !is_json {
-            return Err(Problem::new(
+        let is_sent = !request.headers().contains_key(EXPECT);
+        let mut body = request.into_body();
+        let read = if !is_json {
+            Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "send JSON: `Content-Type: application/json`",
-            ));
-        }
-        let read = read(request.into_body());
-        let Ok(bytes) = tokio::time::timeout(app.body_patience, read).await else {
-            return Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive in time",
-            ));
+            ))
+        } else if body.size_hint().lower() > MAX as u64 {
+            Err(too_long())
+        } else {
+            let read = tokio::time::timeout(app.body_patience, read(&mut body)).await;
+            read.unwrap_or_else(|_| {
+                Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body did not arrive in time",
+                ))
+            })
         };
-        let bytes = bytes?;
-        serde_json::from_slice(&bytes).map(Json).map_err(|error| {
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(problem) => {
+                // Who waits to be asked for the body is not asked.
+                if is_sent && problem.status() != StatusCode::REQUEST_TIMEOUT {
+                    tokio::spawn(discard(body, app.body_patience));
+                }
+                return Err(problem);
+            }
+        };
+        object(&bytes).map(Json).map_err(|reason| {
             Problem::new(
                 StatusCode::BAD_REQUEST,
-                format!("the body is not what this takes: {error}"),
+                format!("the body is not what this takes: {reason}"),
             )
         })
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
+fn too_long() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("a body has at most {MAX} bytes"),
+    )
+}
+
+async fn read(body: &mut Body) -> Result<bytes::Bytes, Problem> {
     match Limited::new(body, MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body has at most {MAX} bytes"),
-        )),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
         Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+    }
+}
+
+/// Throws away what is left of a body.
+async fn discard(mut body: Body, patience: Duration) {
+    let read = async {
+        let mut total = 0;
+        while total < DISCARD_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            total += frame.data_ref().map_or(0, bytes::Bytes::len);
+        }
+    };
+    let _ = tokio::time::timeout(patience, read).await;
+}
+
+/// Reads an object out of JSON; else says why it is none, in words for whoever wrote it.
+pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    let first = json.trim_ascii_start().first();
+    if first.is_some_and(|byte| *byte != b'{') {
+        return Err("expected an object, `{…}`".to_owned());
+    }
+    serde_json::from_slice(json).map_err(|error| plain(&error.to_string()))
+}
+
+/// What serde calls its types, and what they are to who writes JSON.
+const WORDS: [(&str, &str); 7] = [
+    ("struct ", "an object"),
+    ("u64", "a whole number, 0 or more"),
+    ("usize", "a whole number, 0 or more"),
+    ("a sequence", "a list"),
+    ("a map", "an object"),
+    ("a boolean", "true or false"),
+    ("a string", "a text"),
+];
+
+/// An error's text without the names of types.
+fn plain(text: &str) -> String {
+    let (found, expected) = match text.rfind(", expected ") {
+        Some(at) => text.split_at(at),
+        None => ("", text),
+    };
+    let found = match found {
+        "invalid type: map" => "this is an object",
+        "invalid type: sequence" => "this is a list",
+        found => found,
+    };
+    let shown: String = found.chars().take(SHOWN).collect();
+    let Some(kind) = expected.strip_prefix(", expected ") else {
+        return expected.chars().take(SHOWN).collect();
+    };
+    let word = WORDS.iter().find(|(name, _)| kind.starts_with(name));
+    let Some((_, word)) = word else {
+        return format!("{shown}{expected}");
+    };
+    let place = kind.find(" at line ").and_then(|at| kind.get(at..));
+    format!("{shown}, expected {word}{}", place.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn errors_are_told_without_names_of_types() {
+        for (text, told) in [
+            (
+                "invalid value: integer `-1`, expected u64 at line 1 column 9",
+                "invalid value: integer `-1`, expected a whole number, 0 or more at line 1 column 9",
+            ),
+            (
+                "invalid type: map, expected a string at line 2 column 3",
+                "this is an object, expected a text at line 2 column 3",
+            ),
+            (
+                "invalid type: null, expected struct Ask",
+                "invalid type: null, expected an object",
+            ),
+            (
+                "unknown field `x, expected u64`, expected `user` or `address` at line 1 column 4",
+                "unknown field `x, expected u64`, expected `user` or `address` at line 1 column 4",
+            ),
+            (
+                "EOF while parsing a value at line 1 column 0",
+                "EOF while parsing a value at line 1 column 0",
+            ),
+        ] {
+            assert_eq!(plain(text), told);
+        }
+        let long = format!(
+            "invalid type: string \"{}\", expected u64",
+            "a".repeat(9999)
+        );
+        assert!(plain(&long).len() < 300);
     }
 }

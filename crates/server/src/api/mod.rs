@@ -4,7 +4,9 @@
 //! ```text
 //! routes       the table of routes: who may call each; a router made of it
 //! principal    who calls: tokens, service keys and their scopes
+//! following    keys of services, as the settings' file has them now
 //! body         JSON bodies, bounded in bytes and in time
+//! path         names out of paths
 //! problem      errors as application/problem+json
 //! limits/      rate limits
 //! openapi      the description of all of it
@@ -16,12 +18,15 @@
 
 mod body;
 mod docs;
+mod following;
 mod limits;
 mod openapi;
+mod path;
 mod principal;
 mod problem;
 mod routes;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +34,13 @@ use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 use sangam::limit::Guard;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use crate::gateway::Page;
+use following::Followed;
 
 pub use limits::service::Limits;
 pub(crate) use principal::hash;
@@ -45,6 +52,8 @@ pub use routes::{Need, Route};
 pub struct Api {
     router: Router,
     limits: Arc<Limits>,
+    /// What became of changed keys, where a file is followed.
+    followed: Option<Arc<Mutex<Followed>>>,
 }
 
 /// What the handlers have.
@@ -54,6 +63,7 @@ struct Shared {
     keys: Keys,
     body_patience: Duration,
     stop: CancellationToken,
+    listeners: limits::events::Listeners,
 }
 
 /// What handlers take as their state.
@@ -61,22 +71,32 @@ type App = Arc<Shared>;
 
 impl Api {
     /// An API over a server's limits. `body_patience` is how long a body may take to come;
-    /// streams end with `stop`.
+    /// streams end with `stop`. Service keys follow `file`, if there is one.
     pub fn new(
         limits: Arc<Limits>,
         keys: Keys,
+        file: Option<PathBuf>,
         body_patience: Duration,
         stop: CancellationToken,
     ) -> Self {
+        let followed = file.map(|file| {
+            let followed = Arc::<Mutex<Followed>>::default();
+            let following = following::follow(keys.clone(), file, followed.clone());
+            let stop = stop.clone();
+            tokio::spawn(async move { stop.run_until_cancelled(following).await });
+            followed
+        });
         let shared = Arc::new(Shared {
             guard: limits.guard().clone(),
             keys,
             body_patience,
             stop,
+            listeners: limits::events::Listeners::default(),
         });
         Api {
             router: routes::router(shared),
             limits,
+            followed,
         }
     }
 
@@ -93,6 +113,21 @@ impl Api {
 
     pub(crate) fn metrics(&self, page: &mut Page) {
         self.limits.metrics(page);
+        if let Some(followed) = &self.followed {
+            let Followed { replaced, invalid } = *followed.lock();
+            page.counter(
+                "sangam_service_keys_replaced_total",
+                "Times that the service keys of the settings' file were put in place.",
+                &[],
+                replaced,
+            );
+            page.gauge(
+                "sangam_service_keys_invalid",
+                "1 while the settings' file is wrong and former service keys stay.",
+                &[],
+                u8::from(invalid),
+            );
+        }
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {

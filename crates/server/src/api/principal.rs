@@ -4,9 +4,11 @@
 //! each in constant time, so that neither time nor memory tells of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -114,12 +116,12 @@ pub(crate) fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Whoever may call.
+/// Whoever may call. Clones share the keys of services.
 #[derive(Debug, Clone)]
 pub struct Keys {
     admin: Secret,
     read: Option<Secret>,
-    services: Vec<ServiceKey>,
+    services: Arc<RwLock<Arc<[Arc<ServiceKey>]>>>,
 }
 
 #[derive(Clone)]
@@ -137,8 +139,14 @@ impl Keys {
         Keys {
             admin: Secret(hash(admin.as_bytes())),
             read: read.map(|token| Secret(hash(token.as_bytes()))),
-            services,
+            services: Arc::new(RwLock::new(shared(services))),
         }
+    }
+
+    /// Puts other keys of services in the place of those there are: what is under way
+    /// ends, the next request is asked for the new ones.
+    pub(super) fn replace(&self, services: Vec<ServiceKey>) {
+        *self.services.write() = shared(services);
     }
 
     /// Whether a request's key has a scope. The class that its path names narrows
@@ -157,7 +165,7 @@ impl Keys {
     }
 
     /// Who calls.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller<'_>, Problem> {
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let key = bearer(headers).ok_or_else(|| {
             Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -172,10 +180,11 @@ impl Keys {
         if self.read.as_ref().is_some_and(|token| same(&token.0)) {
             return Ok(Caller::Reader);
         }
-        self.services
+        let services = self.services.read().clone();
+        services
             .iter()
             .find(|key| same(&key.hash))
-            .map(Caller::Service)
+            .map(|key| Caller::Service(key.clone()))
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::UNAUTHORIZED,
@@ -186,16 +195,20 @@ impl Keys {
 }
 
 /// Who calls.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Caller<'a> {
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
     Admin,
     Reader,
-    Service(&'a ServiceKey),
+    Service(Arc<ServiceKey>),
 }
 
-impl Caller<'_> {
+fn shared(services: Vec<ServiceKey>) -> Arc<[Arc<ServiceKey>]> {
+    services.into_iter().map(Arc::new).collect()
+}
+
+impl Caller {
     /// Whether it has a scope on a class, or on all where none is named.
-    pub(super) fn may(self, scope: Scope, class: Option<&str>) -> Result<(), Problem> {
+    pub(super) fn may(&self, scope: Scope, class: Option<&str>) -> Result<(), Problem> {
         let may = match self {
             Caller::Admin => true,
             Caller::Reader => scope.only_reads(),

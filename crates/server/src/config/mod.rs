@@ -55,8 +55,8 @@ pub struct Config {
     pub strict_upstash: bool,
     /// What begins every key of ours; the keys of apps are their own.
     pub prefix: String,
-    /// The file with the settings, or where it would be: its limits are read again
-    /// when it changes.
+    /// The file with the settings, or where it would be: its limits and service keys
+    /// are read again when it changes.
     pub file: Option<PathBuf>,
     /// Classes of limits, and what holds for all of them.
     pub limits: sangam::limit::Settings,
@@ -551,6 +551,13 @@ impl Config {
             warnings,
         })
     }
+}
+
+/// The service keys in a text that a settings' file has now. Its other settings have to
+/// be ones that there are, as at the start.
+pub(crate) fn reread_service_keys(path: &Path, text: &str) -> Result<Vec<ServiceKey>, ConfigError> {
+    let file: FileSettings = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
+    service_keys::read(&Reader { path, text }, file.service_keys)
 }
 
 /// The store that the settings name, unless it is the embedded engine. Values of

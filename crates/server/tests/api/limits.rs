@@ -227,6 +227,47 @@ fn what_happens_is_told_as_it_happens() {
 }
 
 #[test]
+fn events_are_told_to_64_at_a_time() {
+    let mut bench = Bench::with(PERMITS);
+    let head = format!(
+        "GET /v1/limits/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    let mut listeners: Vec<_> = (0..64)
+        .map(|_| {
+            let mut listener = crate::connect(bench.server.http());
+            listener.write_all(head.as_bytes()).unwrap();
+            let mut lines = BufReader::new(listener).lines();
+            assert!(lines.next().unwrap().unwrap().contains("200"));
+            lines
+        })
+        .collect();
+    let (status, problem) = bench.ask(TOKEN, "GET", "/v1/limits/events", "");
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("64"));
+    let ann = r#"{"user":"ann","address":"192.0.2.1"}"#;
+    while bench.allows("both", ann) {}
+    for lines in &mut listeners {
+        let mut events = lines.map(Result::unwrap);
+        assert!(events.any(|line| line == "event: near"));
+        assert!(events.any(|line| line == "event: refused"));
+    }
+    // A place is free again when one has gone, and events go on after all have.
+    drop(listeners);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut lines = loop {
+        let mut listener = crate::connect(bench.server.http());
+        listener.write_all(head.as_bytes()).unwrap();
+        let mut lines = BufReader::new(listener).lines();
+        if lines.next().unwrap().unwrap().contains("200") {
+            break lines;
+        }
+        assert!(std::time::Instant::now() < deadline, "no place is free");
+    };
+    assert!(!bench.allows("both", ann));
+    assert!(lines.any(|line| line.unwrap() == "event: refused"));
+}
+
+#[test]
 fn the_classes_are_listed() {
     let mut bench = Bench::with(PERMITS);
     assert!(bench.allows("matching", r#"{"user":"ann"}"#));
@@ -292,11 +333,33 @@ fn limits_are_changed_while_the_server_runs() {
         ),
         (r#"{"limit":5,"for_ms":5,"tier":"none"}"#, "no tier"),
         (r#"{"limit":-5,"for_ms":5}"#, "-5"),
+        (r#"{"limit":5,"for_ms":5,"user":""}"#, "`user` is empty"),
+        (r#"{"limit":5,"for_ms":5,"user":" "}"#, "`user` is empty"),
+        (r#"{"limit":5,"for_ms":5,"tier":""}"#, "`tier` is empty"),
+        (r#"{"limit":5,"for_ms":5,"tier":" \t"}"#, "`tier` is empty"),
+        (
+            r#"{"limit":5,"for_ms":5,"user":"","address":"192.0.2.1"}"#,
+            "`user` is empty",
+        ),
     ] {
         let (status, problem) = bench.ask(TOKEN, "PUT", "/v1/limits/both/overrides", body);
         assert_eq!(status, 400, "{body}: {problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(part), "{body}: {detail}");
+    }
+    for body in [r#"{"user":""}"#, r#"{"tier":""}"#, r#"{"address":""}"#] {
+        let (status, _) = bench.ask(TOKEN, "DELETE", "/v1/limits/both/overrides", body);
+        assert_eq!(status, 400, "{body}");
+    }
+    let (_, list) = bench.ask(TOKEN, "GET", "/v1/limits/both/overrides", "");
+    assert_eq!(list["overrides"], serde_json::json!([]), "nothing was set");
+    for (method, body) in [
+        ("GET", ""),
+        ("DELETE", "{}"),
+        ("PUT", r#"{"limit":5,"for_ms":5}"#),
+    ] {
+        let (status, _) = bench.ask(TOKEN, method, "/v1/limits/none/overrides", body);
+        assert_eq!(status, 404, "{method}");
     }
 }
 

@@ -204,3 +204,41 @@ fn keys_that_cannot_be_are_refused_at_the_start() {
                  [[service-keys]]\nname = \"a\"\nkey = \"secret-key-secret-ke2\"\nscopes = [\"limits:read\"]";
     assert!(with(twice).contains("two keys"));
 }
+
+#[test]
+fn a_key_that_is_taken_out_of_the_file_stops_to_work() {
+    let with = |name: &str, key: &str| {
+        format!(
+            "[[service-keys]]\nname = \"{name}\"\nkey = \"{key}\"\nscopes = [\"limits:read\"]\n"
+        )
+    };
+    let (old, new) = ("old-key-0123456789", "new-key-0123456789");
+    let mut bench = Bench::with(&with("old", old));
+    let opens = |bench: &mut Bench, key: &str| bench.ask(key, "GET", "/v1/limits", "").0 == 200;
+    assert!(opens(&mut bench, old) && !opens(&mut bench, new));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let until = |bench: &mut Bench, what: &mut dyn FnMut(&mut Bench) -> bool| {
+        while !what(bench) {
+            assert!(std::time::Instant::now() < deadline, "it does not happen");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let bearer = format!("Bearer {TOKEN}");
+    let says = |bench: &mut Bench, line: &str| {
+        let (_, _, page) = bench.send("GET", "/metrics", &[("authorization", &bearer)], "");
+        String::from_utf8(page)
+            .unwrap()
+            .lines()
+            .any(|it| it == line)
+    };
+    // What is wrong leaves the keys that there are.
+    bench.rewrite("[[service-keys]]\nname = \"none\"\n");
+    until(&mut bench, &mut |bench| {
+        says(bench, "sangam_service_keys_invalid 1")
+    });
+    assert!(opens(&mut bench, old));
+    bench.rewrite(&with("new", new));
+    until(&mut bench, &mut |bench| opens(bench, new));
+    assert!(!opens(&mut bench, old), "revoked");
+    assert!(says(&mut bench, "sangam_service_keys_invalid 0"));
+}

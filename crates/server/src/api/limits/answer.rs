@@ -19,8 +19,9 @@ pub(crate) struct Answer {
     /// Who decided: `store`, `remembered`, `lease`, or a policy, `local`, `open` or
     /// `closed`, where the store could not be asked.
     ruled: &'static str,
-    /// Milliseconds after which to ask again; 0 where it is allowed, null where
-    /// nobody knows.
+    /// Milliseconds after which to ask again; null where nobody knows. 0 where it is
+    /// allowed, unless only a shadow let it through: then what the rules would have it
+    /// wait.
     retry_after_ms: Option<u64>,
     /// What each rule says; empty where none was asked.
     tiers: Vec<TierAnswer>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::api::body;
 use crate::api::problem::Problem;
 
 /// Whose request it is, and what it costs.
@@ -35,37 +36,43 @@ pub(crate) struct Ask {
 /// Checks of one request.
 pub(super) const BATCH_MAX: usize = 100;
 
-/// One check of several. Its fields are named here, so that what is no field is refused
-/// when it is met and not kept until all are read.
+/// One check of several. Spelled out, since what is flattened takes fields that
+/// nobody knows, and the last of two.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Item {
     /// The class to check against.
     #[schema(example = "auth")]
     class: String,
-    /// The user who is signed in.
+    /// The user who is signed in: an id that the client cannot choose.
+    #[schema(example = "ann")]
     user: Option<String>,
     /// The client's address, IPv4 or IPv6.
+    #[schema(example = "192.0.2.7")]
     address: Option<String>,
-    /// What the client says that it is.
+    /// What the client says that it is, for lists of user agents.
     user_agent: Option<String>,
     /// What the request takes of each limit; 1 unless said.
     #[schema(minimum = 1)]
     cost: Option<u64>,
-    /// The id of the permit to take.
+    /// For classes that count what runs at one time: the id of the permit to take,
+    /// 1 to 64 letters and digits.
     permit: Option<String>,
 }
 
 impl Item {
-    pub(super) fn into_parts(self) -> (String, Ask) {
+    /// Reads a check's class and what is asked of it out of the check's own text.
+    pub(super) fn read(json: &str) -> Result<(String, Ask), Problem> {
+        let item: Item = body::object(json.as_bytes())
+            .map_err(|reason| refused(&format!("this is no check: {reason}")))?;
         let ask = Ask {
-            user: self.user,
-            address: self.address,
-            user_agent: self.user_agent,
-            cost: self.cost,
-            permit: self.permit,
+            user: item.user,
+            address: item.address,
+            user_agent: item.user_agent,
+            cost: item.cost,
+            permit: item.permit,
         };
-        (self.class, ask)
+        Ok((item.class, ask))
     }
 }
 

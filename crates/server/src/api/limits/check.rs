@@ -1,6 +1,6 @@
 //! One check, and several in one request.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::ask::{Ask, BATCH_MAX, Batch, Item, refused};
 use crate::api::App;
 use crate::api::body::Json;
+use crate::api::path::Path;
 use crate::api::principal::Scope;
 use crate::api::problem::Problem;
 
@@ -35,6 +36,7 @@ async fn run(app: &App, class: &str, ask: &Ask, peek: bool) -> Result<Verdict, P
 #[utoipa::path(
     post,
     path = "/v1/limits/{class}/check",
+    operation_id = "checkLimit",
     tag = "limits",
     params(("class" = String, Path, description = "The class to check against", example = "auth")),
     request_body = Ask,
@@ -42,6 +44,7 @@ async fn run(app: &App, class: &str, ask: &Ask, peek: bool) -> Result<Verdict, P
         (status = 200, description = "It was checked: `allowed` says what comes of it", body = Answer),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 503, description = "The store refuses what it is asked, which no policy answers", body = Problem),
     ),
     security(("bearer" = ["limits:check"]))
 )]
@@ -60,6 +63,7 @@ pub(crate) async fn check(
 #[utoipa::path(
     post,
     path = "/v1/limits/{class}/peek",
+    operation_id = "peekLimit",
     tag = "limits",
     params(("class" = String, Path, description = "The class to look at", example = "auth")),
     request_body = Ask,
@@ -67,6 +71,7 @@ pub(crate) async fn check(
         (status = 200, body = Answer), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem),
+        (status = 503, description = "The store refuses what it is asked, which no policy answers", body = Problem),
     ),
     security(("bearer" = ["limits:read"]))
 )]
@@ -101,6 +106,7 @@ pub(crate) enum Each {
 #[utoipa::path(
     post,
     path = "/v1/limits/check",
+    operation_id = "checkLimits",
     tag = "limits",
     request_body = Batch,
     responses(
@@ -123,13 +129,7 @@ pub(crate) async fn batch(
     }
     let caller = app.keys.caller(&headers)?;
     let one = async |text: Box<RawValue>| -> Result<Answer, Problem> {
-        let item: Item = serde_json::from_str(text.get()).map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                format!("this is no check: {error}"),
-            )
-        })?;
-        let (class, ask) = item.into_parts();
+        let (class, ask) = Item::read(text.get())?;
         caller.may(Scope::LimitsCheck, Some(&class))?;
         Ok(Answer::new(
             &app.guard,

@@ -79,6 +79,7 @@ impl Described {
 #[utoipa::path(
     get,
     path = "/v1/limits",
+    operation_id = "listLimitClasses",
     tag = "limits",
     responses((status = 200, body = List), (status = 401, body = Problem), (status = 403, body = Problem)),
     security(("bearer" = ["limits:read"]))

@@ -1,6 +1,6 @@
 //! What is done to a subject's counts besides checking them.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sangam::limit::Subject;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::ask::{Whose, refused};
 use crate::api::App;
 use crate::api::body::Json;
+use crate::api::path::Path;
 use crate::api::problem::Problem;
 
 /// What became of a change.
@@ -32,6 +33,7 @@ pub(crate) struct Amount {
     #[schema(example = "ann")]
     user: Option<String>,
     /// The address whose counts these are.
+    #[schema(example = "192.0.2.7")]
     address: Option<String>,
     /// How much; 1 unless said.
     #[schema(minimum = 1)]
@@ -60,6 +62,7 @@ pub(crate) struct Release {
     #[schema(example = "ann")]
     user: Option<String>,
     /// The address that holds it.
+    #[schema(example = "192.0.2.7")]
     address: Option<String>,
     /// Its id.
     #[schema(example = "permit1")]
@@ -84,6 +87,7 @@ macro_rules! operation {
         #[utoipa::path(
             post,
             path = $path,
+            operation_id = concat!(stringify!($name), "Limit"),
             tag = "limits",
             params(("class" = String, Path, description = "The class", example = "auth")),
             request_body = $body,

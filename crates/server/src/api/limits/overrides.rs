@@ -1,8 +1,8 @@
 //! Limits that are changed while the app runs, of a class, a tier or one identifier.
 
-use axum::extract::{Path, State};
-use sangam::limit::Override;
+use axum::extract::State;
 use sangam::limit::class::By;
+use sangam::limit::{GuardError, Override};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,6 +10,7 @@ use super::ask::{Whose, refused};
 use super::manage::Changed;
 use crate::api::App;
 use crate::api::body::Json;
+use crate::api::path::Path;
 use crate::api::problem::Problem;
 
 /// Whose limit: of all where neither is named.
@@ -81,8 +82,14 @@ impl From<Override> for Known {
     }
 }
 
-/// The identifier as it is counted; none for all.
+/// The identifier as it is counted; none for all. Nobody is not everybody: an empty
+/// name is refused, lest a session that has none changes the limit of all.
 fn id(user: Option<&str>, address: Option<&str>) -> Result<Option<String>, Problem> {
+    if user.is_some_and(|user| user.trim().is_empty()) {
+        return Err(refused(
+            "`user` is empty, which is nobody: leave it out to mean everybody",
+        ));
+    }
     if user.is_some() && address.is_some() {
         return Err(refused("name a `user` or an `address`, one of them"));
     }
@@ -94,11 +101,29 @@ fn id(user: Option<&str>, address: Option<&str>) -> Result<Option<String>, Probl
     Ok(subject.id(by))
 }
 
+fn tier(name: Option<&str>) -> Result<(), Problem> {
+    if name.is_some_and(|name| name.trim().is_empty()) {
+        return Err(refused(
+            "`tier` is empty: leave it out to mean all of the class",
+        ));
+    }
+    Ok(())
+}
+
+/// That there is such a class.
+fn known(app: &App, class: &str) -> Result<(), Problem> {
+    match app.guard.classes().get(class) {
+        Some(_) => Ok(()),
+        None => Err(GuardError::Class(class.to_owned()).into()),
+    }
+}
+
 /// Changes a limit for a time, on all instances: at once here, elsewhere within a
 /// second, or half a minute over a store that bills.
 #[utoipa::path(
     put,
     path = "/v1/limits/{class}/overrides",
+    operation_id = "setLimitOverride",
     tag = "limits",
     params(("class" = String, Path, description = "The class", example = "api")),
     request_body = Other,
@@ -114,6 +139,7 @@ pub(crate) async fn set(
     Path(class): Path<String>,
     Json(other): Json<Other>,
 ) -> Result<axum::Json<Known>, Problem> {
+    tier(other.tier.as_deref())?;
     let id = id(other.user.as_deref(), other.address.as_deref())?;
     let now_ms = app.guard.limiter().store().now() / 1000;
     let it = Override {
@@ -132,6 +158,7 @@ pub(crate) async fn set(
 #[utoipa::path(
     delete,
     path = "/v1/limits/{class}/overrides",
+    operation_id = "clearLimitOverride",
     tag = "limits",
     params(("class" = String, Path, description = "The class", example = "api")),
     request_body = Which,
@@ -147,6 +174,8 @@ pub(crate) async fn clear(
     Path(class): Path<String>,
     Json(which): Json<Which>,
 ) -> Result<axum::Json<Changed>, Problem> {
+    known(&app, &class)?;
+    tier(which.tier.as_deref())?;
     let id = id(which.user.as_deref(), which.address.as_deref())?;
     let guard = &app.guard;
     let tier = which.tier.as_deref();
@@ -158,6 +187,7 @@ pub(crate) async fn clear(
 #[utoipa::path(
     get,
     path = "/v1/limits/{class}/overrides",
+    operation_id = "listLimitOverrides",
     tag = "limits",
     params(("class" = String, Path, description = "The class", example = "api")),
     responses(
@@ -171,7 +201,8 @@ pub(crate) async fn list(
     State(app): State<App>,
     Path(class): Path<String>,
 ) -> Result<axum::Json<Overrides>, Problem> {
-    let known = app.guard.overrides(&class).await?;
-    let overrides = known.into_iter().map(Known::from).collect();
+    known(&app, &class)?;
+    let found = app.guard.overrides(&class).await?;
+    let overrides = found.into_iter().map(Known::from).collect();
     Ok(axum::Json(Overrides { overrides }))
 }

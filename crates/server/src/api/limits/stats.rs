@@ -1,6 +1,6 @@
 //! What became of a class's requests.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use hyper::{StatusCode, Uri};
 use sangam::limit::analytics::{AnalyticsError, Counts, Ranking};
 use serde::Serialize;
@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::ask::refused;
 use crate::api::App;
+use crate::api::path::Path;
 use crate::api::problem::Problem;
 
 /// The range of an answer where none is asked for: an hour.
@@ -107,6 +108,7 @@ impl From<Ranking> for Top {
 #[utoipa::path(
     get,
     path = "/v1/limits/{class}/stats",
+    operation_id = "limitStatistics",
     tag = "limits",
     params(
         ("class" = String, Path, description = "The class", example = "api"),
