@@ -5,8 +5,9 @@
 //! [`FORM`], then `id:end,` for each, its random id and the moment in milliseconds at
 //! which it counts no longer. A beat drops who is over, renews this instance and
 //! answers the number alive, for 3 billed commands. It is made beside a check that
-//! needs the number, at most once in [`INTERVAL`] (6 commands a minute), and never
-//! makes one wait: an app that checks nothing pays nothing, and is forgotten.
+//! needs the number, at most once in 3 s, or in 30 s over a store that bills (6
+//! commands a minute), and never makes one wait: an app that checks nothing pays
+//! nothing, and is forgotten.
 //!
 //! The number is that of the last beat. Whoever starts is known to all within an
 //! interval; whoever crashed is counted for up to [`LIFETIME`] longer, which makes
@@ -23,7 +24,7 @@ use sangam_engine::command::{Ttl, Tx};
 use sangam_engine::keyspace::StrRef;
 use sangam_engine::{CommandError, Reply};
 use sangam_store::op::{Args, AtomicOp, Keys};
-use sangam_store::{Error, Script, Store};
+use sangam_store::{Dialect, Error, Script, Store};
 use smallvec::smallvec;
 
 use super::algorithm::{Now, SLACK_MS};
@@ -33,8 +34,10 @@ static BEAT: Script = Script::new("limit-instances", include_str!("instances.lua
 
 /// The byte that begins the list.
 const FORM: u8 = b'i';
-/// The shortest time between two beats.
-pub(super) const INTERVAL: Duration = Duration::from_secs(30);
+/// The shortest time between two beats over a store that bills.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// The same over a store that does not: newcomers are known soon.
+const BRISK: Duration = Duration::from_secs(3);
 /// How long an instance is alive after its beat.
 pub(super) const LIFETIME: Duration = Duration::from_secs(90);
 /// The time to the next beat after one that failed.
@@ -54,6 +57,14 @@ pub(super) struct Instances {
     assumed: Option<NonZeroU32>,
     seen: Arc<Seen>,
     beat: Background,
+}
+
+/// The shortest time between two beats.
+fn interval(store: &Store) -> Duration {
+    match store.dialect() {
+        Dialect::Upstash => INTERVAL,
+        Dialect::Embedded | Dialect::Redis => BRISK,
+    }
 }
 
 /// What the last beat saw.
@@ -111,7 +122,7 @@ impl Instances {
         let now_us = now.0 as u64;
         let due = self.seen.due.load(Ordering::Relaxed);
         // A clock that was set back is not waited for.
-        let furthest = now_us + INTERVAL.as_micros() as u64;
+        let furthest = now_us + interval(store).as_micros() as u64;
         if due > now_us && due <= furthest {
             return;
         }
@@ -131,7 +142,7 @@ impl Instances {
     }
 
     fn start_beat(&self, store: &Store, id: u64, now: Now) {
-        let furthest = now.0 as u64 + INTERVAL.as_micros() as u64;
+        let furthest = now.0 as u64 + interval(store).as_micros() as u64;
         let (store, key, seen) = (store.clone(), self.key.clone(), self.seen.clone());
         self.beat.start(async move {
             let beat = Beat::new(&key, id, now, Word::Beat);
@@ -414,7 +425,7 @@ mod tests {
         }
         let number = |it: &Instances| it.alive().map_or(0, NonZeroU32::get);
         assert_eq!((number(&one), number(&two)), (1, 2));
-        clock.advance_millis(29_999);
+        clock.advance_millis(2_999);
         one.refresh(&store, at());
         one.beat.finish().await;
         assert_eq!(number(&one), 1, "not yet");

@@ -52,7 +52,7 @@ struct Text {
     /// the task began.
     from: u64,
     until: u64,
-    text: Bytes,
+    bytes: Bytes,
 }
 
 impl Default for Listeners {
@@ -135,7 +135,7 @@ async fn format_all(
         let _ = sender.send(Text {
             from,
             until: count,
-            text: text.into(),
+            bytes: text.into(),
         });
     }
     *place.lock() = None;
@@ -158,7 +158,11 @@ impl Listener {
             let Ok(received) = self.stop.run_until_cancelled(received).await? else {
                 return Some(Bytes::from_static(b":\n\n"));
             };
-            let Text { from, until, text } = match received {
+            let Text {
+                from,
+                until,
+                bytes: text,
+            } = match received {
                 Ok(text) => text,
                 // How many events were in those is known with the next.
                 Err(RecvError::Lagged(_)) => continue,
