@@ -61,15 +61,22 @@ end
 -- Adds the hit to a list, in the place of a permit with its id.
 local function settle_list(rule)
   if rule.cost == 0 then return end
-  local kept = {}
-  for _, entry in ipairs(rule.entries) do
-    if rule.alg == 'l' or entry[1] ~= rule.word then kept[#kept + 1] = entry end
-  end
   local moment = now
   if rule.alg == 'c' then moment = now + rule.b * 1000 end
-  kept[#kept + 1] = { rule.word, moment, rule.cost }
-  rule.entries = kept
-  redis.call('SET', rule.key, list_of(rule), 'PX', text(list_lifetime(rule)))
+  local hit, value = { rule.word, moment, rule.cost }, nil
+  if rule.read and not rule.holds then
+    rule.entries[#rule.entries + 1] = hit
+    value = head_of(rule) .. rule.read .. entry_of(rule, hit)
+  else
+    local kept = {}
+    for _, entry in ipairs(rule.entries) do
+      if rule.alg == 'l' or entry[1] ~= rule.word then kept[#kept + 1] = entry end
+    end
+    kept[#kept + 1] = hit
+    rule.entries = kept
+    value = list_of(rule)
+  end
+  redis.call('SET', rule.key, value, 'PX', text(list_lifetime(rule)))
 end
 
 local rules = {}
@@ -145,7 +152,7 @@ for _, rule in ipairs(rules) do
   if BEFORE[rule.alg] then
     for at = 1, 3 do answer[#answer + 1] = rule.fields[at] or 0 end
   else
-    answer[#answer + 1] = list_of(rule)
+    answer[#answer + 1] = rule.read and head_of(rule) .. rule.read or list_of(rule)
   end
   if not take or not admitted then
     take_back(rule)

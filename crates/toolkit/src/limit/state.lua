@@ -85,39 +85,55 @@ local function read_list(rule, value)
   local blocked, list = string.match(value, '^' .. rule.alg .. '(%d+);(.*)$')
   rule.entries, rule.blocked = {}, tonumber(blocked or 0)
   if rule.blocked > MAX then rule.blocked, list = 0, '' end
-  local used, held, read = 0, 0, 0
-  local form = permits and '^(([^:,]*):(%d+):(%d+),)' or '^(()(%d+):(%d+),)'
-  local rest = list or ''
-  while rest ~= '' do
-    local all, id, moment, cost = string.match(rest, form)
+  local used, held, entries = 0, 0, {}
+  local form = permits and '^([^:,]*):(%d+):(%d+),()' or '^()(%d+):(%d+),()'
+  list = list or ''
+  -- Where the entries begin that count, while those before are all that do not.
+  local at, size, first = 1, #list, 1
+  while at <= size do
+    local id, moment, cost, behind = string.match(list, form, at)
     moment, cost = tonumber(moment or MAX + 1), tonumber(cost or 0)
     if moment > MAX or cost > MAX then
-      rule.entries, rule.blocked, used, held = {}, 0, 0, 0
+      rule.blocked, list, used, held, entries = 0, '', 0, 0, {}
       break
     end
-    rest = string.sub(rest, #all + 1)
     if moment + span > now then
-      rule.entries[#rule.entries + 1] = { permits and id or '', moment, cost }
+      entries[#entries + 1] = { permits and id or '', moment, cost }
       used = used + cost
-      if permits and rule.word ~= '' and id == rule.word then held = held + cost end
+      if permits and rule.word ~= '' and id == rule.word then rule.holds, held = true, held + cost end
+    elseif #entries == 0 then
+      first = behind
+    else
+      first = nil
     end
+    at = behind
   end
-  rule.used = used - held
+  rule.entries, rule.used = entries, used - held
+  -- The entries as they were read, where they would be written the same.
+  local odd = string.find(list, permits and ':0%d' or '[:,]0%d') or string.find(list, '^0%d')
+  if first and not odd then rule.read = string.sub(list, first) end
+end
+
+local function head_of(rule) return rule.alg .. text(rule.blocked) .. ';' end
+
+local function entry_of(rule, entry)
+  local value = text(entry[2]) .. ':' .. text(entry[3]) .. ','
+  if rule.alg == 'c' then value = entry[1] .. ':' .. value end
+  return value
 end
 
 local function list_of(rule)
-  local value = rule.alg .. text(rule.blocked) .. ';'
-  for _, entry in ipairs(rule.entries) do
-    if rule.alg == 'c' then value = value .. entry[1] .. ':' end
-    value = value .. text(entry[2]) .. ':' .. text(entry[3]) .. ','
-  end
-  return value
+  local parts = {}
+  for at, entry in ipairs(rule.entries) do parts[at] = entry_of(rule, entry) end
+  return head_of(rule) .. table.concat(parts)
 end
 
 -- Milliseconds that a list written now has to live.
 local function list_lifetime(rule)
   local last, span = 0, rule.alg == 'c' and 0 or rule.b * 1000
-  for _, entry in ipairs(rule.entries) do last = math.max(last, entry[2] + span) end
+  for _, entry in ipairs(rule.entries) do
+    if entry[2] + span > last then last = entry[2] + span end
+  end
   local left = 0
   if last > 0 then left = math.floor(math.max(last - now, 0) / 1000) + 1 end
   return math.max(left, rule.blocked - ms) + SLACK

@@ -285,3 +285,49 @@ fn changes_cost_three() {
         }
     }
 }
+
+/// Lists of the largest limit, as they were written and with what is not taken over
+/// as it stands: entries that are over, numbers spelled in another way, a permit that
+/// is held already.
+#[test]
+fn both_languages_agree_on_long_lists() {
+    for (algorithm, own) in [(Algorithm::SlidingLog, ""), (Algorithm::Concurrency, "p7")] {
+        let rule = rule(algorithm, 5_000, 60_000);
+        for (over, gap, count) in [(0, false, 4_998), (1_000, false, 5_000), (2, true, 4_990)] {
+            for (zeros, id) in [("", "new"), ("0", "new"), ("", own)] {
+                let mut twins = Twins::new();
+                let now = now(&twins);
+                let entry = |at: i64| {
+                    let ended = at < over || gap && at == count / 2;
+                    let moment = now.0 - if ended { 60_000_000 } else { count - at };
+                    match algorithm {
+                        Algorithm::SlidingLog => format!("{zeros}{moment}:1,"),
+                        _ => format!("p{at}:{zeros}{}:1,", moment + 60_000_000),
+                    }
+                };
+                let list: String = (0..count).map(entry).collect();
+                let form = super::algorithm::letter(algorithm);
+                let value = format!("{form}0;{list}");
+                twins
+                    .prepare(&[b"SET", b"k", value.as_bytes(), b"EX", b"600"])
+                    .unwrap();
+                for cost in [1, 5_000, 1] {
+                    let hits = [Hit {
+                        key: b"k",
+                        rule,
+                        cost,
+                        permit: if own.is_empty() { b"" } else { id.as_bytes() },
+                        idle: false,
+                    }];
+                    let check = Check {
+                        hits: &hits,
+                        now,
+                        peek: false,
+                    };
+                    let checked = twins.check(&check).unwrap().unwrap();
+                    assert_eq!(checked.admitted, cost == 1, "{algorithm:?} {over} {id}");
+                }
+            }
+        }
+    }
+}
