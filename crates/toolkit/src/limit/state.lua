@@ -45,8 +45,28 @@ local function sane(rule)
   return rule.blocked >= 0 and rule.blocked <= MAX
 end
 
+-- Brings what only a clock that was ahead can have written back to now; whether it
+-- did. What was counted stays.
+local function clamp(rule)
+  local f, b = rule.fields, rule.b
+  if rule.alg == 'f' then
+    if f[1] <= ms + SLACK then return false end
+    rule.fields = { ms, f[2] }
+  elseif rule.alg == 's' then
+    if f[1] * b <= ms + SLACK then return false end
+    rule.fields = { math.floor(ms / b), 0, math.min(f[2] + f[3], math.floor(MAX / b)) }
+  else
+    local most = now + 2 * rule.a * b
+    if f[2] <= most + SLACK * 1000 then return false end
+    rule.fields = { 0, most }
+  end
+  rule.rolled, rule.clamped = true, true
+  return true
+end
+
 -- Brings a counter to now.
 local function roll(rule)
+  if not rule.fresh and clamp(rule) then return end
   local f, b = rule.fields, rule.b
   if rule.alg == 'f' then
     if rule.fresh or ms >= f[1] + b then rule.fields, rule.rolled = { ms, 0 }, true end
@@ -78,6 +98,12 @@ local function lifetime(rule)
   return math.max(kept - ms, 0) + SLACK
 end
 
+-- Writes a counter as it is now, with a time to live of its own.
+local function write_counter(rule)
+  local ttl = math.max(lifetime(rule), rule.blocked - ms + SLACK)
+  redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
+end
+
 -- Reads the entries that still count.
 local function read_list(rule, value)
   local permits = rule.alg == 'c'
@@ -88,6 +114,9 @@ local function read_list(rule, value)
   local used, held, entries = 0, 0, {}
   local form = permits and '^([^:,]*):(%d+):(%d+),()' or '^()(%d+):(%d+),()'
   list = list or ''
+  -- Of a clock that was ahead is what begins later than now.
+  local latest = permits and now + rule.b * 1000 or now
+  local furthest = latest + SLACK * 1000
   -- Where the entries begin that count, while those before are all that do not.
   local at, size, first = 1, #list, 1
   while at <= size do
@@ -95,8 +124,10 @@ local function read_list(rule, value)
     moment, cost = tonumber(moment or MAX + 1), tonumber(cost or 0)
     if moment > MAX or cost > MAX then
       rule.blocked, list, used, held, entries = 0, '', 0, 0, {}
+      rule.clamped = false
       break
     end
+    if moment > furthest then moment, rule.clamped = latest, true end
     if moment + span > now then
       entries[#entries + 1] = { permits and id or '', moment, cost }
       used = used + cost
@@ -111,7 +142,7 @@ local function read_list(rule, value)
   rule.entries, rule.used = entries, used - held
   -- The entries as they were read, where they would be written the same.
   local odd = string.find(list, permits and ':0%d' or '[:,]0%d') or string.find(list, '^0%d')
-  if first and not odd then rule.read = string.sub(list, first) end
+  if first and not odd and not rule.clamped then rule.read = string.sub(list, first) end
 end
 
 local function head_of(rule) return rule.alg .. text(rule.blocked) .. ';' end
