@@ -113,8 +113,7 @@ end
 if not changed then return 0 end
 
 if BEFORE[rule.alg] then
-  local ttl = math.max(lifetime(rule), rule.blocked - ms + SLACK)
-  redis.call('SET', key, pack_state(rule), 'PX', text(ttl))
+  write_counter(rule)
 else
   redis.call('SET', key, list_of(rule), 'PX', text(list_lifetime(rule)))
 end

@@ -8,7 +8,7 @@ use sangam_store::{Error, Script};
 use smallvec::smallvec;
 
 use super::algorithm::{
-    Bucket, Counter, FixedWindow, List, Now, Numbers, SLACK_MS, SlidingWindow, letter, parameters,
+    Bucket, Counter, FixedWindow, List, Now, Numbers, SlidingWindow, letter, parameters,
 };
 use super::check::{by_algorithm, permits};
 use super::rule::{Algorithm, Rule};
@@ -75,11 +75,7 @@ impl Adjust<'_> {
             }
             Change::Release(_) => return Ok(false),
         }
-        C::outlives(&mut numbers, &self.rule, self.now);
-        let blocked = numbers.blocked_until - self.now.millis() + SLACK_MS;
-        let ttl = C::ttl_ms(&numbers, &self.rule, self.now).max(blocked);
-        let value = numbers.encode(C::FORM, C::FIELDS);
-        tx.put(self.key, &value, Ttl::Millis(ttl as u64))?;
+        numbers.put::<C>(tx, self.key, &self.rule, self.now)?;
         Ok(true)
     }
 

@@ -10,7 +10,7 @@
 -- Of one rule, `single.lua` may have asked `ahead`.
 --
 -- A counter is read and increased in one command. What was increased in vain is
--- taken back: a refused hit leaves every key as it was.
+-- taken back: a refused hit leaves every key as it was, unless a clock was ahead.
 local take = ARGV[1] == 'take'
 
 -- Whether the hit fits a counter.
@@ -41,6 +41,17 @@ local function take_back(rule)
   end
 end
 
+-- Keeps what was brought back from a clock that was ahead, where the hit is refused:
+-- or else each hit would begin anew to wait.
+local function keep_clamped(rule)
+  if not BEFORE[rule.alg] then
+    if rule.cost == 0 then return end
+    redis.call('SET', rule.key, list_of(rule), 'PX', text(list_lifetime(rule)))
+  elseif rule.weight > 0 then
+    write_counter(rule)
+  end
+end
+
 -- Writes a counter whose numbers changed by more than the hit.
 local function settle_counter(rule)
   if rule.weight == 0 then return end
@@ -51,8 +62,7 @@ local function settle_counter(rule)
   if guessed_right then return end
   if not rule.rolled and not rule.guessed then return end
   if rule.alg ~= 'b' or rule.fresh or rule.guessed or rule.outlives then
-    ttl = math.max(ttl, rule.blocked - ms + SLACK)
-    redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
+    write_counter(rule)
   else
     redis.call('SET', rule.key, pack_state(rule), 'KEEPTTL')
   end
@@ -61,15 +71,22 @@ end
 -- Adds the hit to a list, in the place of a permit with its id.
 local function settle_list(rule)
   if rule.cost == 0 then return end
-  local kept = {}
-  for _, entry in ipairs(rule.entries) do
-    if rule.alg == 'l' or entry[1] ~= rule.word then kept[#kept + 1] = entry end
-  end
   local moment = now
   if rule.alg == 'c' then moment = now + rule.b * 1000 end
-  kept[#kept + 1] = { rule.word, moment, rule.cost }
-  rule.entries = kept
-  redis.call('SET', rule.key, list_of(rule), 'PX', text(list_lifetime(rule)))
+  local hit, value = { rule.word, moment, rule.cost }, nil
+  if rule.read and not rule.holds then
+    rule.entries[#rule.entries + 1] = hit
+    value = head_of(rule) .. rule.read .. entry_of(rule, hit)
+  else
+    local kept = {}
+    for _, entry in ipairs(rule.entries) do
+      if rule.alg == 'l' or entry[1] ~= rule.word then kept[#kept + 1] = entry end
+    end
+    kept[#kept + 1] = hit
+    rule.entries = kept
+    value = list_of(rule)
+  end
+  redis.call('SET', rule.key, value, 'PX', text(list_lifetime(rule)))
 end
 
 local rules = {}
@@ -145,9 +162,11 @@ for _, rule in ipairs(rules) do
   if BEFORE[rule.alg] then
     for at = 1, 3 do answer[#answer + 1] = rule.fields[at] or 0 end
   else
-    answer[#answer + 1] = list_of(rule)
+    answer[#answer + 1] = rule.read and head_of(rule) .. rule.read or list_of(rule)
   end
-  if not take or not admitted then
+  if take and not admitted and rule.clamped then
+    keep_clamped(rule)
+  elseif not take or not admitted then
     take_back(rule)
   elseif BEFORE[rule.alg] then
     settle_counter(rule)

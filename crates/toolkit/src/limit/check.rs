@@ -15,7 +15,8 @@ use sangam_store::{Error, Script};
 use smallvec::SmallVec;
 
 use super::algorithm::{
-    Bucket, Counter, FixedWindow, List, Now, Numbers, Room, SlidingWindow, letter, parameters,
+    Bucket, Counter, FixedWindow, List, Moved, Now, Numbers, Room, SlidingWindow, letter,
+    parameters,
 };
 use super::rule::{Algorithm, Rule};
 
@@ -84,7 +85,7 @@ struct Counted {
     numbers: Numbers,
     /// There was none of this form.
     fresh: bool,
-    rolled: bool,
+    moved: Moved,
     /// The value, where its length is another than that of the form: an increase
     /// leaves what follows the numbers where it is.
     odd: Option<Box<[u8]>>,
@@ -158,15 +159,15 @@ impl Hit<'_> {
             .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
         let fresh = read.is_none();
         let mut numbers = read.unwrap_or_default();
-        let rolled = C::roll(&mut numbers, &self.rule, now, fresh);
-        if rolled && self.is_guess() {
+        let moved = C::roll(&mut numbers, &self.rule, now, fresh);
+        if moved == Moved::Rolled && self.is_guess() {
             // The script wrote a key of its own over it.
             numbers.fields = [0, now.0, 0];
         }
         Counted {
             numbers,
             fresh,
-            rolled,
+            moved,
             odd: value
                 .filter(|value| value.len() != Numbers::length(C::FIELDS))
                 .map(Box::from),
@@ -221,14 +222,14 @@ impl Hit<'_> {
         let numbers = &mut counted.numbers;
         let outlives = C::outlives(numbers, &self.rule, now);
         let mut bytes = numbers.encode(C::FORM, C::FIELDS);
-        let renews = counted.rolled && (C::ROLL_RENEWS || counted.fresh);
+        let renews = counted.moved != Moved::No && (C::ROLL_RENEWS || counted.fresh);
         let ttl = if renews || outlives || self.is_guess() {
             let blocked = numbers.blocked_until - now.millis() + super::algorithm::SLACK_MS;
             Ttl::Millis(C::ttl_ms(numbers, &self.rule, now).max(blocked) as u64)
         } else {
             Ttl::Keep
         };
-        if ttl == Ttl::Keep && !counted.rolled {
+        if ttl == Ttl::Keep && counted.moved == Moved::No {
             let odd = counted.odd.as_deref();
             let tail = odd.and_then(|value| value.get(bytes.len()..));
             bytes.extend_from_slice(tail.unwrap_or_default());
@@ -237,11 +238,24 @@ impl Hit<'_> {
     }
 
     /// Leaves a key as the script does that takes its increase back: without a value
-    /// that is none, and with one that was too short filled up.
-    fn refuse(&self, tx: &mut Tx<'_>, looked: &Looked) -> Result<(), CommandError> {
-        let Looked::Counter(counted) = looked else {
-            return Ok(());
+    /// that is none, and with one that was too short filled up. What a clock that was
+    /// ahead had written is written as of now.
+    fn refuse(&self, tx: &mut Tx<'_>, now: Now, looked: &Looked) -> Result<(), CommandError> {
+        let counted = match looked {
+            Looked::List(list) if list.clamped && self.cost > 0 => {
+                let value = list.encode(permits(&self.rule), &self.rule);
+                return tx.put(self.key, &value, Ttl::Millis(list.ttl_ms(now) as u64));
+            }
+            Looked::List(_) => return Ok(()),
+            Looked::Counter(counted) => counted,
         };
+        if counted.moved == Moved::Clamped && self.cost > 0 {
+            return by_algorithm!(
+                self.rule,
+                C => { let mut numbers = counted.numbers; numbers.put::<C>(tx, self.key, &self.rule, now) },
+                Ok(())
+            );
+        }
         let length = by_algorithm!(self.rule, C => Numbers::length(C::FIELDS), 0);
         if self.cost == 0 || !counted.exists {
             return Ok(());
@@ -372,7 +386,7 @@ impl AtomicOp for Check<'_> {
                     Looked::Counter(Counted {
                         numbers,
                         fresh: false,
-                        rolled: false,
+                        moved: Moved::No,
                         odd: None,
                         exists: true,
                     })
@@ -399,7 +413,7 @@ impl AtomicOp for Check<'_> {
                 hit.add(self.now, looked);
                 hit.write(tx, self.now, looked)?;
             } else if !self.peek {
-                hit.refuse(tx, looked)?;
+                hit.refuse(tx, self.now, looked)?;
             }
             parts.push(hit.part(self.now, looked, *fits));
         }

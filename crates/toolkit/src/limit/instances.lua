@@ -14,13 +14,13 @@ local function keep(name, moment)
   kept[count] = name .. ':' .. string.format('%.0f', moment) .. ','
 end
 
-local rest = ''
-if string.sub(value, 1, 1) == 'i' then rest = string.sub(value, 2) end
+local at, size = 2, #value
+if string.sub(value, 1, 1) ~= 'i' then size = 0 end
 local known = false
-while rest ~= '' do
-  local name, moment = string.match(rest, '^([0-9a-f]+):(%d+),')
+while at <= size do
+  local name, moment, behind = string.match(value, '^([0-9a-f]+):(%d+),()', at)
   if not name or #name ~= 16 or #moment > 15 then break end
-  rest = string.sub(rest, #name + #moment + 3)
+  at = behind
   -- A clock that was ahead makes nobody live longer than others.
   moment = math.min(tonumber(moment), last)
   if name == id then

@@ -83,8 +83,9 @@ pub enum RuleError {
 
 /// The longest window.
 const WINDOW_MAX: Duration = Duration::from_hours(366 * 24);
-/// Entries that a log, or a table of permits, may have: it is read whole.
-const ENTRIES_MAX: u64 = 10_000;
+/// Entries that a log, or a table of permits, may have: it is read whole, which is
+/// some 10 ms of a server at this number.
+const ENTRIES_MAX: u64 = 5_000;
 
 /// So much, in such a time, counted in such a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

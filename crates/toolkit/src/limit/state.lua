@@ -45,8 +45,28 @@ local function sane(rule)
   return rule.blocked >= 0 and rule.blocked <= MAX
 end
 
+-- Brings what only a clock that was ahead can have written back to now; whether it
+-- did. What was counted stays.
+local function clamp(rule)
+  local f, b = rule.fields, rule.b
+  if rule.alg == 'f' then
+    if f[1] <= ms + SLACK then return false end
+    rule.fields = { ms, f[2] }
+  elseif rule.alg == 's' then
+    if f[1] * b <= ms + SLACK then return false end
+    rule.fields = { math.floor(ms / b), 0, math.min(f[2] + f[3], math.floor(MAX / b)) }
+  else
+    local most = now + 2 * rule.a * b
+    if f[2] <= most + SLACK * 1000 then return false end
+    rule.fields = { 0, most }
+  end
+  rule.rolled, rule.clamped = true, true
+  return true
+end
+
 -- Brings a counter to now.
 local function roll(rule)
+  if not rule.fresh and clamp(rule) then return end
   local f, b = rule.fields, rule.b
   if rule.alg == 'f' then
     if rule.fresh or ms >= f[1] + b then rule.fields, rule.rolled = { ms, 0 }, true end
@@ -78,6 +98,12 @@ local function lifetime(rule)
   return math.max(kept - ms, 0) + SLACK
 end
 
+-- Writes a counter as it is now, with a time to live of its own.
+local function write_counter(rule)
+  local ttl = math.max(lifetime(rule), rule.blocked - ms + SLACK)
+  redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
+end
+
 -- Reads the entries that still count.
 local function read_list(rule, value)
   local permits = rule.alg == 'c'
@@ -85,39 +111,60 @@ local function read_list(rule, value)
   local blocked, list = string.match(value, '^' .. rule.alg .. '(%d+);(.*)$')
   rule.entries, rule.blocked = {}, tonumber(blocked or 0)
   if rule.blocked > MAX then rule.blocked, list = 0, '' end
-  local used, held, read = 0, 0, 0
-  local form = permits and '^(([^:,]*):(%d+):(%d+),)' or '^(()(%d+):(%d+),)'
-  local rest = list or ''
-  while rest ~= '' do
-    local all, id, moment, cost = string.match(rest, form)
+  local used, held, entries = 0, 0, {}
+  local form = permits and '^([^:,]*):(%d+):(%d+),()' or '^()(%d+):(%d+),()'
+  list = list or ''
+  -- Of a clock that was ahead is what begins later than now.
+  local latest = permits and now + rule.b * 1000 or now
+  local furthest = latest + SLACK * 1000
+  -- Where the entries begin that count, while those before are all that do not.
+  local at, size, first = 1, #list, 1
+  while at <= size do
+    local id, moment, cost, behind = string.match(list, form, at)
     moment, cost = tonumber(moment or MAX + 1), tonumber(cost or 0)
     if moment > MAX or cost > MAX then
-      rule.entries, rule.blocked, used, held = {}, 0, 0, 0
+      rule.blocked, list, used, held, entries = 0, '', 0, 0, {}
+      rule.clamped = false
       break
     end
-    rest = string.sub(rest, #all + 1)
+    if moment > furthest then moment, rule.clamped = latest, true end
     if moment + span > now then
-      rule.entries[#rule.entries + 1] = { permits and id or '', moment, cost }
+      entries[#entries + 1] = { permits and id or '', moment, cost }
       used = used + cost
-      if permits and rule.word ~= '' and id == rule.word then held = held + cost end
+      if permits and rule.word ~= '' and id == rule.word then rule.holds, held = true, held + cost end
+    elseif #entries == 0 then
+      first = behind
+    else
+      first = nil
     end
+    at = behind
   end
-  rule.used = used - held
+  rule.entries, rule.used = entries, used - held
+  -- The entries as they were read, where they would be written the same.
+  local odd = string.find(list, permits and ':0%d' or '[:,]0%d') or string.find(list, '^0%d')
+  if first and not odd and not rule.clamped then rule.read = string.sub(list, first) end
+end
+
+local function head_of(rule) return rule.alg .. text(rule.blocked) .. ';' end
+
+local function entry_of(rule, entry)
+  local value = text(entry[2]) .. ':' .. text(entry[3]) .. ','
+  if rule.alg == 'c' then value = entry[1] .. ':' .. value end
+  return value
 end
 
 local function list_of(rule)
-  local value = rule.alg .. text(rule.blocked) .. ';'
-  for _, entry in ipairs(rule.entries) do
-    if rule.alg == 'c' then value = value .. entry[1] .. ':' end
-    value = value .. text(entry[2]) .. ':' .. text(entry[3]) .. ','
-  end
-  return value
+  local parts = {}
+  for at, entry in ipairs(rule.entries) do parts[at] = entry_of(rule, entry) end
+  return head_of(rule) .. table.concat(parts)
 end
 
 -- Milliseconds that a list written now has to live.
 local function list_lifetime(rule)
   local last, span = 0, rule.alg == 'c' and 0 or rule.b * 1000
-  for _, entry in ipairs(rule.entries) do last = math.max(last, entry[2] + span) end
+  for _, entry in ipairs(rule.entries) do
+    if entry[2] + span > last then last = entry[2] + span end
+  end
   local left = 0
   if last > 0 then left = math.floor(math.max(last - now, 0) / 1000) + 1 end
   return math.max(left, rule.blocked - ms) + SLACK

@@ -20,6 +20,8 @@ fn now(twins: &Twins) -> Now {
     Now(twins.now_ms() as i64 * 1000)
 }
 
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+
 /// A step of a story.
 #[derive(Debug, Clone)]
 enum Step {
@@ -37,6 +39,8 @@ enum Step {
         permit: u8,
     },
     Wait(u64),
+    /// From now on the clock of who asks is ahead by so many milliseconds.
+    Ahead(u64),
     Spoil(usize, Vec<u8>),
 }
 
@@ -87,6 +91,12 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Change { rule, kind, amount, permit }
         }),
         3 => prop_oneof![0u64..20_000, 30_000u64..200_000].prop_map(Step::Wait),
+        1 => prop_oneof![
+            2 => Just(0u64),
+            1 => 0u64..3_000,
+            1 => 0u64..400_000,
+            1 => Just(YEAR_MS),
+        ].prop_map(Step::Ahead),
         1 => (0usize..6, spoilt).prop_map(|(at, value)| Step::Spoil(at, value)),
     ]
 }
@@ -94,8 +104,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
     let rules = rules();
     let keys: Vec<String> = (0..rules.len()).map(|at| format!("k{at}")).collect();
+    let mut ahead = 0;
+    // A guess that was wrong writes the key's time to live anew, by its own clock.
+    let guesses = !story.iter().any(|step| matches!(step, Step::Ahead(_)));
     for step in story {
+        let now = Now(now(twins).0 + ahead as i64 * 1000);
         match step {
+            Step::Ahead(millis) => ahead = *millis,
             Step::Wait(millis) => twins.advance(Duration::from_millis(*millis)),
             Step::Spoil(at, value) => {
                 twins
@@ -109,7 +124,6 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
                 permit,
             } => {
                 let permit = [b'a' + permit];
-                let now = now(twins);
                 let adjust = Adjust {
                     key: keys[*rule].as_bytes(),
                     rule: rules[*rule],
@@ -140,12 +154,12 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
                         rule: rules[*at],
                         cost: (*cost).min(rules[*at].burst()),
                         permit: if *at == 5 { &permit } else { b"" },
-                        idle: *idle,
+                        idle: *idle && guesses,
                     })
                     .collect();
                 let check = Check {
                     hits: &hits,
-                    now: now(twins),
+                    now,
                     peek: *peek,
                 };
                 let outcome = twins.check(&check).map_err(TestCaseError::fail)?;
@@ -283,5 +297,142 @@ fn changes_cost_three() {
             play(&mut twins, &[change]).unwrap();
             assert_eq!(twins.cost(), 3, "rule {at}, change {kind}");
         }
+    }
+}
+
+/// Lists of the largest limit, as they were written and with what is not taken over
+/// as it stands: entries that are over, numbers spelled in another way, a permit that
+/// is held already.
+#[test]
+fn both_languages_agree_on_long_lists() {
+    for (algorithm, own) in [(Algorithm::SlidingLog, ""), (Algorithm::Concurrency, "p7")] {
+        let rule = rule(algorithm, 5_000, 60_000);
+        for (over, gap, count) in [(0, false, 4_998), (1_000, false, 5_000), (2, true, 4_990)] {
+            for (zeros, id) in [("", "new"), ("0", "new"), ("", own)] {
+                let mut twins = Twins::new();
+                let now = now(&twins);
+                let entry = |at: i64| {
+                    let ended = at < over || gap && at == count / 2;
+                    let moment = now.0 - if ended { 60_000_000 } else { count - at };
+                    match algorithm {
+                        Algorithm::SlidingLog => format!("{zeros}{moment}:1,"),
+                        _ => format!("p{at}:{zeros}{}:1,", moment + 60_000_000),
+                    }
+                };
+                let list: String = (0..count).map(entry).collect();
+                let form = super::algorithm::letter(algorithm);
+                let value = format!("{form}0;{list}");
+                twins
+                    .prepare(&[b"SET", b"k", value.as_bytes(), b"EX", b"600"])
+                    .unwrap();
+                for cost in [1, 5_000, 1] {
+                    let hits = [Hit {
+                        key: b"k",
+                        rule,
+                        cost,
+                        permit: if own.is_empty() { b"" } else { id.as_bytes() },
+                        idle: false,
+                    }];
+                    let check = Check {
+                        hits: &hits,
+                        now,
+                        peek: false,
+                    };
+                    let checked = twins.check(&check).unwrap().unwrap();
+                    assert_eq!(checked.admitted, cost == 1, "{algorithm:?} {over} {id}");
+                }
+            }
+        }
+    }
+}
+
+/// A clock that was a year ahead and is right again: what was counted stays, and all
+/// is as ever within a window, of sliding windows two, of buckets twice their burst,
+/// and a second; also if nobody stops asking.
+#[test]
+fn a_clock_that_was_ahead_refuses_no_longer_than_the_rule() {
+    let rules = Algorithm::ALL.map(|algorithm| rule(algorithm, 4, 60_000));
+    for (rule, idle) in rules.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        for hits in 1..=4 {
+            let mut twins = Twins::new();
+            let mut permits = 0_u8..;
+            let mut ask = |twins: &mut Twins, ahead_us: i64| {
+                let permit = [b'a' + permits.next().unwrap()];
+                let hits = [Hit {
+                    key: b"k",
+                    rule,
+                    cost: 1,
+                    permit: if rule.algorithm() == Algorithm::Concurrency {
+                        &permit
+                    } else {
+                        b""
+                    },
+                    idle,
+                }];
+                let check = Check {
+                    hits: &hits,
+                    now: Now(now(twins).0 + ahead_us),
+                    peek: false,
+                };
+                twins.check(&check).unwrap().unwrap().admitted
+            };
+            let told = format!("{rule:?} {hits} {idle}");
+            for _ in 0..hits {
+                assert!(ask(&mut twins, YEAR_MS as i64 * 1000), "{told}");
+            }
+            let mut admitted = 0;
+            while ask(&mut twins, 0) {
+                admitted += 1;
+            }
+            assert!(admitted + hits <= 4, "{told}: what was counted stays");
+            let windows = match rule.algorithm() {
+                Algorithm::FixedWindow | Algorithm::SlidingLog | Algorithm::Concurrency => 1,
+                _ => 2,
+            };
+            let mut since = 0;
+            while !ask(&mut twins, 0) {
+                assert!(since <= windows * 60 + 1, "{told}: nothing after {since} s");
+                twins.advance(Duration::from_secs(2));
+                since += 2;
+            }
+            twins.advance(Duration::from_secs(windows * 60 + 1));
+            for _ in 0..4 {
+                assert!(ask(&mut twins, 0), "{told}: all is as ever");
+            }
+            assert!(!ask(&mut twins, 0), "{told}");
+        }
+    }
+}
+
+/// Clocks of processes differ a little: what one has written stays as it is for
+/// another whose clock is behind.
+#[test]
+fn a_clock_that_is_a_little_ahead_changes_nothing() {
+    for algorithm in Algorithm::ALL {
+        let rule = rule(algorithm, 1, 60_000);
+        let mut twins = Twins::new();
+        let mut ask = |ahead_us| {
+            let hits = [Hit {
+                key: b"k",
+                rule,
+                cost: 1,
+                permit: b"",
+                idle: false,
+            }];
+            let now = Now(now(&twins).0 + ahead_us);
+            let peek = false;
+            let check = Check {
+                hits: &hits,
+                now,
+                peek,
+            };
+            twins.check(&check).unwrap().unwrap()
+        };
+        assert!(ask(900_000).admitted);
+        let refused = ask(0);
+        assert!(!refused.admitted);
+        let later = refused.parts[0].room.reset_us % 60_000_000;
+        let aligned = algorithm == Algorithm::SlidingWindow;
+        assert!(aligned || later == 900_000, "{algorithm:?}: {later}");
     }
 }

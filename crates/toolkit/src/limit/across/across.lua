@@ -33,12 +33,12 @@ local function read_notes(value)
 end
 
 local function notes_of(rule)
-  local value = 'n'
-  for _, note in ipairs(rule.notes) do
-    value = value .. note.token .. ':' .. text(note.deadline) .. ':' .. text(note.mark) .. ':'
+  local parts = {}
+  for at, note in ipairs(rule.notes) do
+    parts[at] = note.token .. ':' .. text(note.deadline) .. ':' .. text(note.mark) .. ':'
       .. text(note.weight) .. ':' .. text(note.former) .. ':' .. note.permit .. ','
   end
-  return value
+  return 'n' .. table.concat(parts)
 end
 
 -- Milliseconds for which a hit that is taken now counts.

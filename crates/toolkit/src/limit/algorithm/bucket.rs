@@ -4,7 +4,7 @@
 //! interval and is admitted while that stays within `burst` intervals from now.
 //! The token bucket and GCRA are this one arithmetic.
 
-use super::{Counter, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
+use super::{Counter, Moved, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
 use crate::limit::rule::Rule;
 
 pub(crate) struct Bucket;
@@ -26,14 +26,20 @@ impl Counter for Bucket {
         (0..=NUMBER_MAX).contains(&kept) && (0..=NUMBER_MAX).contains(&arrival)
     }
 
-    fn roll(numbers: &mut Numbers, _: &Rule, now: Now, fresh: bool) -> bool {
+    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> Moved {
         let [kept, arrival, _] = numbers.fields;
+        // Penalties and leases go to twice the burst.
+        let most = now.0 + 2 * Bucket::depth(rule);
+        if !fresh && arrival > most + SLACK_MS * 1000 {
+            numbers.fields = [0, most, 0];
+            return Moved::Clamped;
+        }
         if fresh || arrival < now.0 {
             // A key that lives long enough keeps its time.
             numbers.fields = [if fresh { 0 } else { kept }, now.0, 0];
-            return true;
+            return Moved::Rolled;
         }
-        false
+        Moved::No
     }
 
     fn weight(rule: &Rule, cost: i64) -> i64 {

@@ -1,6 +1,6 @@
 //! A window that begins with its first hit: `[start in ms, count]`.
 
-use super::{Counter, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
+use super::{Counter, Moved, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
 use crate::limit::rule::Rule;
 
 pub(crate) struct FixedWindow;
@@ -14,13 +14,17 @@ impl Counter for FixedWindow {
         (0..=NUMBER_MAX).contains(&start) && (0..=NUMBER_MAX).contains(&count)
     }
 
-    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> bool {
-        let [start, ..] = numbers.fields;
+    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> Moved {
+        let [start, count, _] = numbers.fields;
+        if !fresh && start > now.millis() + SLACK_MS {
+            numbers.fields = [now.millis(), count, 0];
+            return Moved::Clamped;
+        }
         let over = fresh || now.millis() >= start + rule.window_ms() as i64;
         if over {
             numbers.fields = [now.millis(), 0, 0];
         }
-        over
+        Moved::rolled(over)
     }
 
     fn weight(_: &Rule, cost: i64) -> i64 {

@@ -28,6 +28,8 @@ pub(crate) struct List {
     /// Milliseconds since the epoch; 0 for not blocked.
     pub(crate) blocked_until: i64,
     pub(crate) entries: Vec<Entry>,
+    /// A clock that was ahead had written some of them: they count from now on.
+    pub(crate) clamped: bool,
 }
 
 impl List {
@@ -41,13 +43,18 @@ impl List {
         let mut list = List {
             blocked_until: number(&mut rest, b';')?,
             entries: Vec::with_capacity(rest.len() / ENTRY_BYTES + 2),
+            clamped: false,
         };
         let span = rule.window_ms() as i64 * 1000;
+        let latest = now.0 + span;
         while !rest.is_empty() {
             let id = if permits { word(&mut rest)? } else { b"" };
             let moment = number(&mut rest, b':')?;
             let cost = number(&mut rest, b',')?;
-            let end = if permits { moment } else { moment + span };
+            let mut end = if permits { moment } else { moment + span };
+            if end > latest + SLACK_MS * 1000 {
+                (end, list.clamped) = (latest, true);
+            }
             if end > now.0 {
                 list.entries.push(Entry {
                     id: id.to_vec(),

@@ -15,6 +15,8 @@ mod fixed;
 mod list;
 mod sliding;
 
+use sangam_engine::CommandError;
+use sangam_engine::command::{Ttl, Tx};
 use smallvec::SmallVec;
 
 use super::rule::{Algorithm, Rule};
@@ -40,6 +42,25 @@ impl Now {
 /// What is kept in a key beyond the time that it counts for, in milliseconds: the
 /// store's clock and ours may differ by this.
 pub(crate) const SLACK_MS: i64 = 1000;
+
+/// What it took to bring numbers to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Nothing but time.
+    No,
+    /// What is over was dropped.
+    Rolled,
+    /// A clock that was ahead had written them: they were brought back, and what was
+    /// counted stays. A refused hit keeps this too, or else each would begin anew to
+    /// wait.
+    Clamped,
+}
+
+impl Moved {
+    pub(crate) const fn rolled(rolled: bool) -> Self {
+        if rolled { Moved::Rolled } else { Moved::No }
+    }
+}
 
 /// A counter's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +96,12 @@ pub(crate) trait Counter {
     /// for none.
     fn holds(numbers: &Numbers, rule: &Rule) -> bool;
 
-    /// Brings numbers to `now`; whether anything changed but by time. `fresh` says
-    /// that there were none.
-    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> bool;
+    /// Brings numbers to `now`. `fresh` says that there were none.
+    ///
+    /// What lies further ahead than a right clock puts it, and [`SLACK_MS`] more, is
+    /// brought back, so that a clock that was ahead refuses nobody for as long as it
+    /// was.
+    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> Moved;
 
     /// What a cost adds to the last field.
     fn weight(rule: &Rule, cost: i64) -> i64;
@@ -148,6 +172,21 @@ impl Numbers {
             value.extend_from_slice(&field.to_be_bytes());
         }
         value
+    }
+
+    /// Writes them with a time to live of their own.
+    pub(crate) fn put<C: Counter>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        key: &[u8],
+        rule: &Rule,
+        now: Now,
+    ) -> Result<(), CommandError> {
+        C::outlives(self, rule, now);
+        let blocked = self.blocked_until - now.millis() + SLACK_MS;
+        let ttl = C::ttl_ms(self, rule, now).max(blocked);
+        let value = self.encode(C::FORM, C::FIELDS);
+        tx.put(key, &value, Ttl::Millis(ttl as u64))
     }
 
     /// Whether the moment of a block is one that can be computed with.

@@ -3,7 +3,7 @@
 //! The estimate is what is left of the former window's hits, as if they had come
 //! evenly, and the hits of this one.
 
-use super::{Counter, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
+use super::{Counter, Moved, NUMBER_MAX, Now, Numbers, Room, SLACK_MS};
 use crate::limit::rule::Rule;
 
 pub(crate) struct SlidingWindow;
@@ -30,17 +30,24 @@ impl Counter for SlidingWindow {
             .all(|number| (0..=NUMBER_MAX / span).contains(number))
     }
 
-    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> bool {
-        let window = now.millis().div_euclid(rule.window_ms() as i64);
-        let [index, _, current] = numbers.fields;
+    fn roll(numbers: &mut Numbers, rule: &Rule, now: Now, fresh: bool) -> Moved {
+        let span = rule.window_ms() as i64;
+        let window = now.millis().div_euclid(span);
+        let [index, previous, current] = numbers.fields;
+        if !fresh && index * span > now.millis() + SLACK_MS {
+            // All of it may have come just now.
+            let count = (previous + current).min(NUMBER_MAX / span);
+            numbers.fields = [window, 0, count];
+            return Moved::Clamped;
+        }
         if fresh || window > index + 1 {
             numbers.fields = [window, 0, 0];
         } else if window == index + 1 {
             numbers.fields = [window, current, 0];
         } else {
-            return false;
+            return Moved::No;
         }
-        true
+        Moved::Rolled
     }
 
     fn weight(_: &Rule, cost: i64) -> i64 {

@@ -16,7 +16,8 @@
 //!   bucket is at most what lies between now and a burst from now: the burst. Time
 //!   passes over the stretch, and takes with it what was not used.
 
-use crate::limit::algorithm::{Now, Numbers};
+use crate::limit::algorithm::{Bucket, Counter, FixedWindow, Moved, Now, Numbers, SlidingWindow};
+use crate::limit::check::by_algorithm;
 use crate::limit::rule::{Algorithm, Rule};
 
 /// Places of one counter.
@@ -72,9 +73,22 @@ impl Grant {
         is_window(rule).then(|| self.end(rule))
     }
 
+    /// Whether a clock that was ahead asked for it: its places are given up, as no
+    /// time that is near uses them.
+    fn is_ahead(&self, rule: &Rule, now: Now) -> bool {
+        let mut last = self.numbers;
+        if !is_window(rule) {
+            last.fields = [0, self.to, 0];
+        }
+        by_algorithm!(rule, C => C::roll(&mut last, rule, now, false) == Moved::Clamped, false)
+    }
+
     /// The first place that is not over, and the place after the last one that may
     /// be used now.
     fn open(&self, rule: &Rule, now: Now) -> (i64, i64) {
+        if self.is_ahead(rule, now) {
+            return (self.to, self.to);
+        }
         if !is_window(rule) {
             let depth = (rule.interval_us() * rule.burst()) as i64;
             return (self.from.max(now.0), self.to.min(now.0 + depth));

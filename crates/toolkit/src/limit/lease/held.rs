@@ -90,7 +90,9 @@ impl Held {
     pub(super) fn wants(&self, size: Size, cost: u64, now: Now) -> Option<(u64, u64)> {
         let rest = self.rest(now);
         let least = cost.checked_sub(rest).filter(|least| *least > 0)?;
-        let refused = |(tokens, until): (u64, i64)| least >= tokens && now.0 < until;
+        // What is further away was refused by a clock that was ahead.
+        let holds = |until: i64| (1..=LONGEST_US).contains(&(until - now.0));
+        let refused = |(tokens, until): (u64, i64)| least >= tokens && holds(until);
         if self.refused.is_some_and(refused) {
             return None;
         }

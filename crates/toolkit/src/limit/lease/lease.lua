@@ -29,7 +29,6 @@ if granted > 0 then
   local last, weight = #f, granted
   if rule.alg == 'b' then weight = granted * a end
   f[last] = f[last] + weight
-  local ttl = math.max(lifetime(rule), rule.blocked - ms + SLACK)
-  redis.call('SET', rule.key, pack_state(rule), 'PX', text(ttl))
 end
+if granted > 0 or rule.clamped then write_counter(rule) end
 return answer

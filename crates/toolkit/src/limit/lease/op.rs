@@ -2,13 +2,13 @@
 //! nothing is granted.
 
 use sangam_engine::keyspace::StrRef;
-use sangam_engine::{CommandError, Reply, Ttl, Tx};
+use sangam_engine::{CommandError, Reply, Tx};
 use sangam_store::op::{Args, AtomicOp, Keys};
 use sangam_store::{Error, Script};
 use smallvec::smallvec;
 
 use crate::limit::algorithm::{
-    Bucket, Counter, FixedWindow, Now, Numbers, SLACK_MS, SlidingWindow, letter, parameters,
+    Bucket, Counter, FixedWindow, Moved, Now, Numbers, SlidingWindow, letter, parameters,
 };
 use crate::limit::check::by_algorithm;
 use crate::limit::rule::{Algorithm, Rule};
@@ -59,19 +59,18 @@ impl Lease<'_> {
             .filter(|numbers| numbers.is_sane() && C::holds(numbers, &self.rule));
         let fresh = read.is_none();
         let mut numbers = read.unwrap_or_default();
-        C::roll(&mut numbers, &self.rule, self.now, fresh);
+        let moved = C::roll(&mut numbers, &self.rule, self.now, fresh);
         let before = numbers;
         let left = left(&numbers, &self.rule, self.now).max(0) as u64;
         let granted = left.min(self.most);
         if granted < self.least || granted == 0 || numbers.is_blocked(self.now) {
+            if moved == Moved::Clamped {
+                numbers.put::<C>(tx, self.key, &self.rule, self.now)?;
+            }
             return Ok(Leased { granted: 0, before });
         }
         numbers.add::<C>(&self.rule, granted);
-        C::outlives(&mut numbers, &self.rule, self.now);
-        let blocked = numbers.blocked_until - self.now.millis() + SLACK_MS;
-        let ttl = C::ttl_ms(&numbers, &self.rule, self.now).max(blocked);
-        let value = numbers.encode(C::FORM, C::FIELDS);
-        tx.put(self.key, &value, Ttl::Millis(ttl as u64))?;
+        numbers.put::<C>(tx, self.key, &self.rule, self.now)?;
         Ok(Leased { granted, before })
     }
 }

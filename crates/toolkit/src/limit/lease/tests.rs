@@ -272,3 +272,50 @@ fn what_comes_back_can_be_taken_again_by_whoever_comes_first() {
         assert!(lease(&mut twins, rule, 1, 1000).granted >= rule.burst());
     }
 }
+
+/// A clock that was a year ahead and is right again: its grant is given up, and the
+/// count is as ever within two windows, or twice the burst, and a second; also if
+/// nobody stops asking.
+#[test]
+fn what_a_clock_that_was_ahead_took_is_given_up() {
+    const YEAR_US: i64 = 365 * 24 * 3_600_000_000;
+    for rule in rules() {
+        let mut twins = Twins::new();
+        let ask = |twins: &mut Twins, ahead: i64| {
+            let now = Now(twins.now_ms() as i64 * 1000 + ahead);
+            let (key, least, most) = (b"k".as_slice(), 1, rule.burst());
+            let lease = Lease {
+                key,
+                rule,
+                now,
+                least,
+                most,
+            };
+            (now, twins.check(&lease).unwrap().unwrap())
+        };
+        let (then, leased) = ask(&mut twins, YEAR_US);
+        assert_eq!(leased.granted, rule.burst(), "{rule:?}");
+        let grant = Grant::new(&rule, leased.before, leased.granted);
+        assert_eq!(grant.rest(&rule, then), leased.granted);
+        assert_eq!(
+            grant.rest(&rule, Now(then.0 - 900_000)),
+            leased.granted,
+            "a little"
+        );
+        let (now, refused) = ask(&mut twins, 0);
+        assert_eq!(
+            (grant.rest(&rule, now), refused.granted),
+            (0, 0),
+            "{rule:?}"
+        );
+        let span = Duration::from_millis(2 * rule.window_ms() + 1_000);
+        let mut granted = 0;
+        for _ in 0..span.as_secs() {
+            granted += ask(&mut twins, 0).1.granted;
+            twins.advance(Duration::from_secs(1));
+        }
+        assert!(granted > 0, "{rule:?}");
+        twins.advance(span);
+        assert!(ask(&mut twins, 0).1.granted >= rule.burst(), "{rule:?}");
+    }
+}
