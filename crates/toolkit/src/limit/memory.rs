@@ -320,7 +320,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let refuses = || memory.refuses(b"k", &rule(9), 1, 0).is_some();
         for forget in [&(|| memory.forget(b"k")) as &dyn Fn(), &|| {
-            memory.forget_refusals()
+            memory.forget_refusals();
         }] {
             let asked = memory.asks();
             forget();
