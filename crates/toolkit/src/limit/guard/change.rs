@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::live::{Place, count_name};
+use super::live::Place;
+#[cfg(feature = "http")]
+use super::live::count_name;
 use super::{Ask, Guard, GuardError, Subject, Verdict, not_shared};
 use crate::limit::class::By;
 use crate::limit::guard::Counted;
@@ -73,6 +75,7 @@ impl Guard {
 
     /// Gives back what this very request took, of the tiers that it was taken from.
     /// Counts that are shared with another package keep it.
+    #[cfg(feature = "http")]
     pub(crate) async fn refund_taken(
         &self,
         verdict: &Verdict,

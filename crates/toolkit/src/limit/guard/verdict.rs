@@ -62,6 +62,7 @@ impl Verdict {
 
     /// Whether the tiers that rule took the request in the store, or of a lease. What
     /// a shadow let through although it did not fit took nothing.
+    #[cfg(feature = "http")]
     pub(crate) fn is_taken(&self) -> bool {
         let fits = |at| {
             let judged = self.tiers.iter().find(|it| it.tier == at);
@@ -74,6 +75,7 @@ impl Verdict {
 
     /// Whom it was taken from in the store, or of a lease: the tiers that rule, all or
     /// none, and each shadow tier by itself.
+    #[cfg(feature = "http")]
     pub(super) fn taken(&self) -> impl Iterator<Item = (&Tier, &Counted)> {
         let tiers = self.tiers.iter().filter(|it| it.outcome.fits);
         tiers.filter(|_| self.is_taken()).filter_map(|judged| {
