@@ -3,8 +3,10 @@
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::limits;
@@ -33,7 +35,7 @@ use super::limits;
         limits::stats::stats,
         limits::events::stream,
     ),
-    modifiers(&Bearer)
+    modifiers(&Bearer, &Refusals)
 )]
 struct Described;
 
@@ -45,6 +47,75 @@ impl Modify for Bearer {
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("bearer", scheme);
     }
+}
+
+/// What every operation may be refused with, in words: those of bodies stand here, and
+/// not beside each operation that has one.
+struct Refusals;
+
+/// How a body is refused before it is read.
+const OF_BODIES: [StatusCode; 3] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+];
+
+impl Modify for Refusals {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let paths = api.paths.paths.values_mut();
+        let operations = paths.flat_map(|item| {
+            [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+            ]
+        });
+        for operation in operations.flatten() {
+            let responses = &mut operation.responses.responses;
+            if operation.request_body.is_some() {
+                for status in OF_BODIES {
+                    let problem = Ref::from_schema_name("Problem");
+                    let content = Content::new(Some(problem));
+                    let response = ResponseBuilder::new()
+                        .content("application/problem+json", content)
+                        .build();
+                    responses.insert(status.as_str().to_owned(), response.into());
+                }
+            }
+            for (status, response) in responses {
+                if let RefOr::T(response) = response {
+                    complete(status, response);
+                }
+            }
+        }
+    }
+}
+
+/// Gives an answer its words, which it must have, and a refusal the type of its content.
+fn complete(status: &str, response: &mut utoipa::openapi::Response) {
+    if !status.starts_with('2')
+        && let Some(content) = response.content.shift_remove("application/json")
+    {
+        let kind = "application/problem+json".to_owned();
+        response.content.insert(kind, content);
+    }
+    if !response.description.is_empty() {
+        return;
+    }
+    let words = match status {
+        "200" => "It is done, or found",
+        "400" => "The request is not what this takes",
+        "401" => "No token, or one that the server does not know",
+        "403" => "The key has no such scope",
+        "404" => "There is no such class",
+        "408" => "The body did not arrive in time",
+        "413" => "The body is too long",
+        "415" => "The body is not JSON",
+        "503" => "The store cannot be asked",
+        _ => return,
+    };
+    words.clone_into(&mut response.description);
 }
 
 /// The description.

@@ -2,7 +2,7 @@
 
 use sangam_server::api::{Api, Need};
 
-use crate::Bench;
+use crate::{Bench, TOKEN};
 
 #[test]
 fn every_route_is_described_with_its_scope_and_on_the_page() {
@@ -24,6 +24,7 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
         "nothing from elsewhere"
     );
     let mut described = 0;
+    let mut ids = std::collections::BTreeSet::new();
     for route in Api::table() {
         if matches!(route.path, "/v1/openapi.json" | "/v1/docs") {
             continue;
@@ -32,6 +33,10 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
         let operation = &api["paths"][route.path][method.to_lowercase()];
         assert!(operation.is_object(), "{route:?} is not described");
         assert!(operation["summary"].is_string() || operation["description"].is_string());
+        let id = operation["operationId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("{operation}"));
+        assert!(id.contains("Limit") || id.starts_with("limit"), "{id}");
+        assert!(ids.insert(id.to_owned()), "two operations are {id}");
         let scope = operation["security"][0]["bearer"][0].as_str();
         match route.need {
             Need::Public => assert_eq!(scope, None, "{route:?}"),
@@ -41,6 +46,22 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')));
         assert!(route.need == Need::Public || responses.contains_key("401"));
+        for (status, answer) in responses {
+            let described = answer["description"].as_str().unwrap();
+            assert!(
+                status.starts_with('2') || !described.is_empty(),
+                "{id} {status}"
+            );
+            let content = answer["content"].as_object().unwrap();
+            assert!(
+                status.starts_with('2') || content.contains_key("application/problem+json"),
+                "{id} {status}"
+            );
+        }
+        let has_body = operation["requestBody"].is_object();
+        for status in ["408", "413", "415"] {
+            assert_eq!(responses.contains_key(status), has_body, "{id} {status}");
+        }
         let heading = format!("<h2><b>{method}</b> <code>{}</code></h2>", route.path);
         assert!(page.contains(&heading), "{route:?} is not on the page");
         described += 1;
@@ -61,4 +82,31 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
         let name = name.split('"').next().unwrap();
         assert!(api["components"]["schemas"][name].is_object(), "{name}");
     }
+}
+
+#[test]
+fn the_examples_of_the_page_work_as_they_stand() {
+    let mut bench = Bench::with("");
+    let (_, _, page) = bench.send("GET", "/v1/docs", &[], "");
+    let page = String::from_utf8(page).unwrap();
+    let mut tried = 0;
+    for line in page.split("<code>curl -X ").skip(1) {
+        let line = line.split("</code>").next().unwrap();
+        let line = line.replace("&quot;", "\"").replace("&#39;", "'");
+        let method = line.split(' ').next().unwrap();
+        let (_, path) = line.split_once("http://127.0.0.1:8585").unwrap();
+        let body = line
+            .split_once("-d '")
+            .map_or("", |(_, rest)| rest.split_once('\'').unwrap().0);
+        tried += 1;
+        if path == "/v1/limits/events" {
+            continue;
+        }
+        let (status, answer) = bench.ask(TOKEN, method, path, body);
+        assert_eq!(status, 200, "{line}: {answer}");
+        for answer in answer["answers"].as_array().into_iter().flatten() {
+            assert!(answer["allowed"].is_boolean(), "{line}: {answer}");
+        }
+    }
+    assert!(tried > 10, "{tried}");
 }
