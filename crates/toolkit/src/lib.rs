@@ -3,8 +3,12 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`cache`] | values in two tiers: in process and in the store, loaded once, never stale by surprise |
 //! | [`limit`] | rate limits and concurrency limits, several at once, all or nothing |
 
+mod background;
+#[cfg(feature = "cache")]
+pub mod cache;
 pub mod limit;
 
 pub use sangam_store as store;

@@ -28,7 +28,7 @@ use sangam_store::{Dialect, Error, Script, Store};
 use smallvec::smallvec;
 
 use super::algorithm::{Now, SLACK_MS};
-use super::background::Background;
+use crate::background::Background;
 
 static BEAT: Script = Script::new("limit-instances", include_str!("instances.lua"));
 

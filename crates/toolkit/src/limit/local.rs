@@ -46,9 +46,9 @@ use tokio::sync::{OnceCell, watch};
 
 use super::adjust::{Adjust, Change};
 use super::algorithm::{Now, Room};
-use super::background::Background;
 use super::check::{Check, Checked, Hit, Part, permits};
 use super::rule::{Algorithm, Rule};
+use crate::background::Background;
 
 /// Largest limit of a fixed window whose share is counted hit by hit.
 const LOGGED_MAX: u64 = 1000;

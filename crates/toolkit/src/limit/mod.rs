@@ -55,7 +55,6 @@ mod across;
 mod adjust;
 mod algorithm;
 pub mod analytics;
-mod background;
 mod check;
 pub mod class;
 pub mod compat;

@@ -25,8 +25,8 @@ use sangam_engine::Reply;
 use sangam_store::{Commands, Dialect, Error, Store};
 use tokio::sync::OnceCell;
 
-use super::background::Background;
 use super::rule::{Algorithm, Rule, RuleError};
+use crate::background::Background;
 
 /// The longest time that one holds.
 pub(super) const LONGEST: Duration = Duration::from_hours(366 * 24);

@@ -70,9 +70,9 @@ use parking_lot::{Mutex, RwLock};
 use sangam_store::{Error, Store};
 use tokio::sync::Semaphore;
 
-use super::background::Background;
 use super::class::By;
 use super::guard::{Subject, Verdict};
+use crate::background::Background;
 use flush::{Progress, Waiting};
 use window::Window;
 

@@ -1,4 +1,4 @@
-//! Work beside a check, which ends with its owner.
+//! Work beside a call, which ends with its owner.
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -6,12 +6,12 @@ use tokio::task::JoinSet;
 
 /// Tasks of one owner. Dropping it ends those that run.
 #[derive(Debug, Default)]
-pub(super) struct Background(Mutex<JoinSet<()>>);
+pub(crate) struct Background(Mutex<JoinSet<()>>);
 
 impl Background {
     /// Starts a task; outside of a runtime nothing starts. Callers see to it that
     /// few run at a time.
-    pub(super) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -21,7 +21,7 @@ impl Background {
     }
 
     /// Waits until those that run have ended.
-    pub(super) async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         let tasks = std::mem::take(&mut *self.0.lock());
         tasks.join_all().await;
     }

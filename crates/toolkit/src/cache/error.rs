@@ -1,0 +1,62 @@
+//! What can become of a cache's call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sangam_store as store;
+
+/// Why a cache has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CacheError {
+    /// A setting is wrong; the text names it.
+    #[error("cache setting {0}")]
+    Setting(String),
+    /// A name of a cache is 1 to 64 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+    #[error("`{0}` is no name of a cache: 1 to 64 letters, digits, `.`, `_` and `-`")]
+    Name(String),
+    /// A key is longer than 64 KiB.
+    #[error("a key of {0} bytes: at most 65536 are allowed")]
+    Key(usize),
+    /// A tag is empty or longer than 1 KiB.
+    #[error("a tag of {0} bytes: from 1 to 1024 are allowed")]
+    Tag(usize),
+    /// More tags than a value may have.
+    #[error("{0} tags: a value may have 256 at most")]
+    Tags(usize),
+    /// No time to live, or one of more than 366 days.
+    #[error("a time to live of {} s: more than 0 and at most 366 days are allowed", .0.as_secs())]
+    Ttl(Duration),
+    /// The value is larger than the cache takes.
+    #[error("a value of {bytes} bytes: setting `max_value` allows {max}")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        max: usize,
+    },
+    /// The value cannot be written in the cache's encoding.
+    #[error("the value cannot be written: {0}")]
+    Encode(String),
+    /// The loader failed, and there was nothing to serve instead.
+    #[error("loading failed: {0}")]
+    Loader(Arc<dyn std::error::Error + Send + Sync>),
+    /// The loader panicked, and there was nothing to serve instead.
+    #[error("the loader panicked: {0}")]
+    Panicked(String),
+    /// The loader took longer than it may (`hard_timeout`), and there was nothing to
+    /// serve instead.
+    #[error("the loader did not end within {} ms (setting `hard_timeout`)", .0.as_millis())]
+    Timeout(Duration),
+    /// The loader found nothing, which is remembered.
+    #[error("there is no such value")]
+    Nothing,
+    /// The loader said `not modified`, and there was nothing to keep.
+    #[error("the loader said that nothing was modified, but there was no former value")]
+    NotModified,
+    /// Loading needs a runtime of tokio, and there is none any more.
+    #[error("there is no runtime of tokio, or it ended")]
+    Runtime,
+    /// The store is away, and the policy is `closed`; or its answer is none.
+    #[error("{0}")]
+    Store(#[from] store::Error),
+}

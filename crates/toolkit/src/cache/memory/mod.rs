@@ -1,0 +1,134 @@
+//! The first tier: values in this process' memory, bounded by their bytes.
+//!
+//! Nothing that was read before a key was invalidated may be put here afterwards. So
+//! whoever will put a value takes a [`Ticket`] first, and every invalidation of its
+//! key makes the ticket void. Tickets are numbers of 1,024 stripes that keys share: a
+//! neighbour's invalidation may cost a value its place, and is never the cause of a
+//! stale one.
+//!
+//! A hit costs a probe, a reference count and a comparison of numbers for each tag.
+
+mod entry;
+mod stripes;
+
+use std::sync::Arc;
+
+pub(super) use entry::{Entry, Held, Meta};
+use stripes::Stripes;
+pub(super) use stripes::Ticket;
+
+type Values<T> =
+    quick_cache::sync::Cache<Box<str>, Held<T>, ByWeight, ahash::RandomState, Quiet<T>>;
+type Quiet<T> = quick_cache::sync::DefaultLifecycle<Box<str>, Held<T>>;
+
+/// Bytes that an entry takes besides its key and its value.
+const OVERHEAD: u64 = 160;
+/// The mean size of a value that the number of places is guessed from.
+const GUESSED: u64 = 1024;
+
+/// The values of one cache.
+#[derive(Debug)]
+pub(super) struct Memory<T> {
+    values: Option<Values<T>>,
+    stripes: Stripes,
+}
+
+#[derive(Debug, Clone)]
+struct ByWeight;
+
+impl<T> quick_cache::Weighter<Box<str>, Held<T>> for ByWeight {
+    fn weight(&self, key: &Box<str>, held: &Held<T>) -> u64 {
+        OVERHEAD + key.len() as u64 + u64::from(held.meta().weight)
+    }
+}
+
+impl<T> Memory<T> {
+    /// Room for so many bytes; none with 0.
+    pub(super) fn new(bytes: u64) -> Self {
+        let values = (bytes > 0).then(|| {
+            let places = (bytes / GUESSED).clamp(16, 1 << 20) as usize;
+            Values::with(
+                places,
+                bytes,
+                ByWeight,
+                ahash::RandomState::new(),
+                Quiet::default(),
+            )
+        });
+        Memory {
+            values,
+            stripes: Stripes::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: &str) -> Option<Held<T>> {
+        self.values.as_ref()?.get(key)
+    }
+
+    /// What it takes to put a value there that is read from now on.
+    pub(super) fn ticket(&self, key: &str) -> Ticket {
+        self.stripes.ticket(key)
+    }
+
+    /// Puts a value, unless its ticket is void; whether it did.
+    pub(super) fn put(&self, key: &str, held: Held<T>, ticket: Ticket) -> bool {
+        let Some(values) = &self.values else {
+            return false;
+        };
+        self.stripes
+            .if_valid(ticket, || values.insert(key.into(), held))
+    }
+
+    /// Makes tickets of a key void and removes its value. The new ticket is for what
+    /// was written just now.
+    pub(super) fn invalidate(&self, key: &str) -> Ticket {
+        self.stripes.void(key, || {
+            if let Some(values) = &self.values {
+                values.remove(key);
+            }
+        })
+    }
+
+    /// Puts what was written, if nobody else touched its key since `ticket` was
+    /// taken, and otherwise leaves nothing; tickets are void either way.
+    pub(super) fn replace(&self, key: &str, held: Held<T>, ticket: Ticket) {
+        self.stripes.replace(ticket, |alone| {
+            let Some(values) = &self.values else { return };
+            if alone {
+                values.insert(key.into(), held);
+            } else {
+                values.remove(key);
+            }
+        });
+    }
+
+    /// Removes a value, if it is this one.
+    pub(super) fn remove(&self, key: &str, held: &Held<T>) {
+        if let Some(values) = &self.values {
+            values.remove_if(key, |it| it.is(held));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values
+            .as_ref()
+            .map_or(0, quick_cache::sync::Cache::len)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.values
+            .as_ref()
+            .map_or(0, quick_cache::sync::Cache::weight)
+    }
+}
+
+impl<T> Held<T> {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Held::Value(one), Held::Value(other)) => Arc::ptr_eq(one, other),
+            (Held::Nothing(one), Held::Nothing(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
