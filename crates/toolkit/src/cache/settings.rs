@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::error::CacheError;
+
 /// Times to live that have a name.
 pub mod ttl {
     use std::time::Duration;
@@ -128,6 +130,55 @@ impl Default for Settings {
             max_value: 32 << 20,
             shared: None,
         }
+    }
+}
+
+impl Settings {
+    pub(super) fn check(&self) -> Result<(), CacheError> {
+        let wrong = |text: &str| Err(CacheError::Setting(text.to_owned()));
+        if self.ttl.is_zero() || self.ttl > ttl::LONGEST {
+            return wrong("`ttl` is more than 0 and at most 366 days");
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return wrong("`jitter` is from 0 to 1");
+        }
+        if self.eager.is_some_and(|it| !(0.0..=1.0).contains(&it)) {
+            return wrong("`eager` is from 0 to 1");
+        }
+        if self.negative_ttl > ttl::LONGEST {
+            return wrong("`negative_ttl` is at most 366 days");
+        }
+        if self.stale.max(self.fail_safe) > ttl::LONGEST {
+            return wrong("`stale` and `fail_safe` are at most 366 days");
+        }
+        let hour = Duration::from_hours(1);
+        if self.hard_timeout.is_zero() || self.hard_timeout > hour {
+            return wrong("`hard_timeout` is more than 0 and at most an hour");
+        }
+        if self.store_timeout.is_zero() || self.store_timeout > hour {
+            return wrong("`store_timeout` is more than 0 and at most an hour");
+        }
+        let shortest = Duration::from_millis(100);
+        if self.lease < shortest || self.lease > hour {
+            return wrong("`lease` is from 100 ms to an hour");
+        }
+        if self.max_value > 512 << 20 {
+            return wrong("`max_value` is at most 512 MiB, as a store's values are");
+        }
+        if self.shared.is_some() && self.encoding != Encoding::Json {
+            return wrong("`encoding` of a shared cache is JSON");
+        }
+        Ok(())
+    }
+
+    /// How much longer than it is fresh a value is kept.
+    pub(super) fn grace(&self) -> Duration {
+        self.stale.max(self.fail_safe)
+    }
+
+    /// The longest that a load may take from reading the store to writing it.
+    pub(super) fn longest_load(&self) -> Duration {
+        2 * self.hard_timeout + 4 * self.store_timeout + Duration::from_secs(5)
     }
 }
 

@@ -62,6 +62,23 @@ impl Bus {
     pub(super) fn due_us(&self) -> u64 {
         unimplemented!()
     }
+    /// Whether it need not be asked at this moment.
+    #[inline]
+    pub(super) fn is_fresh(&self, now_us: u64) -> bool {
+        let _ = now_us;
+        unimplemented!()
+    }
+    /// Whether memory was compared with the store within the heartbeat before this moment.
+    #[inline]
+    pub(super) fn is_trusted(&self, now_us: u64) -> bool {
+        let _ = now_us;
+        unimplemented!()
+    }
+    /// Begins a verification in the background if it is time for one.
+    pub(super) fn verify_if_due(&self, now_us: u64) {
+        let _ = now_us;
+        unimplemented!()
+    }
     /// All that was said before this call began is applied when it ends.
     pub(super) async fn verify(&self) -> Result<(), Error> {
         unimplemented!()

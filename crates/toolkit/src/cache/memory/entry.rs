@@ -1,6 +1,7 @@
 //! What is held of a key.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use smallvec::SmallVec;
 
@@ -18,7 +19,7 @@ pub(in super::super) enum Held<T> {
 #[derive(Debug)]
 pub(in super::super) struct Entry<T> {
     pub(in super::super) meta: Meta,
-    pub(in super::super) value: T,
+    pub(in super::super) value: Arc<T>,
 }
 
 /// What is known of a value. Times are the store's, in microseconds since the epoch.
@@ -44,6 +45,8 @@ pub(in super::super) struct Meta {
     pub(in super::super) validator: Option<Box<str>>,
     /// Bytes of the value as it is written.
     pub(in super::super) weight: u32,
+    /// Until when it is served stale without another load, for one failed.
+    pub(in super::super) retry_us: AtomicU64,
 }
 
 impl Meta {

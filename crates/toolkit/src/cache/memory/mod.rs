@@ -71,6 +71,11 @@ impl<T> Memory<T> {
         self.stripes.ticket(key)
     }
 
+    /// Whether its key was not invalidated since.
+    pub(super) fn is_valid(&self, ticket: Ticket) -> bool {
+        self.stripes.if_valid(ticket, || {})
+    }
+
     /// Puts a value, unless its ticket is void; whether it did.
     pub(super) fn put(&self, key: &str, held: Held<T>, ticket: Ticket) -> bool {
         let Some(values) = &self.values else {
@@ -107,6 +112,14 @@ impl<T> Memory<T> {
     pub(super) fn remove(&self, key: &str, held: &Held<T>) {
         if let Some(values) = &self.values {
             values.remove_if(key, |it| it.is(held));
+        }
+    }
+
+    /// Removes all values and makes all tickets void.
+    pub(super) fn clear(&self) {
+        self.stripes.void_all();
+        if let Some(values) = &self.values {
+            values.clear();
         }
     }
 

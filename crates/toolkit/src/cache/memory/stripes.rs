@@ -1,7 +1,5 @@
 //! Numbers that tell whether a key was invalidated since.
 
-use std::hash::BuildHasher as _;
-
 use parking_lot::Mutex;
 
 const STRIPES: usize = 1024;
@@ -58,6 +56,13 @@ impl Stripes {
         Ticket {
             stripe,
             number: *number,
+        }
+    }
+
+    /// Makes all tickets void.
+    pub(super) fn void_all(&self) {
+        for number in &self.numbers {
+            *number.lock() += 1;
         }
     }
 

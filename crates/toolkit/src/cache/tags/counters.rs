@@ -11,9 +11,6 @@ use sangam_store::{Commands, Error, Store};
 
 use super::super::key::{Keys, TagId};
 
-/// Why versions are not known.
-pub(in super::super) type TagError = Error;
-
 /// A new version.
 pub(in super::super) fn make() -> Result<u64, Error> {
     let mut bytes = [0; 8];

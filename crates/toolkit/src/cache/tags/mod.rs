@@ -7,8 +7,8 @@
 //!
 //! A process remembers the versions that it read, until the bus says that one changed;
 //! so what is remembered is at most as old as the bus is ([`super::bus`]). A version
-//! that was read before such a word is not remembered after it: every reading takes the
-//! time of [`Tags::clock`] first.
+//! that was read before such a word is not remembered after it: every reading takes a
+//! time of [`Tags::tick`] first.
 //!
 //! Values in memory have the tag's cell and a count of what became of it here
 //! ([`Mark`]), so that a hit compares one number for each tag.
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::key::TagId;
-pub(super) use counters::{TagError, keep, make, read};
+pub(super) use counters::{keep, make, read};
 
 /// How many cells there may be before those that nobody uses go.
 const CELLS: usize = 4096;
@@ -32,7 +32,7 @@ const STRIPES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Tags {
     cells: Mutex<Cells>,
-    /// Counts what was invalidated.
+    /// Counts what is read and invalidated.
     clock: AtomicU64,
     /// When some tag of a stripe was invalidated last.
     changed: Box<[AtomicU64]>,
@@ -58,7 +58,7 @@ struct Cell {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     version: u64,
-    /// The clock's time before it was read.
+    /// The clock's time when it was known.
     since: u64,
     /// Until when the store keeps it at least, by the store's clock.
     kept_until_us: u64,
@@ -88,7 +88,7 @@ impl Mark {
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) mark: Mark,
-    /// The clock's time before it was read.
+    /// The clock's time when it was known.
     pub(super) since: u64,
     pub(super) kept_until_us: u64,
 }
@@ -108,19 +108,20 @@ impl Default for Tags {
 }
 
 impl Tags {
-    /// The time by which readings are older or newer than invalidations.
-    pub(super) fn clock(&self) -> u64 {
-        self.clock.load(Ordering::Acquire)
+    /// A moment, later than all before: what is read after it is newer than what was
+    /// known before it.
+    pub(super) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     fn stripe(&self, id: TagId) -> &AtomicU64 {
         &self.changed[(id.0 % STRIPES as u64) as usize]
     }
 
-    /// Whether it, or a tag of its stripe, was invalidated after a time.
-    pub(super) fn changed_since(&self, id: TagId, clock: u64) -> bool {
-        self.stripe(id).load(Ordering::Acquire) > clock
-            || self.all_changed.load(Ordering::Acquire) > clock
+    /// Whether it, or a tag of its stripe, was invalidated after a moment.
+    pub(super) fn changed_since(&self, id: TagId, moment: u64) -> bool {
+        self.stripe(id).load(Ordering::Acquire) > moment
+            || self.all_changed.load(Ordering::Acquire) > moment
     }
 
     fn cell(&self, id: TagId) -> Arc<Cell> {
@@ -159,34 +160,52 @@ impl Tags {
         })
     }
 
-    /// Remembers a version that was read after `since`; nothing, if the tag was
-    /// invalidated meanwhile.
+    /// A mark that holds until the tag is invalidated here, of no version.
+    pub(super) fn mark(&self, id: TagId) -> Mark {
+        let cell = self.cell(id);
+        let generation = cell.generation.load(Ordering::Acquire);
+        Mark {
+            cell,
+            generation,
+            version: 0,
+        }
+    }
+
+    /// Remembers a version that was read after the moment `began`; nothing, if the tag
+    /// was invalidated meanwhile.
     pub(super) fn learn(
         &self,
         id: TagId,
         version: u64,
-        since: u64,
+        began: u64,
         kept_until_us: u64,
     ) -> Option<Mark> {
         let cell = self.cell(id);
         let mut known = cell.known.lock();
         // Under the cell's lock, which an invalidation takes after it set the clock.
-        if self.changed_since(id, since) {
+        if self.changed_since(id, began) {
             return None;
         }
-        // An older reading of the same version stays the one that is remembered.
-        let since = match *known {
-            Some(it) if it.version == version => it.since.min(since),
-            _ => since,
-        };
-        let kept_until_us = match *known {
-            Some(it) if it.version == version => it.kept_until_us.max(kept_until_us),
-            _ => kept_until_us,
-        };
-        *known = Some(Known {
-            version,
-            since,
-            kept_until_us,
+        // An older reading of the same version stays the one that is remembered. Two
+        // versions without an invalidation between: one was not heard of.
+        *known = Some(match *known {
+            Some(it) if it.version == version => Known {
+                kept_until_us: it.kept_until_us.max(kept_until_us),
+                ..it
+            },
+            Some(_) => {
+                cell.generation.fetch_add(1, Ordering::AcqRel);
+                Known {
+                    version,
+                    since: self.tick(),
+                    kept_until_us,
+                }
+            }
+            None => Known {
+                version,
+                since: self.tick(),
+                kept_until_us,
+            },
         });
         let generation = cell.generation.load(Ordering::Acquire);
         drop(known);
@@ -200,7 +219,7 @@ impl Tags {
     /// What is remembered of a tag is forgotten, and values that have it in memory do
     /// not hold any more.
     pub(super) fn invalidate(&self, id: TagId) {
-        let now = self.clock.fetch_add(1, Ordering::AcqRel) + 1;
+        let now = self.tick();
         self.stripe(id).fetch_max(now, Ordering::AcqRel);
         let cell = self.cells.lock().by_id.get(&id).cloned();
         if let Some(cell) = cell {
@@ -210,7 +229,7 @@ impl Tags {
 
     /// The same for all tags.
     pub(super) fn invalidate_all(&self) {
-        let now = self.clock.fetch_add(1, Ordering::AcqRel) + 1;
+        let now = self.tick();
         self.all_changed.fetch_max(now, Ordering::AcqRel);
         let cells: Vec<Arc<Cell>> = self.cells.lock().by_id.values().cloned().collect();
         for cell in cells {

@@ -1,0 +1,520 @@
+//! Reading through: memory, the store, the loader; one of those who miss loads.
+//!
+//! A load writes only over what its flight saw in the store, with the versions of tags
+//! from before the loader ran, within the time that a deletion's mark stays; so nothing
+//! old overwrites what is newer, however long a loader takes.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use sangam_store::{Dialect, Error, Ttl};
+
+use super::error::CacheError;
+use super::flight::{Claim, Landed, Leader, Outcome, claim};
+use super::found::{Found, Source};
+use super::inner::{Inner, Look, Value, micros};
+use super::loaded::{Former, Loaded};
+use super::memory::{Held, Ticket};
+use super::op::Fill;
+use super::prepared::Prepared;
+use super::report::Count;
+use super::settings::Policy;
+use super::stored::{Seen, Stored};
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Loading<L> = Pin<Box<dyn Future<Output = Result<L, BoxError>> + Send>>;
+pub(super) type Loader<T> = Box<dyn FnOnce(Former<T>) -> Loading<Loaded<T>> + Send>;
+
+/// How long it takes until the store is asked again whether another instance loaded.
+const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+const WAITS_BILLED: Duration = Duration::from_secs(1);
+
+/// What a flight knew before it loaded.
+pub(super) struct Begun {
+    /// What it takes to put the value into memory.
+    pub(super) ticket: Ticket,
+    /// The moment for tags.
+    pub(super) moment: u64,
+    /// When, by the store's clock.
+    pub(super) at_us: u64,
+    /// What was seen in the store; none, if the store could not be asked.
+    pub(super) seen: Option<Seen>,
+}
+
+impl<T: Value> Inner<T> {
+    /// A value, read through; none, where the loader found nothing.
+    pub(super) async fn fetch(
+        &self,
+        key: &str,
+        loader: Loader<T>,
+    ) -> Result<Option<Found<T>>, CacheError> {
+        let mut away = None;
+        if !self.is_trusted(self.now()) {
+            away = self.ask().await.err();
+        }
+        let now = self.now();
+        if away.is_none() {
+            self.hub.bus.verify_if_due(now);
+        }
+        let fallback = match self.look(key, now) {
+            Look::Fresh(held) => return Ok(self.serve(held, Source::Memory, false, false)),
+            Look::Eager(held) => {
+                self.refresh(key, loader, Some(held.clone()));
+                return Ok(self.serve(held, Source::Memory, false, false));
+            }
+            Look::Stale(held) => {
+                if now >= held.meta().retry_us.load(Ordering::Relaxed) {
+                    self.refresh(key, loader, Some(held.clone()));
+                }
+                return Ok(self.serve(held, Source::Memory, true, false));
+            }
+            Look::Doubtful(held) => Some(held),
+            Look::Nothing => None,
+        };
+        if let Some(error) = &away {
+            if self.settings.policy == Policy::Closed {
+                return Err(error.clone().into());
+            }
+            if let Some(held) = fallback.clone().filter(|held| self.outlasts(held, now)) {
+                let stale = now >= held.meta().fresh_until_us;
+                return Ok(self.serve(held, Source::Memory, stale, true));
+            }
+        }
+        let (follower, leader) = self.flights.join(key);
+        let leads = leader.is_some();
+        if let Some(leader) = leader {
+            let inner = self.itself()?;
+            let flight = inner.fly(leader, loader, fallback, away);
+            spawn(flight)?;
+        }
+        let landed = follower.outcome().await?;
+        if !leads {
+            self.counters.one(Count::Coalesced);
+        }
+        Ok(self.serve(landed.held, landed.source, landed.stale, landed.degraded))
+    }
+
+    /// Asks whether memory is as the store has it, unless the store is known to be
+    /// away.
+    pub(super) async fn ask(&self) -> Result<(), Error> {
+        if self.hub.is_away() {
+            // A store that is back is noticed by its own probes.
+            let state = self.hub.store.state();
+            return Err(Error::Unavailable(sangam_store::Why::Open(state.reason)));
+        }
+        self.verify().await
+    }
+
+    /// Loads in the background.
+    fn refresh(&self, key: &str, loader: Loader<T>, fallback: Option<Held<T>>) {
+        let (_, Some(leader)) = self.flights.join(key) else {
+            return;
+        };
+        let Ok(inner) = self.itself() else { return };
+        self.counters.one(Count::Refreshes);
+        let flight = inner.fly(leader, loader, fallback, None);
+        let _ = spawn(flight);
+    }
+
+    /// One flight, from the store to the loader and back.
+    async fn fly(
+        self: Arc<Self>,
+        leader: Leader<T>,
+        loader: Loader<T>,
+        fallback: Option<Held<T>>,
+        away: Option<Error>,
+    ) {
+        let key: Box<str> = leader.key().into();
+        let mut begun = self.begin(&key);
+        let mut fallback = fallback.filter(|held| self.saves(held, self.now()));
+        let mut failure = away;
+        if failure.is_none() {
+            match self.read_softly(&key, &leader, fallback.as_ref()).await {
+                Ok(stored) => {
+                    begun.seen = Some(stored.seen);
+                    match self.use_stored(&key, stored.held, &begun, &leader) {
+                        Used::Landed => return,
+                        Used::Saves(held) => fallback = Some(held),
+                        Used::Not => {}
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(error) = &failure
+            && self.settings.policy == Policy::Closed
+        {
+            leader.land(Err(error.clone().into()));
+            return;
+        }
+        let mut claimed = None;
+        if self.settings.across && failure.is_none() {
+            match self.agree(&key, &mut begun, &leader).await {
+                Agreed::Landed => return,
+                Agreed::Loads(claim) => claimed = claim,
+            }
+        }
+        // Memory's clock for tags is read once all that is known is known.
+        begun.moment = self.tags.tick();
+        let outcome = self.load(loader, fallback.clone(), &leader).await;
+        match outcome {
+            Ok(loaded) => {
+                let landed = self.land(&key, loaded, fallback.as_ref(), &begun).await;
+                leader.land(landed);
+            }
+            Err(error) => leader.land(self.save(&key, fallback, &begun, error)),
+        }
+        if let Some(claim) = claimed {
+            claim.give_back().await;
+            self.billed(3);
+        }
+    }
+
+    /// What is known before anything is read.
+    pub(super) fn begin(&self, key: &str) -> Begun {
+        Begun {
+            ticket: self.memory.ticket(key),
+            moment: self.tags.tick(),
+            at_us: self.now(),
+            seen: None,
+        }
+    }
+
+    /// Reads the store. Where that takes long and there is a stale value, who waits
+    /// gets that.
+    async fn read_softly(
+        &self,
+        key: &str,
+        leader: &Leader<T>,
+        fallback: Option<&Held<T>>,
+    ) -> Result<Stored<T>, Error> {
+        let reading = async {
+            self.prime().await?;
+            self.read(key).await
+        };
+        let patience = self.settings.store_soft_timeout.zip(fallback);
+        let Some((patience, held)) = patience else {
+            return reading.await;
+        };
+        tokio::pin!(reading);
+        match tokio::time::timeout(patience, &mut reading).await {
+            Ok(stored) => stored,
+            Err(_) => {
+                leader.land(Ok(self.from_memory(held, true)));
+                reading.await
+            }
+        }
+    }
+
+    fn from_memory(&self, held: &Held<T>, degraded: bool) -> Landed<T> {
+        Landed {
+            stale: self.now() >= held.meta().fresh_until_us,
+            held: held.clone(),
+            source: Source::Memory,
+            degraded,
+        }
+    }
+
+    /// Lands with what the store had, if that will do.
+    fn use_stored(
+        &self,
+        key: &str,
+        held: Option<Held<T>>,
+        begun: &Begun,
+        leader: &Leader<T>,
+    ) -> Used<T> {
+        let Some(held) = held else {
+            self.counters.one(Count::Misses);
+            return Used::Not;
+        };
+        let now = self.now();
+        let meta = held.meta();
+        let landed = Landed {
+            held: held.clone(),
+            source: Source::Store,
+            stale: now >= meta.fresh_until_us,
+            degraded: false,
+        };
+        if !landed.stale {
+            self.memory.put(key, held.clone(), begun.ticket);
+            // One that is to be loaded ahead of its end is served, and loaded.
+            let ahead = now >= meta.eager_us;
+            leader.land(Ok(landed));
+            return if ahead {
+                Used::Saves(held)
+            } else {
+                Used::Landed
+            };
+        }
+        if now
+            < meta
+                .fresh_until_us
+                .saturating_add(micros(self.settings.stale))
+        {
+            self.memory.put(key, held.clone(), begun.ticket);
+            leader.land(Ok(landed));
+            self.counters.one(Count::Refreshes);
+            return Used::Saves(held);
+        }
+        self.counters.one(Count::Misses);
+        if self.saves(&held, now) {
+            Used::Saves(held)
+        } else {
+            Used::Not
+        }
+    }
+
+    /// Agrees with other instances on who loads.
+    async fn agree(&self, key: &str, begun: &mut Begun, leader: &Leader<T>) -> Agreed {
+        let began = tokio::time::Instant::now();
+        let billed = self.hub.store.dialect() == Dialect::Upstash;
+        let longest = if billed { WAITS_BILLED } else { WAITS.1 };
+        let mut wait = WAITS.0;
+        loop {
+            self.billed(1);
+            let lease = self.settings.lease;
+            let claiming = claim(&self.hub.store, self.keys.flight(key), lease);
+            let claimed = match self.in_time(claiming).await {
+                Ok(claimed) => claimed,
+                // It saves loads, no more.
+                Err(_) => return Agreed::Loads(None),
+            };
+            if claimed.is_none() {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 3 / 2).min(longest);
+            }
+            // Another one may have loaded before this claim, or since.
+            let ticket = self.memory.ticket(key);
+            let Ok(stored) = self.read(key).await else {
+                return Agreed::Loads(claimed);
+            };
+            let was = begun.seen.replace(stored.seen);
+            begun.ticket = ticket;
+            begun.at_us = self.now();
+            let fresh = stored
+                .held
+                .filter(|held| was != begun.seen && self.now() < held.meta().fresh_until_us);
+            if let Some(held) = fresh {
+                self.memory.put(key, held.clone(), ticket);
+                leader.land(Ok(Landed {
+                    held,
+                    source: Source::Store,
+                    stale: false,
+                    degraded: false,
+                }));
+                if let Some(claim) = claimed {
+                    claim.give_back().await;
+                    self.billed(3);
+                }
+                return Agreed::Landed;
+            }
+            if claimed.is_some() || began.elapsed() >= self.settings.hard_timeout {
+                return Agreed::Loads(claimed);
+            }
+        }
+    }
+
+    /// Runs a loader within its time.
+    async fn load(
+        &self,
+        loader: Loader<T>,
+        fallback: Option<Held<T>>,
+        leader: &Leader<T>,
+    ) -> Result<Loaded<T>, CacheError> {
+        let former = fallback.clone().and_then(|held| {
+            let landed = self.from_memory(&held, false);
+            let age = self.now().saturating_sub(held.meta().made_us);
+            let Held::Value(entry) = held else {
+                return None;
+            };
+            Some(Found {
+                entry,
+                source: landed.source,
+                age: Duration::from_micros(age),
+                stale: landed.stale,
+                degraded: false,
+            })
+        });
+        self.counters.one(Count::Loads);
+        let loading = run(move || loader(Former(former)));
+        let loading = tokio::time::timeout(self.settings.hard_timeout, loading);
+        tokio::pin!(loading);
+        let soft = self.settings.soft_timeout.zip(fallback.as_ref());
+        let loaded = match soft {
+            None => loading.await,
+            Some((patience, held)) => match tokio::time::timeout(patience, &mut loading).await {
+                Ok(loaded) => loaded,
+                Err(_) => {
+                    leader.land(Ok(self.from_memory(held, false)));
+                    loading.await
+                }
+            },
+        };
+        let Ok(loaded) = loaded else {
+            self.counters.one(Count::LoadTimeouts);
+            return Err(CacheError::Timeout(self.settings.hard_timeout));
+        };
+        loaded.inspect_err(|_| self.counters.one(Count::LoadFailures))
+    }
+
+    /// A load failed: the stale value, if there is one, and no other load for a while.
+    pub(super) fn save(
+        &self,
+        key: &str,
+        fallback: Option<Held<T>>,
+        begun: &Begun,
+        error: CacheError,
+    ) -> Outcome<T> {
+        let now = self.now();
+        let Some(held) = fallback.filter(|held| self.saves(held, now)) else {
+            return Err(error);
+        };
+        tracing::warn!(cache = %self.name, %error, "a stale value is served, for loading it failed");
+        let meta = held.meta();
+        let retry = now.saturating_add(micros(self.settings.throttle));
+        meta.retry_us.store(retry, Ordering::Relaxed);
+        self.memory.put(key, held.clone(), begun.ticket);
+        Ok(self.from_memory(&held, begun.seen.is_none()))
+    }
+
+    /// Keeps what was loaded, in both tiers.
+    async fn land(
+        &self,
+        key: &str,
+        loaded: Loaded<T>,
+        fallback: Option<&Held<T>>,
+        begun: &Begun,
+    ) -> Outcome<T> {
+        let prepared = self.prepare(loaded, fallback, true)?;
+        let degraded = begun.seen.is_none();
+        let landed = |held, degraded| Landed {
+            held,
+            source: Source::Loader,
+            stale: false,
+            degraded,
+        };
+        let Some(seen) = begun.seen.as_ref().filter(|_| prepared.is_kept()) else {
+            let held = if degraded && prepared.is_kept() {
+                self.hold(key, prepared, begun)
+            } else {
+                prepared.held
+            };
+            return Ok(landed(held, degraded));
+        };
+        if self.is_overtaken(begun) {
+            self.counters.one(Count::Overtaken);
+            return Ok(landed(prepared.held, false));
+        }
+        let sealed = self.seal(&prepared, Some(begun.moment)).await;
+        let written = match sealed {
+            Ok(Some(sealed)) => {
+                let fill = self.fill(key, seen, &sealed.bytes, sealed.ttl);
+                self.in_time(fill)
+                    .await
+                    .map(|filled| filled.then_some(sealed))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(Some(sealed)) => {
+                let held = self.with_marks(prepared, sealed);
+                self.memory.put(key, held.clone(), begun.ticket);
+                Ok(landed(held, false))
+            }
+            Ok(None) => {
+                self.counters.one(Count::Overtaken);
+                Ok(landed(prepared.held, false))
+            }
+            Err(error) => {
+                if self.settings.policy == Policy::Closed {
+                    return Err(error.into());
+                }
+                Ok(landed(self.hold(key, prepared, begun), true))
+            }
+        }
+    }
+
+    /// Whether a load took longer than a deletion's mark stays, or, where deletions leave
+    /// none, its key was written meanwhile.
+    pub(super) fn is_overtaken(&self, begun: &Begun) -> bool {
+        let longest = micros(self.settings.longest_load());
+        self.now().saturating_sub(begun.at_us) >= longest
+            || (self.is_shared() && !self.memory.is_valid(begun.ticket))
+    }
+
+    /// Keeps what was loaded in memory alone.
+    pub(super) fn hold(&self, key: &str, prepared: Prepared<T>, begun: &Begun) -> Held<T> {
+        let touched = self.was_touched(&prepared, begun.moment);
+        let held = self.degraded(prepared);
+        if !touched {
+            self.memory.put(key, held.clone(), begun.ticket);
+        }
+        held
+    }
+
+    /// Writes what was loaded over what was seen; whether that still stood there.
+    pub(super) async fn fill(
+        &self,
+        key: &str,
+        seen: &Seen,
+        bytes: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, Error> {
+        let (store, name) = (&self.hub.store, self.keys.value(key));
+        match seen {
+            Seen::Absent => {
+                self.billed(1);
+                store.set_if_absent(&name, bytes, Ttl::In(ttl)).await
+            }
+            Seen::Head(head) => {
+                self.billed(3);
+                let op = Fill {
+                    key: &name,
+                    seen: head,
+                    value: bytes,
+                    ttl: Ttl::In(ttl),
+                };
+                store.atomic(&op).await
+            }
+        }
+    }
+}
+
+enum Used<T> {
+    Landed,
+    Saves(Held<T>),
+    Not,
+}
+
+enum Agreed {
+    Landed,
+    Loads(Option<Claim>),
+}
+
+/// Runs a loader; a panic is an error.
+pub(super) async fn run<L>(loader: impl FnOnce() -> Loading<L> + Send) -> Result<L, CacheError> {
+    let loading = async move { loader().await };
+    match AssertUnwindSafe(loading).catch_unwind().await {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err(error)) => Err(CacheError::Loader(error.into())),
+        Err(panic) => Err(CacheError::Panicked(said(&*panic))),
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a text".to_owned())
+}
+
+pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), CacheError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| CacheError::Runtime)?;
+    runtime.spawn(work);
+    Ok(())
+}

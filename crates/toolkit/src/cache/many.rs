@@ -1,0 +1,459 @@
+//! Several keys at once: two round trips, however many miss.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sangam_engine::Reply;
+use sangam_store::{AtomicOp as _, Commands, Error, Ttl};
+
+use super::cache::Cache;
+use super::error::CacheError;
+use super::fetch::{Begun, BoxError, Loading, run, spawn};
+use super::flight::{Landed, Leader, Outcome};
+use super::found::{Found, Source};
+use super::inner::{Inner, Look, Value};
+use super::key::Keys;
+use super::loaded::Loaded;
+use super::memory::{Held, Ticket};
+use super::op::Fill;
+use super::prepared::{Prepared, Sealed};
+use super::report::Count;
+use super::settings::Policy;
+use super::stored::Seen;
+use super::write::Reach;
+
+type Loads<T> = HashMap<String, Loaded<T>>;
+type BatchLoader<T> = Box<dyn FnOnce(Vec<String>) -> Loading<Loads<T>> + Send>;
+
+/// A key of a batch that this flight loads.
+struct Flown<T> {
+    leader: Leader<T>,
+    begun: Begun,
+    fallback: Option<Held<T>>,
+}
+
+impl<T: Value> Cache<T> {
+    /// The values of several keys, in their order; none where there is none.
+    pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Found<T>>>, CacheError> {
+        for key in keys {
+            Keys::check(key)?;
+        }
+        Box::pin(self.0.get_all(keys)).await
+    }
+
+    /// Writes several values. All are checked before any is written; one round trip for
+    /// 500.
+    pub async fn set_many<K, V>(
+        &self,
+        values: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Reach, CacheError>
+    where
+        K: Into<Box<str>>,
+        V: Into<Loaded<T>>,
+    {
+        let values = values.into_iter();
+        let values = values.map(|(key, value)| (key.into(), value.into()));
+        let (reach, _) = self.0.set_all(values.collect()).await?;
+        Ok(reach)
+    }
+
+    /// The values of several keys, in their order. Those that miss are loaded by one
+    /// call of `loader`, which is told which they are; a key that it leaves out has
+    /// nothing, which is remembered. A key that another call loads already is waited
+    /// for.
+    ///
+    /// ```
+    /// # use sangam::{cache::{Caches, Settings}, store::Store};
+    /// # use std::collections::HashMap;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let squares = Caches::new(Store::memory()).cache::<u64>("squares", Settings::default())?;
+    /// let found = squares
+    ///     .get_or_set_many(&["2", "3", "x"], |missing| async move {
+    ///         let numbers = missing.into_iter().filter_map(|key| {
+    ///             let number: u64 = key.parse().ok()?;
+    ///             Some((key, number * number))
+    ///         });
+    ///         Ok::<_, std::io::Error>(numbers.collect::<HashMap<_, _>>())
+    ///     })
+    ///     .await?;
+    /// let found: Vec<_> = found.iter().map(|it| it.as_deref().copied()).collect();
+    /// assert_eq!(found, [Some(4), Some(9), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_set_many<L, F, R, I, E>(
+        &self,
+        keys: &[&str],
+        loader: L,
+    ) -> Result<Vec<Option<Found<T>>>, CacheError>
+    where
+        L: FnOnce(Vec<String>) -> F + Send + 'static,
+        F: Future<Output = Result<I, E>> + Send + 'static,
+        I: IntoIterator<Item = (String, R)>,
+        R: Into<Loaded<T>>,
+        E: Into<BoxError>,
+    {
+        for key in keys {
+            Keys::check(key)?;
+        }
+        let loader: BatchLoader<T> = Box::new(move |missing| {
+            Box::pin(async move {
+                let loaded = loader(missing).await.map_err(Into::into)?;
+                let loaded = loaded.into_iter();
+                Ok(loaded.map(|(key, value)| (key, value.into())).collect())
+            })
+        });
+        Box::pin(self.0.fetch_all(keys, loader)).await
+    }
+}
+
+impl<T: Value> Inner<T> {
+    async fn get_all(&self, keys: &[&str]) -> Result<Vec<Option<Found<T>>>, CacheError> {
+        let mut away = None;
+        if !self.is_trusted(self.now()) {
+            away = self.ask().await.err();
+        }
+        let now = self.now();
+        if away.is_none() {
+            self.hub.bus.verify_if_due(now);
+        }
+        let mut found: Vec<Option<Found<T>>> = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (place, key) in keys.iter().copied().enumerate() {
+            let served = match self.look(key, now) {
+                Look::Fresh(held) | Look::Eager(held) => {
+                    self.serve(held, Source::Memory, false, false)
+                }
+                Look::Stale(held) => self.serve(held, Source::Memory, true, false),
+                Look::Doubtful(held) => {
+                    missing.push((place, key, Some(held)));
+                    None
+                }
+                Look::Nothing => {
+                    missing.push((place, key, None));
+                    None
+                }
+            };
+            found.push(served);
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let asked: Vec<&str> = missing.iter().map(|(_, key, _)| *key).collect();
+        let tickets: Vec<Ticket> = asked.iter().map(|key| self.memory.ticket(key)).collect();
+        let reading = async {
+            if let Some(error) = away {
+                return Err(error);
+            }
+            self.prime().await?;
+            self.read_many(&asked).await
+        };
+        let stored = match reading.await {
+            Ok(stored) => stored.into_iter().map(Some).collect(),
+            Err(error) if self.settings.policy == Policy::Closed => return Err(error.into()),
+            Err(error @ Error::Command(_)) => return Err(error.into()),
+            Err(_) => Vec::new(),
+        };
+        let mut stored = stored.into_iter();
+        let now = self.now();
+        for ((place, key, fallback), ticket) in missing.into_iter().zip(tickets) {
+            let answer = match stored.next().flatten() {
+                Some(stored) => {
+                    let held = stored.held.filter(|held| now < self.served_until(held));
+                    held.and_then(|held| {
+                        self.memory.put(key, held.clone(), ticket);
+                        let stale = now >= held.meta().fresh_until_us;
+                        self.serve(held, Source::Store, stale, false)
+                    })
+                }
+                None => fallback
+                    .filter(|held| self.outlasts(held, now))
+                    .and_then(|held| {
+                        let stale = now >= held.meta().fresh_until_us;
+                        self.serve(held, Source::Memory, stale, true)
+                    }),
+            };
+            if answer.is_none() {
+                self.counters.one(Count::Misses);
+            }
+            if let Some(place) = found.get_mut(place) {
+                *place = answer;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn fetch_all(
+        &self,
+        keys: &[&str],
+        loader: BatchLoader<T>,
+    ) -> Result<Vec<Option<Found<T>>>, CacheError> {
+        let mut away = None;
+        if !self.is_trusted(self.now()) {
+            away = self.ask().await.err();
+        }
+        if let Some(error) = away
+            .as_ref()
+            .filter(|_| self.settings.policy == Policy::Closed)
+        {
+            return Err(error.clone().into());
+        }
+        let now = self.now();
+        if away.is_none() {
+            self.hub.bus.verify_if_due(now);
+        }
+        let mut found: Vec<Option<Found<T>>> = Vec::with_capacity(keys.len());
+        let mut waiting = Vec::new();
+        let mut flown = Vec::new();
+        for (place, key) in keys.iter().copied().enumerate() {
+            let fallback = match self.look(key, now) {
+                Look::Fresh(held) | Look::Eager(held) => {
+                    found.push(self.serve(held, Source::Memory, false, false));
+                    continue;
+                }
+                Look::Stale(held) => Some(held),
+                Look::Doubtful(held) if away.is_some() && self.outlasts(&held, now) => {
+                    let stale = now >= held.meta().fresh_until_us;
+                    found.push(self.serve(held, Source::Memory, stale, true));
+                    continue;
+                }
+                Look::Doubtful(held) => Some(held),
+                Look::Nothing => None,
+            };
+            found.push(None);
+            let (follower, leader) = self.flights.join(key);
+            waiting.push((place, follower, leader.is_some()));
+            if let Some(leader) = leader {
+                flown.push(Flown {
+                    leader,
+                    begun: self.begin(key),
+                    fallback: fallback.filter(|held| self.saves(held, now)),
+                });
+            }
+        }
+        if !flown.is_empty() {
+            let inner = self.itself()?;
+            spawn(inner.fly_all(flown, loader, away))?;
+        }
+        for (place, follower, leads) in waiting {
+            let landed = follower.outcome().await?;
+            if !leads {
+                self.counters.one(Count::Coalesced);
+            }
+            let served = self.serve(landed.held, landed.source, landed.stale, landed.degraded);
+            if let Some(place) = found.get_mut(place) {
+                *place = served;
+            }
+        }
+        Ok(found)
+    }
+
+    /// One flight for several keys.
+    async fn fly_all(
+        self: Arc<Self>,
+        mut flown: Vec<Flown<T>>,
+        loader: BatchLoader<T>,
+        away: Option<Error>,
+    ) {
+        let mut failure = away;
+        if failure.is_none() {
+            let read = async {
+                self.prime().await?;
+                let keys: Vec<&str> = flown.iter().map(|it| it.leader.key()).collect();
+                self.read_many(&keys).await
+            };
+            match read.await {
+                Ok(stored) => {
+                    let mut missing = Vec::new();
+                    for (mut it, stored) in flown.into_iter().zip(stored) {
+                        it.begun.seen = Some(stored.seen);
+                        match self.use_all(&mut it, stored.held) {
+                            true => {}
+                            false => missing.push(it),
+                        }
+                    }
+                    flown = missing;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if flown.is_empty() {
+            return;
+        }
+        if let Some(error) = &failure
+            && self.settings.policy == Policy::Closed
+        {
+            for it in &flown {
+                it.leader.land(Err(error.clone().into()));
+            }
+            return;
+        }
+        let moment = self.tags.tick();
+        for it in &mut flown {
+            it.begun.moment = moment;
+        }
+        let missing: Vec<String> = flown.iter().map(|it| it.leader.key().to_owned()).collect();
+        self.counters.one(Count::Loads);
+        let patience = self.settings.hard_timeout;
+        let loading = tokio::time::timeout(patience, run(move || loader(missing)));
+        match loading.await {
+            Ok(Ok(loaded)) => self.land_all(flown, loaded).await,
+            Ok(Err(error)) => {
+                self.counters.one(Count::LoadFailures);
+                self.save_all(flown, &error);
+            }
+            Err(_) => {
+                self.counters.one(Count::LoadTimeouts);
+                self.save_all(flown, &CacheError::Timeout(patience));
+            }
+        }
+    }
+
+    /// Lands with what the store had of a key; whether that will do.
+    fn use_all(&self, it: &mut Flown<T>, held: Option<Held<T>>) -> bool {
+        let now = self.now();
+        let fresh = held.filter(|held| {
+            if now < held.meta().fresh_until_us {
+                return true;
+            }
+            if self.saves(held, now) {
+                it.fallback = Some(held.clone());
+            }
+            false
+        });
+        let Some(held) = fresh else {
+            self.counters.one(Count::Misses);
+            return false;
+        };
+        self.memory
+            .put(it.leader.key(), held.clone(), it.begun.ticket);
+        it.leader.land(Ok(Landed {
+            held,
+            source: Source::Store,
+            stale: false,
+            degraded: false,
+        }));
+        true
+    }
+
+    fn save_all(&self, flown: Vec<Flown<T>>, error: &CacheError) {
+        for it in flown {
+            let key: Box<str> = it.leader.key().into();
+            let saved = self.save(&key, it.fallback, &it.begun, error.clone());
+            it.leader.land(saved);
+        }
+    }
+
+    /// Keeps what was loaded: one round trip.
+    async fn land_all(&self, flown: Vec<Flown<T>>, mut loaded: Loads<T>) {
+        let mut ready: Vec<(Flown<T>, Prepared<T>)> = Vec::with_capacity(flown.len());
+        for it in flown {
+            let loaded = loaded
+                .remove(it.leader.key())
+                .unwrap_or_else(Loaded::nothing);
+            match self.prepare(loaded, it.fallback.as_ref(), true) {
+                Ok(prepared) => ready.push((it, prepared)),
+                Err(error) => it.leader.land(Err(error)),
+            }
+        }
+        let fits = |(it, prepared): &(Flown<T>, Prepared<T>)| {
+            it.begun.seen.is_some() && prepared.is_kept() && !self.is_overtaken(&it.begun)
+        };
+        let fit: Vec<bool> = ready.iter().map(fits).collect();
+        let kept = ready.iter().zip(&fit).filter(|(_, fits)| **fits);
+        let kept: Vec<&Prepared<T>> = kept.map(|((_, it), _)| it).collect();
+        // All of one flight began at one moment.
+        let began = ready.first().map(|(it, _)| it.begun.moment);
+        let sealed = match kept.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.seal_all(&kept, began).await,
+        };
+        let failed = sealed.is_err();
+        let mut sealed = sealed.unwrap_or_default().into_iter();
+        let mut commands = Commands::new();
+        let mut sent: Vec<Option<Sealed>> = Vec::with_capacity(ready.len());
+        for ((flown, _), fits) in ready.iter().zip(fit) {
+            let it = fits.then(|| sealed.next().flatten()).flatten();
+            if let (Some(sealed), Some(seen)) = (&it, &flown.begun.seen) {
+                self.push_fill(&mut commands, flown.leader.key(), seen, sealed);
+            }
+            sent.push(it);
+        }
+        let store = &self.hub.store;
+        let replies = self
+            .in_time(async { Ok(store.pipeline(&commands).await) })
+            .await;
+        let mut replies = replies.unwrap_or_default().into_iter();
+        for ((it, prepared), sealed) in ready.into_iter().zip(sent) {
+            let reply = sealed.is_some().then(|| replies.next());
+            it.leader
+                .land(self.settle(&it, prepared, sealed, reply, failed));
+        }
+    }
+
+    fn push_fill(&self, commands: &mut Commands, key: &str, seen: &Seen, sealed: &Sealed) {
+        let name = self.keys.value(key);
+        match seen {
+            Seen::Absent => {
+                self.billed(1);
+                let ms = sealed.ttl.as_millis().max(1).to_string();
+                commands.push(&[b"SET", &name, &sealed.bytes, b"PX", ms.as_bytes(), b"NX"]);
+            }
+            Seen::Head(head) => {
+                self.billed(3);
+                let op = Fill {
+                    key: &name,
+                    seen: head,
+                    value: &sealed.bytes,
+                    ttl: Ttl::In(sealed.ttl),
+                };
+                let args = op.args();
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                commands.push_script(op.script(), &op.keys(), &args);
+            }
+        }
+    }
+
+    /// What became of one key of a batch.
+    fn settle(
+        &self,
+        it: &Flown<T>,
+        prepared: Prepared<T>,
+        sealed: Option<Sealed>,
+        reply: Option<Option<Result<Reply, Error>>>,
+        failed: bool,
+    ) -> Outcome<T> {
+        let key = it.leader.key();
+        let landed = |held, degraded| Landed {
+            held,
+            source: Source::Loader,
+            stale: false,
+            degraded,
+        };
+        match (sealed, reply) {
+            (Some(sealed), Some(Some(Ok(reply)))) => {
+                let written = !matches!(reply, Reply::Null | Reply::Int(0));
+                if !written {
+                    self.counters.one(Count::Overtaken);
+                    return Ok(landed(prepared.held, false));
+                }
+                let held = self.with_marks(prepared, sealed);
+                self.memory.put(key, held.clone(), it.begun.ticket);
+                Ok(landed(held, false))
+            }
+            (None, _) if !prepared.is_kept() => Ok(landed(prepared.held, it.begun.seen.is_none())),
+            (None, _) if !failed && it.begun.seen.is_some() => {
+                self.counters.one(Count::Overtaken);
+                Ok(landed(prepared.held, false))
+            }
+            _ => {
+                if self.settings.policy == Policy::Closed {
+                    let why = sangam_store::Why::Refusing("the value was not written".to_owned());
+                    return Err(Error::Unavailable(why).into());
+                }
+                Ok(landed(self.hold(key, prepared, &it.begun), true))
+            }
+        }
+    }
+}

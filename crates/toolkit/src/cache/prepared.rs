@@ -1,0 +1,295 @@
+//! A value on its way into both tiers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sangam_store::Error;
+
+use super::error::CacheError;
+use super::inner::{Inner, Value, micros};
+use super::key::TagId;
+use super::loaded::{Loaded, Outcome};
+use super::memory::{Held, Meta};
+use super::report::Count;
+use super::settings::ttl;
+use super::stored::Marks;
+use super::value::{self, Envelope, Kind, Stamp};
+
+/// Most tags of a value.
+const TAGS_MAX: usize = 256;
+
+/// A value that was checked and encoded.
+pub(super) struct Prepared<T> {
+    /// As it is served where it is not kept.
+    pub(super) held: Held<T>,
+    value: Option<Arc<T>>,
+    tags: Vec<TagId>,
+    /// The tags as they were said.
+    pub(super) named: Vec<String>,
+    validator: Option<Box<str>>,
+    stamp: Stamp,
+    made_us: u64,
+    fresh_until_us: u64,
+    ends_us: u64,
+    body: Vec<u8>,
+    kept: bool,
+}
+
+/// A value as the store has it.
+pub(super) struct Sealed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ttl: Duration,
+    marks: Marks,
+}
+
+impl<T> Prepared<T> {
+    /// Whether it is one that the tiers may have.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    pub(super) fn ends_ms(&self) -> u64 {
+        self.ends_us / 1000
+    }
+}
+
+impl<T: Value> Inner<T> {
+    /// Checks and encodes a value. What a loader found and cannot be kept, for it is too
+    /// large or has no time to live, is only served; of a call it is an error.
+    pub(super) fn prepare(
+        &self,
+        loaded: Loaded<T>,
+        former: Option<&Held<T>>,
+        is_load: bool,
+    ) -> Result<Prepared<T>, CacheError> {
+        let mut named = loaded.tags;
+        let mut validator = loaded.validator.map(String::into_boxed_str);
+        let mut ids = ids(&named)?;
+        let value = match loaded.outcome {
+            Outcome::Value(value) => Some(Arc::new(value)),
+            Outcome::Nothing => None,
+            Outcome::NotModified => {
+                let former = former.ok_or(CacheError::NotModified)?;
+                if ids.is_empty() {
+                    let marks = former.meta().marks.iter();
+                    ids = marks
+                        .map(super::tags::Mark::id)
+                        .filter(|id| *id != TagId::ALL)
+                        .collect();
+                    named.clear();
+                }
+                validator = validator.or_else(|| former.meta().validator.clone());
+                match former {
+                    Held::Value(entry) => Some(entry.value.clone()),
+                    Held::Nothing(_) => None,
+                }
+            }
+        };
+        let usual = match value {
+            Some(_) => self.settings.ttl,
+            None => self.settings.negative_ttl,
+        };
+        let fresh = match loaded.ttl {
+            Some(exact) => exact,
+            None => self.jittered(usual),
+        };
+        if fresh > ttl::LONGEST || (fresh.is_zero() && !is_load) {
+            return Err(CacheError::Ttl(fresh));
+        }
+        let mut kept = !fresh.is_zero() && (value.is_some() || !self.is_shared());
+        let body = match &value {
+            None => Vec::new(),
+            Some(value) => {
+                let max = self.settings.max_value;
+                match value::encode(&**value, self.settings.encoding, max) {
+                    Err(CacheError::TooLarge { .. }) if is_load => {
+                        self.counters.one(Count::Oversized);
+                        kept = false;
+                        Vec::new()
+                    }
+                    body => body?,
+                }
+            }
+        };
+        let stamp = self.hub.stamp();
+        let made_us = stamp.time_us;
+        let fresh_until_us = made_us.saturating_add(micros(fresh));
+        let grace = match value {
+            Some(_) if !self.is_shared() => self.settings.grace(),
+            _ => Duration::ZERO,
+        };
+        let ends_us = fresh_until_us.saturating_add(micros(grace));
+        let meta = Meta {
+            validator: validator.clone(),
+            ..self.meta(stamp, made_us, made_us, fresh_until_us, ends_us)
+        };
+        Ok(Prepared {
+            held: Held::new(value.clone(), meta),
+            value,
+            tags: ids,
+            named,
+            validator,
+            stamp,
+            made_us,
+            fresh_until_us,
+            ends_us,
+            body,
+            kept,
+        })
+    }
+
+    /// A time with a little of it taken off by chance.
+    fn jittered(&self, usual: Duration) -> Duration {
+        let mut bytes = [0; 4];
+        // Without chance they only end together.
+        let _ = getrandom::fill(&mut bytes);
+        let chance = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
+        usual.mul_f64(1.0 - self.settings.jitter * chance)
+    }
+
+    /// A value as the store is to have it, with marks of its tags: from before the
+    /// moment `began`, if it was loaded since. None, if one was invalidated meanwhile.
+    pub(super) async fn seal(
+        &self,
+        prepared: &Prepared<T>,
+        began: Option<u64>,
+    ) -> Result<Option<Sealed>, Error> {
+        let mut sealed = self.seal_all(&[prepared], began).await?;
+        Ok(sealed.pop().flatten())
+    }
+
+    /// The same of several, whose tags are looked up together.
+    pub(super) async fn seal_all(
+        &self,
+        prepared: &[&Prepared<T>],
+        began: Option<u64>,
+    ) -> Result<Vec<Option<Sealed>>, Error> {
+        if self.is_shared() {
+            return Ok(prepared
+                .iter()
+                .map(|it| Some(self.seal_shared(it)))
+                .collect());
+        }
+        let tags = prepared.iter().flat_map(|it| it.tags.iter().copied());
+        let mut tags: Vec<TagId> = tags.collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let ends_us = prepared.iter().map(|it| it.ends_us).max().unwrap_or(0);
+        let marks = self.marks(&tags, began, ends_us).await?;
+        let seal = |it: &&Prepared<T>| {
+            let of_it = marks.iter().filter(|mark| {
+                mark.id() == TagId::ALL || it.tags.binary_search(&mark.id()).is_ok()
+            });
+            let of_it: Marks = of_it.cloned().collect();
+            // One that is missing was invalidated meanwhile.
+            (of_it.len() == it.tags.len() + 1).then(|| self.seal_own(it, of_it))
+        };
+        Ok(prepared.iter().map(seal).collect())
+    }
+
+    fn seal_own(&self, prepared: &Prepared<T>, marks: Marks) -> Sealed {
+        let tags: Vec<(TagId, u64)> = marks.iter().map(|it| (it.id(), it.version)).collect();
+        let envelope = Envelope {
+            kind: match prepared.value {
+                Some(_) => Kind::Value,
+                None => Kind::Nothing,
+            },
+            stamp: prepared.stamp,
+            schema: self.settings.schema,
+            fresh_until_ms: prepared.fresh_until_us / 1000,
+            ends_ms: prepared.ends_us / 1000,
+            tags: &tags,
+            validator: prepared.validator.as_deref(),
+            encoding: self.settings.encoding,
+            body: &prepared.body,
+        };
+        self.sealed(prepared, envelope.write(self.settings.compression), marks)
+    }
+
+    fn seal_shared(&self, prepared: &Prepared<T>) -> Sealed {
+        let bytes = value::write_shared(prepared.body.clone(), self.settings.compression);
+        let marks = prepared.tags.iter().map(|tag| self.tags.mark(*tag));
+        self.sealed(prepared, bytes, marks.collect())
+    }
+
+    fn sealed(&self, prepared: &Prepared<T>, bytes: Vec<u8>, marks: Marks) -> Sealed {
+        let plain = prepared.body.len() as u64;
+        self.counters.add(Count::BytesPlain, plain);
+        self.counters
+            .add(Count::BytesSent, (bytes.len() as u64).min(plain));
+        Sealed {
+            bytes,
+            ttl: Duration::from_micros(prepared.ends_us.saturating_sub(self.now())),
+            marks,
+        }
+    }
+
+    /// A value as memory has it once the store has it too.
+    pub(super) fn with_marks(&self, prepared: Prepared<T>, sealed: Sealed) -> Held<T> {
+        let now = self.now();
+        let meta = self.meta(
+            prepared.stamp,
+            prepared.made_us,
+            now,
+            prepared.fresh_until_us,
+            prepared.ends_us,
+        );
+        Held::new(
+            prepared.value,
+            Meta {
+                marks: sealed.marks,
+                validator: prepared.validator,
+                weight: prepared.body.len() as u32,
+                ..meta
+            },
+        )
+    }
+
+    /// A value as memory has it while the store is away: for a short time.
+    pub(super) fn degraded(&self, prepared: Prepared<T>) -> Held<T> {
+        let now = self.now();
+        let short = now.saturating_add(micros(self.settings.degraded_ttl));
+        let until = prepared.fresh_until_us.min(short);
+        let tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
+        let meta = self.meta(prepared.stamp, prepared.made_us, now, until, until);
+        Held::new(
+            prepared.value,
+            Meta {
+                degraded: true,
+                marks: tags.map(|tag| self.tags.mark(tag)).collect(),
+                validator: prepared.validator,
+                weight: prepared.body.len() as u32,
+                ..meta
+            },
+        )
+    }
+
+    /// Whether the versions of all of a value's tags are remembered.
+    pub(super) fn knows(&self, prepared: &Prepared<T>) -> bool {
+        let mut tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
+        tags.all(|tag| self.tags.remembered(tag).is_some())
+    }
+
+    /// Whether a tag of a value was invalidated since a moment.
+    pub(super) fn was_touched(&self, prepared: &Prepared<T>, began: u64) -> bool {
+        let mut tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
+        tags.any(|tag| self.tags.changed_since(tag, began))
+    }
+}
+
+/// Tags by their identifiers, each once.
+pub(super) fn ids<S: AsRef<str>>(tags: &[S]) -> Result<Vec<TagId>, CacheError> {
+    if tags.len() > TAGS_MAX {
+        return Err(CacheError::Tags(tags.len()));
+    }
+    let ids: Result<Vec<TagId>, CacheError> =
+        tags.iter().map(|tag| TagId::new(tag.as_ref())).collect();
+    let mut ids = ids?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}

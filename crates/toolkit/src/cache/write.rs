@@ -1,0 +1,421 @@
+//! Writes: the store first, then memory; the other instances are told in the same step.
+//!
+//! While a key is written, what was read of it before or meanwhile cannot come into
+//! memory, and nobody joins a load that began before; so once a write has ended, no read
+//! of this process sees what was there before it. Where two writes of a key overlap,
+//! memory has neither, and the next read asks the store which one was the last.
+
+use std::time::Duration;
+
+use sangam_engine::Reply;
+use sangam_store::{Commands, Error};
+
+use super::bus::Change;
+use super::error::CacheError;
+use super::hub::Member;
+use super::inner::{Inner, Value, tag_ttl};
+use super::key::{Keys, TagId};
+use super::loaded::Loaded;
+use super::memory::Ticket;
+use super::pending::Unsent;
+use super::prepared::{Prepared, Sealed};
+use super::report::Count;
+use super::settings::{Encoding, Policy, ttl};
+use super::tags;
+use super::value::{Envelope, Kind, Stamp};
+
+/// Keys or tags that are written in one step.
+const TOGETHER: usize = 500;
+
+/// How far a write came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The store has it, and the other instances are told.
+    Everywhere,
+    /// Only this process has it: the store is away. It is sent when the store is back.
+    Here,
+}
+
+impl Reach {
+    /// The lesser of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Reach::Here { self } else { other }
+    }
+}
+
+impl<T: Value> Inner<T> {
+    pub(super) async fn set(&self, key: &str, loaded: Loaded<T>) -> Result<Reach, CacheError> {
+        let (reach, _) = self.set_all(vec![(key.into(), loaded)]).await?;
+        Ok(reach)
+    }
+
+    /// Writes several; how far they came, and how many there were. All of them are
+    /// checked before any is written.
+    pub(super) async fn set_all(
+        &self,
+        values: Vec<(Box<str>, Loaded<T>)>,
+    ) -> Result<(Reach, usize), CacheError> {
+        let mut prepared = Vec::with_capacity(values.len());
+        for (key, loaded) in values {
+            Keys::check(&key)?;
+            prepared.push((key, self.prepare(loaded, None, false)?));
+        }
+        let count = prepared.len();
+        self.counters.add(Count::Sets, count as u64);
+        let mut reach = Reach::Everywhere;
+        while !prepared.is_empty() {
+            let rest = prepared.split_off(prepared.len().min(TOGETHER));
+            reach = reach.and(self.set_some(prepared).await?);
+            prepared = rest;
+        }
+        Ok((reach, count))
+    }
+
+    async fn set_some(&self, prepared: Vec<(Box<str>, Prepared<T>)>) -> Result<Reach, CacheError> {
+        let keys: Vec<Box<str>> = prepared.iter().map(|(key, _)| key.clone()).collect();
+        let tickets = self.shut(&keys);
+        let began = self.tags.tick();
+        let written = self.write_all(&keys, &prepared).await;
+        let failed = written.as_ref().err().cloned();
+        let mut sealed = written.unwrap_or_default().into_iter();
+        for ((key, prepared), ticket) in prepared.into_iter().zip(tickets) {
+            let held = match sealed.next() {
+                Some(sealed) => self.with_marks(prepared, sealed),
+                None if self.settings.policy == Policy::Closed || !prepared.is_kept() => {
+                    self.memory.invalidate(&key);
+                    continue;
+                }
+                None => {
+                    self.queue(&key, &prepared).await;
+                    if self.was_touched(&prepared, began) {
+                        self.memory.invalidate(&key);
+                        continue;
+                    }
+                    self.degraded(prepared)
+                }
+            };
+            self.memory.replace(&key, held, ticket);
+        }
+        self.open(&keys);
+        self.reached(failed)
+    }
+
+    /// Writes values into the store and tells the others.
+    async fn write_all(
+        &self,
+        keys: &[Box<str>],
+        prepared: &[(Box<str>, Prepared<T>)],
+    ) -> Result<Vec<Sealed>, Error> {
+        self.store_is_there()?;
+        self.prime().await?;
+        let all: Vec<&Prepared<T>> = prepared.iter().map(|(_, it)| it).collect();
+        let sealed = self.seal_now(&all).await?;
+        let mut commands = Commands::new();
+        for ((key, prepared), sealed) in prepared.iter().zip(&sealed) {
+            let name = self.keys.value(key);
+            if !prepared.is_kept() {
+                // There is no way to say that there is nothing.
+                commands.push(&[b"DEL", &name]);
+                continue;
+            }
+            let ms = sealed.ttl.as_millis().max(1).to_string();
+            commands.push(&[b"SET", &name, &sealed.bytes, b"PX", ms.as_bytes()]);
+            if self.is_shared() {
+                track(&mut commands, &name, &prepared.named, sealed.ttl);
+            }
+        }
+        self.send(commands, keys_changed(keys)).await?;
+        Ok(sealed)
+    }
+
+    /// Seals values with their tags as they are now, whichever moment that is.
+    async fn seal_now(&self, prepared: &[&Prepared<T>]) -> Result<Vec<Sealed>, Error> {
+        for _ in 0..5 {
+            let sealed = self.seal_all(prepared, None).await?;
+            let sealed: Option<Vec<Sealed>> = sealed.into_iter().collect();
+            if let Some(sealed) = sealed {
+                return Ok(sealed);
+            }
+        }
+        let why = "the value's tags are invalidated all the time".to_owned();
+        Err(Error::Unavailable(sangam_store::Why::Refusing(why)))
+    }
+
+    /// Keeps a value that could not be sent.
+    async fn queue(&self, key: &str, prepared: &Prepared<T>) {
+        // Its tags have no versions that could be sent with it: so it is only known to
+        // be gone.
+        let unsent = match self.tags_known(prepared).await {
+            Some(sealed) => Unsent::Value {
+                stamp: prepared.stamp(),
+                bytes: sealed.bytes,
+                ends_ms: prepared.ends_ms(),
+            },
+            None => Unsent::Deleted {
+                stamp: prepared.stamp(),
+            },
+        };
+        self.hub.pending.key(&self.unsent, key, unsent);
+    }
+
+    /// A value with the versions of its tags, if this process knows all of them.
+    async fn tags_known(&self, prepared: &Prepared<T>) -> Option<Sealed> {
+        self.knows(prepared).then_some(())?;
+        self.seal(prepared, None).await.ok().flatten()
+    }
+
+    pub(super) async fn delete_all(&self, keys: &[&str]) -> Result<Reach, CacheError> {
+        for key in keys {
+            Keys::check(key)?;
+        }
+        self.counters.add(Count::Deletes, keys.len() as u64);
+        let mut reach = Reach::Everywhere;
+        for keys in keys.chunks(TOGETHER) {
+            let keys: Vec<Box<str>> = keys.iter().map(|key| (*key).into()).collect();
+            reach = reach.and(self.delete_some(&keys).await?);
+        }
+        Ok(reach)
+    }
+
+    async fn delete_some(&self, keys: &[Box<str>]) -> Result<Reach, CacheError> {
+        self.shut(keys);
+        let stamp = self.hub.stamp();
+        let deleted = async {
+            self.store_is_there()?;
+            let mut commands = Commands::new();
+            let mark = self.deleted(stamp);
+            let ms = self.unsent.deleted_ms.to_string();
+            for key in keys {
+                let name = self.keys.value(key);
+                if self.is_shared() {
+                    commands.push(&[b"DEL", &name]);
+                } else {
+                    commands.push(&[b"SET", &name, &mark, b"PX", ms.as_bytes()]);
+                }
+            }
+            self.send(commands, keys_changed(keys)).await
+        };
+        let failed = deleted.await.err();
+        for key in keys {
+            if failed.is_some() && self.settings.policy == Policy::Open {
+                self.hub
+                    .pending
+                    .key(&self.unsent, key, Unsent::Deleted { stamp });
+            }
+            self.memory.invalidate(key);
+        }
+        self.open(keys);
+        self.reached(failed)
+    }
+
+    /// What stands in the place of a deleted value for as long as a load may take.
+    fn deleted(&self, stamp: Stamp) -> Vec<u8> {
+        let ends_ms = stamp.time_us / 1000 + self.unsent.deleted_ms;
+        let envelope = Envelope {
+            kind: Kind::Deleted,
+            stamp,
+            schema: self.settings.schema,
+            fresh_until_ms: ends_ms,
+            ends_ms,
+            tags: &[],
+            validator: None,
+            encoding: Encoding::Json,
+            body: &[],
+        };
+        envelope.write(self.settings.compression)
+    }
+
+    pub(super) async fn invalidate_tags(&self, ids: &[TagId]) -> Result<Reach, CacheError> {
+        self.counters.add(Count::Invalidations, ids.len() as u64);
+        let mut reach = Reach::Everywhere;
+        for ids in ids.chunks(TOGETHER) {
+            reach = reach.and(self.invalidate_some(ids).await?);
+        }
+        Ok(reach)
+    }
+
+    async fn invalidate_some(&self, ids: &[TagId]) -> Result<Reach, CacheError> {
+        let changes: Vec<Change> = ids.iter().map(|id| Change::Tag(*id)).collect();
+        let changes = self.changes(changes);
+        let forget = || {
+            for id in ids {
+                self.forget_tag(*id);
+            }
+            self.hub.tell(self as &dyn Member, &changes);
+        };
+        forget();
+        let sent = async {
+            self.store_is_there()?;
+            let longest = tag_ttl(self.settings.ttl + self.settings.grace());
+            let ms = longest.as_millis().to_string();
+            let mut commands = Commands::new();
+            for id in ids {
+                let version = tags::make()?.to_string();
+                let name = self.keys.tag(*id);
+                commands.push(&[b"SET", &name, version.as_bytes(), b"PX", ms.as_bytes()]);
+            }
+            self.send_tags(commands, changes.changes.clone()).await
+        };
+        let failed = sent.await.err();
+        if failed.is_some() && self.settings.policy == Policy::Open {
+            for id in ids {
+                self.hub.pending.tag(&self.unsent, *id);
+            }
+        }
+        forget();
+        self.reached(failed)
+    }
+
+    /// Invalidates the keys of a set that apps of another form keep.
+    pub(super) async fn invalidate_set(&self, set: &str) -> Result<Reach, CacheError> {
+        self.counters.one(Count::Invalidations);
+        let id = TagId::new(set)?;
+        self.forget_tag(id);
+        let begins = self.settings.shared.as_ref().map(|it| it.prefix.as_bytes());
+        let begins = begins.unwrap_or_default();
+        let emptied = async {
+            self.store_is_there()?;
+            self.billed(1);
+            let store = &self.hub.store;
+            let members = self
+                .in_time(store.call(&[b"SMEMBERS", set.as_bytes()]))
+                .await?;
+            let members = match members.unpacked() {
+                Reply::Array(items) | Reply::Set(items) => items,
+                _ => Vec::new(),
+            };
+            let names = members.into_iter().filter_map(|item| match item {
+                Reply::Bulk(name) => Some(name),
+                _ => None,
+            });
+            let names: Vec<Vec<u8>> = names.collect();
+            for names in names.chunks(TOGETHER) {
+                let keys = names.iter().filter_map(|name| {
+                    let key = std::str::from_utf8(name.strip_prefix(begins)?).ok()?;
+                    Some(key.into())
+                });
+                let keys: Vec<Box<str>> = keys.collect();
+                self.shut(&keys);
+                let mut commands = Commands::new();
+                for name in names {
+                    commands.push(&[b"DEL", name]);
+                }
+                let mut removed: Vec<&[u8]> = vec![b"SREM", set.as_bytes()];
+                removed.extend(names.iter().map(Vec::as_slice));
+                commands.push(&removed);
+                let sent = self.send(commands, keys_changed(&keys)).await;
+                for key in &keys {
+                    self.memory.invalidate(key);
+                }
+                self.open(&keys);
+                sent?;
+            }
+            Ok(())
+        };
+        let failed: Option<Error> = emptied.await.err();
+        self.forget_tag(id);
+        match failed {
+            // Which keys it had, nobody knows; so nothing can be sent later.
+            Some(error) => Err(error.into()),
+            None => Ok(Reach::Everywhere),
+        }
+    }
+
+    /// A write begins: nobody joins loads of these keys, and what was read of them
+    /// cannot come into memory.
+    fn shut(&self, keys: &[Box<str>]) -> Vec<Ticket> {
+        let tickets = keys.iter().map(|key| self.memory.invalidate(key));
+        let tickets = tickets.collect();
+        self.open(keys);
+        tickets
+    }
+
+    /// A write has ended, in other caches of this name too.
+    fn open(&self, keys: &[Box<str>]) {
+        for key in keys {
+            self.flights.detach(key);
+        }
+        let changes = self.changes(keys_changed(keys));
+        self.hub.tell(self as &dyn Member, &changes);
+    }
+
+    fn store_is_there(&self) -> Result<(), Error> {
+        if self.hub.is_away() {
+            let state = self.hub.store.state();
+            return Err(Error::Unavailable(sangam_store::Why::Open(state.reason)));
+        }
+        Ok(())
+    }
+
+    fn reached(&self, failed: Option<Error>) -> Result<Reach, CacheError> {
+        match failed {
+            None => Ok(Reach::Everywhere),
+            Some(_) if self.settings.policy == Policy::Open => Ok(Reach::Here),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes, and says so in the same step where the store can.
+    async fn send(&self, mut commands: Commands, changes: Vec<Change>) -> Result<(), Error> {
+        let changes = self.changes(changes);
+        let (bus, store) = (&self.hub.bus, &self.hub.store);
+        if self.hub.speaks_apart() {
+            self.billed(commands.len() as u64);
+            all_done(
+                self.in_time(async { Ok(store.pipeline(&commands).await) })
+                    .await?,
+            )?;
+            let mut words = Commands::new();
+            bus.say(&mut words, &changes);
+            self.billed(words.len() as u64);
+            return all_done(
+                self.in_time(async { Ok(store.pipeline(&words).await) })
+                    .await?,
+            );
+        }
+        let writes = commands.clone();
+        bus.say(&mut commands, &changes);
+        match self.in_time(store.transaction(&commands)).await {
+            Err(error) if error.code() == Some("CROSSSLOT") => {
+                self.hub.speak_apart();
+                Box::pin(self.send(writes, changes.changes)).await
+            }
+            done => {
+                self.billed(commands.len() as u64);
+                all_done(done?)
+            }
+        }
+    }
+
+    /// The same for versions of tags, which share the bus' slot.
+    async fn send_tags(&self, mut commands: Commands, changes: Vec<Change>) -> Result<(), Error> {
+        let changes = self.changes(changes);
+        self.hub.bus.say(&mut commands, &changes);
+        self.billed(commands.len() as u64);
+        all_done(self.in_time(self.hub.store.transaction(&commands)).await?)
+    }
+}
+
+/// Notes other apps' keys in the sets that their tags are.
+fn track(commands: &mut Commands, name: &[u8], sets: &[String], lives: Duration) {
+    let seconds = (2 * lives).max(ttl::DAY).as_secs().to_string();
+    for set in sets {
+        commands.push(&[b"SADD", set.as_bytes(), name]).push(&[
+            b"EXPIRE",
+            set.as_bytes(),
+            seconds.as_bytes(),
+        ]);
+    }
+}
+
+fn keys_changed(keys: &[Box<str>]) -> Vec<Change> {
+    keys.iter().cloned().map(Change::Key).collect()
+}
+
+fn all_done(outcomes: Vec<Result<Reply, Error>>) -> Result<(), Error> {
+    for outcome in outcomes {
+        outcome?;
+    }
+    Ok(())
+}
