@@ -126,7 +126,7 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
     for step in story {
         let stands = twins.prepare(&[b"GET", KEY]).map_err(failed)?;
         let stands = match stands {
-            sangam_store::Reply::Bulk(bytes) => Some(bytes.to_vec()),
+            sangam_store::Reply::Bulk(bytes) => Some(bytes),
             sangam_store::Reply::Null => Some(Vec::new()),
             _ => None,
         };

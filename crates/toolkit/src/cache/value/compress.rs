@@ -73,7 +73,7 @@ pub(super) fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, Unreadable> {
 }
 
 /// The length by gzip's last four bytes, as far as so few bytes can hold it.
-fn promised(packed: &[u8]) -> usize {
+pub(super) fn promised(packed: &[u8]) -> usize {
     /// Deflate's best is 258 bytes for two bits.
     const BEST: usize = 1032;
     let length = packed.last_chunk().copied().map_or(0, u32::from_le_bytes);

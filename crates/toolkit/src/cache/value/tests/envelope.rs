@@ -109,7 +109,8 @@ fn owned() -> impl Strategy<Value = Owned> {
 
 fn compression() -> impl Strategy<Value = Compression> {
     let method = select(&[None, Some(Method::Zstd), Some(Method::Gzip)][..]);
-    (method, 0..2000usize).prop_map(|(method, from)| Compression { method, from })
+    (method, prop_oneof![Just(0), 0..2000usize])
+        .prop_map(|(method, from)| Compression { method, from })
 }
 
 /// One of everything, compressed or not.

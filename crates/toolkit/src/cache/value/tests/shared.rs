@@ -5,6 +5,7 @@ use base64_simd::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use sangam_rig::random::Random;
 
 use super::super::super::settings::{Compression, Encoding, Method};
 use super::super::compress::gzip;
@@ -22,7 +23,8 @@ fn compression() -> impl Strategy<Value = Compression> {
         Just(Some(Method::Zstd)),
         Just(Some(Method::Gzip))
     ];
-    (method, 0..2000usize).prop_map(|(method, from)| Compression { method, from })
+    (method, prop_oneof![Just(0), 0..2000usize])
+        .prop_map(|(method, from)| Compression { method, from })
 }
 
 const BEGINNINGS: [&[u8]; 4] = [b"", b"\x1f\x8b", b"H4sI", b"\"H4sI"];
@@ -75,7 +77,7 @@ fn every_form_of_other_apps_is_read() {
     }
     let not_base64 = [&text[..], "!"].concat().into_bytes();
     assert!(read_shared(not_base64, MAX).is_err());
-    let cut = text[..text.len() - 8].as_bytes().to_vec();
+    let cut = text.as_bytes()[..text.len() - 8].to_vec();
     assert!(read_shared(cut, MAX).is_err());
     assert!(read_shared(b"\"H4sI".to_vec(), MAX).is_err());
 }
@@ -98,6 +100,14 @@ fn only_gzip_that_pays_is_written() {
     let large = encode(&vec!["the same"; 500], Encoding::Json, MAX).unwrap();
     let written = write_shared(large.clone(), GZIP);
     assert!(written.starts_with(b"H4sI") && written.len() < large.len() / 10);
+    // Five bits and a half a letter: gzip saves a third of it, and base64 takes most back.
+    let mut random = Random::new(1);
+    let text: String = (0..4000)
+        .map(|_| char::from(b'+' + random.below(48) as u8))
+        .collect();
+    let hardly = encode(&text, Encoding::Json, MAX).unwrap();
+    assert!(gzip(&hardly).unwrap().len() * 4 < hardly.len() * 3);
+    assert_eq!(write_shared(hardly.clone(), GZIP), hardly);
     for method in [None, Some(Method::Zstd)] {
         let other = Compression { method, from: 0 };
         assert_eq!(write_shared(large.clone(), other), large);

@@ -214,6 +214,23 @@ fn an_object_becomes_smaller_and_a_small_one_is_left_alone() {
     }
 }
 
+/// Chance does not become smaller, and what repeats does, so that the share of it
+/// says whether compression pays.
+#[test]
+fn what_saves_less_than_a_tenth_is_left_alone() {
+    let mut random = Random::new(3);
+    let chance: Vec<u8> = (0..4000).map(|_| random.below(256) as u8).collect();
+    let with = |repeated: usize| [&chance[..], &vec![b' '; repeated]].concat();
+    for method in [Method::Zstd, Method::Gzip] {
+        for repeated in [0, 100, 350] {
+            let body = with(repeated);
+            assert_eq!(written(&body, by(method)).len(), 49 + body.len());
+        }
+        let body = with(550);
+        assert!(written(&body, by(method)).len() * 10 <= body.len() * 9 + 490);
+    }
+}
+
 /// A value of some megabytes takes no special time, nor does one of chance, which is
 /// left as it is.
 #[test]
