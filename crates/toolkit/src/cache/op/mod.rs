@@ -1,57 +1,24 @@
-//! stub
-use super::value::Stamp;
-use sangam_store::op::{Args, Keys};
-use sangam_store::{AtomicOp, CommandError, Error, Reply, Script, Ttl, Tx};
+//! What a cache does to a value in one step that compares first: fill a miss, and
+//! replay what could not be sent.
+//!
+//! Both compare the first [`HEAD`](super::value::HEAD) bytes of what stands there, never
+//! a whole value. Cost as a script: 3 billed commands, 2 where it writes nothing.
 
-/// Sets a value where the one that was seen still stands; whether it did.
-pub(super) struct Fill<'a> {
-    pub(super) key: &'a [u8],
-    /** value::head of what was seen */
-    pub(super) seen: &'a [u8],
-    pub(super) value: &'a [u8],
-    pub(super) ttl: Ttl,
-}
-/// Sets a value unless a newer one stands there; whether it did.
-pub(super) struct Replay<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) stamp: Stamp,
-    pub(super) value: &'a [u8],
-    pub(super) ttl: Ttl,
-}
+mod fill;
+mod replay;
+#[cfg(test)]
+mod tests;
 
-impl AtomicOp for Fill<'_> {
-    type Output = bool;
-    fn script(&self) -> &'static Script {
-        unimplemented!()
-    }
-    fn keys(&self) -> Keys<'_> {
-        unimplemented!()
-    }
-    fn args(&self) -> Args {
-        unimplemented!()
-    }
-    fn read(&self, _: Reply) -> Result<bool, Error> {
-        unimplemented!()
-    }
-    fn run(&self, _: &mut Tx<'_>) -> Result<bool, CommandError> {
-        unimplemented!()
-    }
-}
-impl AtomicOp for Replay<'_> {
-    type Output = bool;
-    fn script(&self) -> &'static Script {
-        unimplemented!()
-    }
-    fn keys(&self) -> Keys<'_> {
-        unimplemented!()
-    }
-    fn args(&self) -> Args {
-        unimplemented!()
-    }
-    fn read(&self, _: Reply) -> Result<bool, Error> {
-        unimplemented!()
-    }
-    fn run(&self, _: &mut Tx<'_>) -> Result<bool, CommandError> {
-        unimplemented!()
+use sangam_store::{Error, Reply};
+
+pub(super) use fill::Fill;
+pub(super) use replay::Replay;
+
+/// A script's 0 or 1.
+fn truth(reply: Reply) -> Result<bool, Error> {
+    match reply {
+        Reply::Int(0) => Ok(false),
+        Reply::Int(1) => Ok(true),
+        other => Err(Error::Reply(format!("0 or 1 was expected, {other:?} came"))),
     }
 }
