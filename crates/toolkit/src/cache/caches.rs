@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sangam_store::{Dialect, Status, Store};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::bus::Coherence;
 use super::cache::Cache;
 use super::error::CacheError;
 use super::hub::Hub;
+use super::inner::Value;
 use super::key;
 use super::report::Stats;
 use super::settings::Settings;
@@ -66,10 +65,7 @@ impl Caches {
 
     /// The cache of a name. Instances and caches that use one name share its values,
     /// and should have the same settings.
-    pub fn cache<T>(&self, name: &str, settings: Settings) -> Result<Cache<T>, CacheError>
-    where
-        T: Serialize + DeserializeOwned + Send + Sync + 'static,
-    {
+    pub fn cache<T: Value>(&self, name: &str, settings: Settings) -> Result<Cache<T>, CacheError> {
         key::check_name(name)?;
         settings.check()?;
         Ok(Cache::new(self.0.clone(), name, settings))

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sangam_store::{Dialect, Error, Ttl};
+use tracing::Instrument as _;
 
 use super::error::CacheError;
 use super::flight::{Claim, Landed, Leader, Outcome, claim};
@@ -116,7 +117,9 @@ impl<T: Value> Inner<T> {
             return;
         };
         let Ok(inner) = self.itself() else { return };
-        self.counters.one(Count::Refreshes);
+        if let Some(held) = &fallback {
+            leader.land(Ok(self.from_memory(held, false)));
+        }
         let flight = inner.fly(leader, loader, fallback, None);
         let _ = spawn(flight);
     }
@@ -211,7 +214,7 @@ impl<T: Value> Inner<T> {
         }
     }
 
-    fn from_memory(&self, held: &Held<T>, degraded: bool) -> Landed<T> {
+    pub(super) fn from_memory(&self, held: &Held<T>, degraded: bool) -> Landed<T> {
         Landed {
             stale: self.now() >= held.meta().fresh_until_us,
             held: held.clone(),
@@ -221,7 +224,7 @@ impl<T: Value> Inner<T> {
     }
 
     /// Lands with what the store had, if that will do.
-    fn use_stored(
+    pub(super) fn use_stored(
         &self,
         key: &str,
         held: Option<Held<T>>,
@@ -258,7 +261,6 @@ impl<T: Value> Inner<T> {
         {
             self.memory.put(key, held.clone(), begun.ticket);
             leader.land(Ok(landed));
-            self.counters.one(Count::Refreshes);
             return Used::Saves(held);
         }
         self.counters.one(Count::Misses);
@@ -341,6 +343,9 @@ impl<T: Value> Inner<T> {
             })
         });
         self.counters.one(Count::Loads);
+        if leader.has_landed() {
+            self.counters.one(Count::Refreshes);
+        }
         let loading = run(move || loader(Former(former)));
         let loading = tokio::time::timeout(self.settings.hard_timeout, loading);
         tokio::pin!(loading);
@@ -413,10 +418,12 @@ impl<T: Value> Inner<T> {
         let sealed = self.seal(&prepared, Some(begun.moment)).await;
         let written = match sealed {
             Ok(Some(sealed)) => {
-                let fill = self.fill(key, seen, &sealed.bytes, sealed.ttl);
-                self.in_time(fill)
-                    .await
-                    .map(|filled| filled.then_some(sealed))
+                let fill = async {
+                    self.track(&[(key, &prepared)]).await?;
+                    self.fill(key, seen, &sealed.bytes, sealed.ttl).await
+                };
+                let filled = self.in_time(fill).await;
+                filled.map(|filled| filled.then_some(sealed))
             }
             Ok(None) => Ok(None),
             Err(error) => Err(error),
@@ -486,9 +493,13 @@ impl<T: Value> Inner<T> {
     }
 }
 
-enum Used<T> {
+/// What the store's value is good for.
+pub(super) enum Used<T> {
+    /// It is the answer.
     Landed,
+    /// It may be the answer where loading fails.
     Saves(Held<T>),
+    /// Nothing.
     Not,
 }
 
@@ -515,6 +526,6 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), CacheError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| CacheError::Runtime)?;
-    runtime.spawn(work);
+    runtime.spawn(work.in_current_span());
     Ok(())
 }

@@ -47,8 +47,8 @@ pub(super) enum Look<T> {
     Nothing,
 }
 
-/// Values as all callers have them.
-pub(super) trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
+/// What a cache can hold: any type that serde reads and writes.
+pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
 
 impl<T: Value> Inner<T> {
@@ -191,7 +191,9 @@ impl<T: Value> Inner<T> {
             self.counters.one(Count::Degraded);
         }
         let Held::Value(entry) = held else {
-            self.counters.one(Count::NegativeHits);
+            if source != Source::Loader {
+                self.counters.one(Count::NegativeHits);
+            }
             return None;
         };
         let age = self.now().saturating_sub(entry.meta.made_us);

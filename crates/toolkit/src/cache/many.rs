@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sangam_engine::Reply;
 use sangam_store::{AtomicOp as _, Commands, Error, Ttl};
 
 use super::cache::Cache;
 use super::error::CacheError;
-use super::fetch::{Begun, BoxError, Loading, run, spawn};
+use super::fetch::{Begun, BoxError, Loading, Used, run, spawn};
 use super::flight::{Landed, Leader, Outcome};
 use super::found::{Found, Source};
 use super::inner::{Inner, Look, Value};
@@ -207,29 +208,42 @@ impl<T: Value> Inner<T> {
         let mut waiting = Vec::new();
         let mut flown = Vec::new();
         for (place, key) in keys.iter().copied().enumerate() {
-            let fallback = match self.look(key, now) {
-                Look::Fresh(held) | Look::Eager(held) => {
-                    found.push(self.serve(held, Source::Memory, false, false));
-                    continue;
+            let (served, fallback, loads) = match self.look(key, now) {
+                Look::Fresh(held) => (Some((held, false, false)), None, false),
+                Look::Eager(held) => (Some((held.clone(), false, false)), Some(held), true),
+                Look::Stale(held) => {
+                    let loads = now >= held.meta().retry_us.load(Ordering::Relaxed);
+                    (Some((held.clone(), true, false)), Some(held), loads)
                 }
-                Look::Stale(held) => Some(held),
                 Look::Doubtful(held) if away.is_some() && self.outlasts(&held, now) => {
                     let stale = now >= held.meta().fresh_until_us;
-                    found.push(self.serve(held, Source::Memory, stale, true));
-                    continue;
+                    (Some((held, stale, true)), None, false)
                 }
-                Look::Doubtful(held) => Some(held),
-                Look::Nothing => None,
+                Look::Doubtful(held) => (None, Some(held), true),
+                Look::Nothing => (None, None, true),
             };
-            found.push(None);
+            let waits = served.is_none();
+            found.push(served.and_then(|(held, stale, degraded)| {
+                self.serve(held, Source::Memory, stale, degraded)
+            }));
+            if !loads {
+                continue;
+            }
             let (follower, leader) = self.flights.join(key);
-            waiting.push((place, follower, leader.is_some()));
+            let leads = leader.is_some();
             if let Some(leader) = leader {
+                let fallback = fallback.filter(|held| self.saves(held, now));
+                if let Some(held) = fallback.as_ref().filter(|_| !waits) {
+                    leader.land(Ok(self.from_memory(held, false)));
+                }
                 flown.push(Flown {
                     leader,
                     begun: self.begin(key),
-                    fallback: fallback.filter(|held| self.saves(held, now)),
+                    fallback,
                 });
+            }
+            if waits {
+                waiting.push((place, follower, leads));
             }
         }
         if !flown.is_empty() {
@@ -268,10 +282,13 @@ impl<T: Value> Inner<T> {
                     let mut missing = Vec::new();
                     for (mut it, stored) in flown.into_iter().zip(stored) {
                         it.begun.seen = Some(stored.seen);
-                        match self.use_all(&mut it, stored.held) {
-                            true => {}
-                            false => missing.push(it),
+                        let key: Box<str> = it.leader.key().into();
+                        match self.use_stored(&key, stored.held, &it.begun, &it.leader) {
+                            Used::Landed => continue,
+                            Used::Saves(held) => it.fallback = Some(held),
+                            Used::Not => {}
                         }
+                        missing.push(it);
                     }
                     flown = missing;
                 }
@@ -295,9 +312,28 @@ impl<T: Value> Inner<T> {
         }
         let missing: Vec<String> = flown.iter().map(|it| it.leader.key().to_owned()).collect();
         self.counters.one(Count::Loads);
+        if flown.iter().all(|it| it.leader.has_landed()) {
+            self.counters.one(Count::Refreshes);
+        }
         let patience = self.settings.hard_timeout;
         let loading = tokio::time::timeout(patience, run(move || loader(missing)));
-        match loading.await {
+        tokio::pin!(loading);
+        let loaded = match self.settings.soft_timeout {
+            None => loading.await,
+            Some(soft) => match tokio::time::timeout(soft, &mut loading).await {
+                Ok(loaded) => loaded,
+                Err(_) => {
+                    for it in &flown {
+                        if let Some(held) = &it.fallback {
+                            it.leader
+                                .land(Ok(self.from_memory(held, failure.is_some())));
+                        }
+                    }
+                    loading.await
+                }
+            },
+        };
+        match loaded {
             Ok(Ok(loaded)) => self.land_all(flown, loaded).await,
             Ok(Err(error)) => {
                 self.counters.one(Count::LoadFailures);
@@ -308,33 +344,6 @@ impl<T: Value> Inner<T> {
                 self.save_all(flown, &CacheError::Timeout(patience));
             }
         }
-    }
-
-    /// Lands with what the store had of a key; whether that will do.
-    fn use_all(&self, it: &mut Flown<T>, held: Option<Held<T>>) -> bool {
-        let now = self.now();
-        let fresh = held.filter(|held| {
-            if now < held.meta().fresh_until_us {
-                return true;
-            }
-            if self.saves(held, now) {
-                it.fallback = Some(held.clone());
-            }
-            false
-        });
-        let Some(held) = fresh else {
-            self.counters.one(Count::Misses);
-            return false;
-        };
-        self.memory
-            .put(it.leader.key(), held.clone(), it.begun.ticket);
-        it.leader.land(Ok(Landed {
-            held,
-            source: Source::Store,
-            stale: false,
-            degraded: false,
-        }));
-        true
     }
 
     fn save_all(&self, flown: Vec<Flown<T>>, error: &CacheError) {
@@ -371,10 +380,19 @@ impl<T: Value> Inner<T> {
         };
         let failed = sealed.is_err();
         let mut sealed = sealed.unwrap_or_default().into_iter();
+        let tracked: Vec<(&str, &Prepared<T>)> = ready
+            .iter()
+            .map(|(it, prepared)| (it.leader.key(), prepared))
+            .collect();
+        // Without its place in a set a key would not be found when that is invalidated.
+        let failed = failed || self.in_time(self.track(&tracked)).await.is_err();
         let mut commands = Commands::new();
         let mut sent: Vec<Option<Sealed>> = Vec::with_capacity(ready.len());
         for ((flown, _), fits) in ready.iter().zip(fit) {
-            let it = fits.then(|| sealed.next().flatten()).flatten();
+            let it = fits
+                .then(|| sealed.next().flatten())
+                .flatten()
+                .filter(|_| !failed);
             if let (Some(sealed), Some(seen)) = (&it, &flown.begun.seen) {
                 self.push_fill(&mut commands, flown.leader.key(), seen, sealed);
             }

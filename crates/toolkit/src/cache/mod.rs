@@ -32,6 +32,7 @@ pub use cache::Cache;
 pub use caches::{Caches, Options, Report};
 pub use error::CacheError;
 pub use found::{Found, Source};
+pub use inner::Value;
 pub use loaded::{Former, Loaded};
 pub use report::Stats;
 pub use settings::{Compression, Encoding, Method, Policy, Settings, Shared, prefix, ttl};

@@ -52,6 +52,11 @@ impl<T> Prepared<T> {
         self.stamp
     }
 
+    /// How long it lives from when it was made.
+    pub(super) fn lives(&self) -> Duration {
+        Duration::from_micros(self.ends_us.saturating_sub(self.made_us))
+    }
+
     pub(super) fn ends_ms(&self) -> u64 {
         self.ends_us / 1000
     }

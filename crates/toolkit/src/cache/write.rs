@@ -5,8 +5,6 @@
 //! of this process sees what was there before it. Where two writes of a key overlap,
 //! memory has neither, and the next read asks the store which one was the last.
 
-use std::time::Duration;
-
 use sangam_engine::Reply;
 use sangam_store::{Commands, Error};
 
@@ -122,7 +120,7 @@ impl<T: Value> Inner<T> {
             let ms = sealed.ttl.as_millis().max(1).to_string();
             commands.push(&[b"SET", &name, &sealed.bytes, b"PX", ms.as_bytes()]);
             if self.is_shared() {
-                track(&mut commands, &name, &prepared.named, sealed.ttl);
+                track(&mut commands, &name, prepared);
             }
         }
         self.send(commands, keys_changed(keys)).await?;
@@ -322,6 +320,20 @@ impl<T: Value> Inner<T> {
         }
     }
 
+    /// Notes the keys of loaded values in the sets that their tags are, for apps of
+    /// another form.
+    pub(super) async fn track(&self, loaded: &[(&str, &Prepared<T>)]) -> Result<(), Error> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let mut commands = Commands::new();
+        for (key, prepared) in loaded {
+            track(&mut commands, &self.keys.value(key), prepared);
+        }
+        self.billed(commands.len() as u64);
+        all_done(self.hub.store.pipeline(&commands).await)
+    }
+
     /// A write begins: nobody joins loads of these keys, and what was read of them
     /// cannot come into memory.
     fn shut(&self, keys: &[Box<str>]) -> Vec<Ticket> {
@@ -398,9 +410,9 @@ impl<T: Value> Inner<T> {
 }
 
 /// Notes other apps' keys in the sets that their tags are.
-fn track(commands: &mut Commands, name: &[u8], sets: &[String], lives: Duration) {
-    let seconds = (2 * lives).max(ttl::DAY).as_secs().to_string();
-    for set in sets {
+fn track<T>(commands: &mut Commands, name: &[u8], prepared: &Prepared<T>) {
+    let seconds = (2 * prepared.lives()).max(ttl::DAY).as_secs().to_string();
+    for set in &prepared.named {
         commands.push(&[b"SADD", set.as_bytes(), name]).push(&[
             b"EXPIRE",
             set.as_bytes(),

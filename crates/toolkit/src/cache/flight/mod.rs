@@ -136,6 +136,11 @@ impl<T> Leader<T> {
         &self.key
     }
 
+    /// Whether who waits was told already.
+    pub(super) fn has_landed(&self) -> bool {
+        self.outcome.borrow().is_some()
+    }
+
     /// Tells all who wait; the first answer stays.
     pub(super) fn land(&self, outcome: Outcome<T>) {
         self.outcome.send_if_modified(|landed| {
