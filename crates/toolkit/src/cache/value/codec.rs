@@ -1,7 +1,8 @@
 //! A value as JSON or as MessagePack, and back.
 //!
 //! Both are read to a depth of [`DEPTH`]: bytes that nest deeper are unreadable
-//! rather than the end of a thread's stack.
+//! rather than the end of a thread's stack. So a value that nests deeper can be written
+//! but not read: each read loads it anew.
 
 use std::io;
 
@@ -15,7 +16,8 @@ use super::{DAMAGED, Unreadable};
 /// How deep values may nest; serde_json's own limit.
 const DEPTH: usize = 128;
 
-/// A value's bytes, `max` at most.
+/// A value's bytes, `max` at most: what is larger is given up there, and the error
+/// names the bytes up to then.
 pub(in super::super) fn encode<T: Serialize>(
     value: &T,
     encoding: Encoding,
