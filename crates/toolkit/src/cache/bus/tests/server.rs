@@ -1,0 +1,1 @@
+//! Over real servers, and lines to them that fail.
