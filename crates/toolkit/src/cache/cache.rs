@@ -18,7 +18,7 @@ use super::write::Reach;
 pub struct Cache<T>(pub(super) Arc<Inner<T>>);
 
 impl<T: Value> Cache<T> {
-    pub(super) fn new(hub: Arc<Hub>, name: &str, settings: Settings) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>, name: &str, settings: Settings) -> Self {
         Cache(Inner::new(hub, name, settings))
     }
 

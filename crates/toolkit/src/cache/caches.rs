@@ -68,7 +68,7 @@ impl Caches {
     pub fn cache<T: Value>(&self, name: &str, settings: Settings) -> Result<Cache<T>, CacheError> {
         key::check_name(name)?;
         settings.check()?;
-        Ok(Cache::new(self.0.clone(), name, settings))
+        Ok(Cache::new(&self.0, name, settings))
     }
 
     /// The store that they are over.

@@ -118,7 +118,7 @@ impl<T: Value> Inner<T> {
         };
         let Ok(inner) = self.itself() else { return };
         if let Some(held) = &fallback {
-            leader.land(Ok(self.from_memory(held, false)));
+            leader.land(Ok(self.in_memory(held, false)));
         }
         let flight = inner.fly(leader, loader, fallback, None);
         let _ = spawn(flight);
@@ -200,21 +200,14 @@ impl<T: Value> Inner<T> {
             self.prime().await?;
             self.read(key).await
         };
-        let patience = self.settings.store_soft_timeout.zip(fallback);
-        let Some((patience, held)) = patience else {
+        let Some(held) = fallback else {
             return reading.await;
         };
-        tokio::pin!(reading);
-        match tokio::time::timeout(patience, &mut reading).await {
-            Ok(stored) => stored,
-            Err(_) => {
-                leader.land(Ok(self.from_memory(held, true)));
-                reading.await
-            }
-        }
+        let late = || leader.land(Ok(self.in_memory(held, true)));
+        patiently(self.settings.store_soft_timeout, reading, late).await
     }
 
-    pub(super) fn from_memory(&self, held: &Held<T>, degraded: bool) -> Landed<T> {
+    pub(super) fn in_memory(&self, held: &Held<T>, degraded: bool) -> Landed<T> {
         Landed {
             stale: self.now() >= held.meta().fresh_until_us,
             held: held.clone(),
@@ -281,10 +274,9 @@ impl<T: Value> Inner<T> {
             self.billed(1);
             let lease = self.settings.lease;
             let claiming = claim(&self.hub.store, self.keys.flight(key), lease);
-            let claimed = match self.in_time(claiming).await {
-                Ok(claimed) => claimed,
+            let Ok(claimed) = self.in_time(claiming).await else {
                 // It saves loads, no more.
-                Err(_) => return Agreed::Loads(None),
+                return Agreed::Loads(None);
             };
             if claimed.is_none() {
                 tokio::time::sleep(wait).await;
@@ -329,7 +321,7 @@ impl<T: Value> Inner<T> {
         leader: &Leader<T>,
     ) -> Result<Loaded<T>, CacheError> {
         let former = fallback.clone().and_then(|held| {
-            let landed = self.from_memory(&held, false);
+            let landed = self.in_memory(&held, false);
             let age = self.now().saturating_sub(held.meta().made_us);
             let Held::Value(entry) = held else {
                 return None;
@@ -348,17 +340,12 @@ impl<T: Value> Inner<T> {
         }
         let loading = run(move || loader(Former(former)));
         let loading = tokio::time::timeout(self.settings.hard_timeout, loading);
-        tokio::pin!(loading);
-        let soft = self.settings.soft_timeout.zip(fallback.as_ref());
-        let loaded = match soft {
+        let loaded = match &fallback {
             None => loading.await,
-            Some((patience, held)) => match tokio::time::timeout(patience, &mut loading).await {
-                Ok(loaded) => loaded,
-                Err(_) => {
-                    leader.land(Ok(self.from_memory(held, false)));
-                    loading.await
-                }
-            },
+            Some(held) => {
+                let late = || leader.land(Ok(self.in_memory(held, false)));
+                patiently(self.settings.soft_timeout, loading, late).await
+            }
         };
         let Ok(loaded) = loaded else {
             self.counters.one(Count::LoadTimeouts);
@@ -384,7 +371,7 @@ impl<T: Value> Inner<T> {
         let retry = now.saturating_add(micros(self.settings.throttle));
         meta.retry_us.store(retry, Ordering::Relaxed);
         self.memory.put(key, held.clone(), begun.ticket);
-        Ok(self.from_memory(&held, begun.seen.is_none()))
+        Ok(self.in_memory(&held, begun.seen.is_none()))
     }
 
     /// Keeps what was loaded, in both tiers.
@@ -506,6 +493,23 @@ pub(super) enum Used<T> {
 enum Agreed {
     Landed,
     Loads(Option<Claim>),
+}
+
+/// Waits for some work to end, and is late once, when it has taken so long.
+pub(super) async fn patiently<W: Future>(
+    patience: Option<Duration>,
+    work: W,
+    late: impl FnOnce(),
+) -> W::Output {
+    let Some(patience) = patience else {
+        return work.await;
+    };
+    tokio::pin!(work);
+    if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
+        return done;
+    }
+    late();
+    work.await
 }
 
 /// Runs a loader; a panic is an error.

@@ -49,6 +49,13 @@ impl<T> Found<T> {
         self.entry.meta.validator.as_deref()
     }
 
+    /// A name of this writing of the value, the same in all instances and another after
+    /// each write and each load: hexadecimal digits and a `-`.
+    pub fn revision(&self) -> String {
+        let stamp = self.entry.meta.stamp;
+        format!("{:x}-{:x}", stamp.time_us, stamp.writer)
+    }
+
     /// For how long it is still fresh, by the store's time `now_us`.
     pub fn fresh_for(&self, now_us: u64) -> Duration {
         Duration::from_micros(self.entry.meta.fresh_until_us.saturating_sub(now_us))
@@ -88,6 +95,6 @@ impl<T: fmt::Debug> fmt::Debug for Found<T> {
             .field("age", &self.age)
             .field("stale", &self.stale)
             .field("degraded", &self.degraded)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -38,7 +38,9 @@ pub(super) struct Hub {
 
 /// Caches by their names; several of one process may share one.
 #[derive(Default)]
-struct Members(Mutex<HashMap<Box<str>, Vec<Weak<dyn Member>>>>);
+struct Members(Mutex<ByName>);
+
+type ByName = HashMap<Box<str>, Vec<Weak<dyn Member>>>;
 
 impl Hub {
     pub(super) fn new(store: Store, options: &Options) -> Self {

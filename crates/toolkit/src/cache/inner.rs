@@ -52,7 +52,7 @@ pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
 
 impl<T: Value> Inner<T> {
-    pub(super) fn new(hub: Arc<Hub>, name: &str, settings: Settings) -> Arc<Self> {
+    pub(super) fn new(hub: &Arc<Hub>, name: &str, settings: Settings) -> Arc<Self> {
         let shared = settings.shared.as_ref();
         let keys = Keys::new(&hub.prefix, name, shared.map(|it| it.prefix.as_str()));
         let grace = settings.grace();

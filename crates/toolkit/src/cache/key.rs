@@ -35,9 +35,9 @@ impl TagId {
             return Err(CacheError::Tag(tag.len()));
         }
         let digest: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(tag).into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
+        let begin = digest.first_chunk().copied().unwrap_or_default();
         // Never that of all.
-        Ok(TagId(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1)))
+        Ok(TagId(u64::from_be_bytes(begin).max(1)))
     }
 }
 

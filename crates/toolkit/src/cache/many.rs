@@ -9,7 +9,7 @@ use sangam_store::{AtomicOp as _, Commands, Error, Ttl};
 
 use super::cache::Cache;
 use super::error::CacheError;
-use super::fetch::{Begun, BoxError, Loading, Used, run, spawn};
+use super::fetch::{Begun, BoxError, Loading, Used, patiently, run, spawn};
 use super::flight::{Landed, Leader, Outcome};
 use super::found::{Found, Source};
 use super::inner::{Inner, Look, Value};
@@ -234,7 +234,7 @@ impl<T: Value> Inner<T> {
             if let Some(leader) = leader {
                 let fallback = fallback.filter(|held| self.saves(held, now));
                 if let Some(held) = fallback.as_ref().filter(|_| !waits) {
-                    leader.land(Ok(self.from_memory(held, false)));
+                    leader.land(Ok(self.in_memory(held, false)));
                 }
                 flown.push(Flown {
                     leader,
@@ -317,22 +317,14 @@ impl<T: Value> Inner<T> {
         }
         let patience = self.settings.hard_timeout;
         let loading = tokio::time::timeout(patience, run(move || loader(missing)));
-        tokio::pin!(loading);
-        let loaded = match self.settings.soft_timeout {
-            None => loading.await,
-            Some(soft) => match tokio::time::timeout(soft, &mut loading).await {
-                Ok(loaded) => loaded,
-                Err(_) => {
-                    for it in &flown {
-                        if let Some(held) = &it.fallback {
-                            it.leader
-                                .land(Ok(self.from_memory(held, failure.is_some())));
-                        }
-                    }
-                    loading.await
+        let late = || {
+            for it in &flown {
+                if let Some(held) = &it.fallback {
+                    it.leader.land(Ok(self.in_memory(held, failure.is_some())));
                 }
-            },
+            }
         };
+        let loaded = patiently(self.settings.soft_timeout, loading, late).await;
         match loaded {
             Ok(Ok(loaded)) => self.land_all(flown, loaded).await,
             Ok(Err(error)) => {
@@ -374,9 +366,10 @@ impl<T: Value> Inner<T> {
         let kept: Vec<&Prepared<T>> = kept.map(|((_, it), _)| it).collect();
         // All of one flight began at one moment.
         let began = ready.first().map(|(it, _)| it.begun.moment);
-        let sealed = match kept.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.seal_all(&kept, began).await,
+        let sealed = if kept.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.seal_all(&kept, began).await
         };
         let failed = sealed.is_err();
         let mut sealed = sealed.unwrap_or_default().into_iter();
@@ -404,7 +397,7 @@ impl<T: Value> Inner<T> {
             .await;
         let mut replies = replies.unwrap_or_default().into_iter();
         for ((it, prepared), sealed) in ready.into_iter().zip(sent) {
-            let reply = sealed.is_some().then(|| replies.next());
+            let reply = sealed.as_ref().and_then(|_| replies.next());
             it.leader
                 .land(self.settle(&it, prepared, sealed, reply, failed));
         }
@@ -439,7 +432,7 @@ impl<T: Value> Inner<T> {
         it: &Flown<T>,
         prepared: Prepared<T>,
         sealed: Option<Sealed>,
-        reply: Option<Option<Result<Reply, Error>>>,
+        reply: Option<Result<Reply, Error>>,
         failed: bool,
     ) -> Outcome<T> {
         let key = it.leader.key();
@@ -450,7 +443,7 @@ impl<T: Value> Inner<T> {
             degraded,
         };
         match (sealed, reply) {
-            (Some(sealed), Some(Some(Ok(reply)))) => {
+            (Some(sealed), Some(Ok(reply))) => {
                 let written = !matches!(reply, Reply::Null | Reply::Int(0));
                 if !written {
                     self.counters.one(Count::Overtaken);

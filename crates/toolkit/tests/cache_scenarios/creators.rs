@@ -196,7 +196,7 @@ impl App {
             Ok::<_, String>(loaded)
         };
         let found = self.by_name.find(name, load).await.unwrap();
-        found.map(|it| it.into_value())
+        found.map(sangam::cache::Found::into_value)
     }
 
     async fn look(&self, id: u64) -> Profile {

@@ -26,8 +26,20 @@ async fn store(redis: &Redis) -> Store {
 async fn billed(redis: &Redis) -> u64 {
     let stats = redis.call(&["INFO", "commandstats"]).await.text();
     let free = [
-        "auth", "hello", "select", "command", "config", "info", "ping", "reset", "quit", "client",
-        "time", "subscribe", "multi", "exec",
+        "auth",
+        "hello",
+        "select",
+        "command",
+        "config",
+        "info",
+        "ping",
+        "reset",
+        "quit",
+        "client",
+        "time",
+        "subscribe",
+        "multi",
+        "exec",
     ];
     let mut sum = 0;
     for line in stats.lines() {
