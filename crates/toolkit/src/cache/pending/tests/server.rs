@@ -1,0 +1,1 @@
+//! Over servers that go away and come back.
