@@ -150,7 +150,7 @@ async fn nothing_counts_as_sent_that_could_not_be_said() {
     let one = Instance::new(&store);
     let test = cache("test", None);
     store
-        .call(&[b"SET", b"{cache}:bus", b"no stream", b"PX", b"100"])
+        .call(&[b"SET", b"{cache}:bus", b"no stream"])
         .await
         .unwrap();
     one.pending.tag(&test, TagId::ALL);
