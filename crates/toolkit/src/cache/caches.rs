@@ -83,6 +83,8 @@ impl Caches {
             connected: matches!(state.status, Status::Up | Status::Slow),
             reason: state.reason,
             unsent: self.0.pending.len() as u64,
+            replayed: self.0.pending.replayed(),
+            dropped: self.0.pending.dropped(),
             commands: self.0.bus.commands(),
             caches: self.0.stats(),
         }
@@ -105,6 +107,10 @@ pub struct Report {
     pub reason: String,
     /// Keys and tags whose change waits to be sent.
     pub unsent: u64,
+    /// Those that were sent later.
+    pub replayed: u64,
+    /// Those that never were, for the store refused them, or for there were too many.
+    pub dropped: u64,
     /// Commands that comparing memory with the store took.
     pub commands: u64,
     /// Each cache, by name.

@@ -337,6 +337,11 @@ impl<T: Value> Inner<T> {
     /// A write begins: nobody joins loads of these keys, and what was read of them
     /// cannot come into memory.
     fn shut(&self, keys: &[Box<str>]) -> Vec<Ticket> {
+        if self.is_shared() {
+            for key in keys {
+                self.hub.pending.forget(&self.name, key);
+            }
+        }
         let tickets = keys.iter().map(|key| self.memory.invalidate(key));
         let tickets = tickets.collect();
         self.open(keys);

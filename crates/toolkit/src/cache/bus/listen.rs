@@ -96,14 +96,8 @@ impl Only {
                     }
                     None => missed = true,
                 },
-                Ok(Some(Event::Gap(_))) => {
-                    shared.heard.lock().clear();
-                    missed = true;
-                }
-                Ok(None) => {
-                    shared.heard.lock().clear();
-                    return;
-                }
+                Ok(Some(Event::Gap(_))) => missed = true,
+                Ok(None) => return,
                 Err(_) => {}
             }
         }

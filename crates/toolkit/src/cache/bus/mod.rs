@@ -260,6 +260,13 @@ impl Bus {
         }
     }
 
+    /// Tells this process what the bus does not, since it said it itself.
+    pub(super) fn tell_here(&self, changes: &Changes) {
+        if let Some(listener) = self.shared.listener.upgrade() {
+            listener.changed(changes);
+        }
+    }
+
     /// How many commands comparisons have sent.
     pub(super) fn commands(&self) -> u64 {
         self.shared.commands.load(Ordering::Relaxed)
