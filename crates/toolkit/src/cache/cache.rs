@@ -166,7 +166,7 @@ impl<T: Value> Inner<T> {
     async fn get_slowly(&self, key: &str) -> Result<Option<Found<T>>, CacheError> {
         let mut away = None;
         if !self.is_trusted(self.now()) {
-            away = self.ask().await.err();
+            away = self.verify().await.err();
         }
         if away.is_none() {
             self.hub.bus.verify_if_due(self.now());

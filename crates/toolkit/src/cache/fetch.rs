@@ -56,7 +56,7 @@ impl<T: Value> Inner<T> {
     ) -> Result<Option<Found<T>>, CacheError> {
         let mut away = None;
         if !self.is_trusted(self.now()) {
-            away = self.ask().await.err();
+            away = self.verify().await.err();
         }
         let now = self.now();
         if away.is_none() {
@@ -98,17 +98,6 @@ impl<T: Value> Inner<T> {
             self.counters.one(Count::Coalesced);
         }
         Ok(self.serve(landed.held, landed.source, landed.stale, landed.degraded))
-    }
-
-    /// Asks whether memory is as the store has it, unless the store is known to be
-    /// away.
-    pub(super) async fn ask(&self) -> Result<(), Error> {
-        if self.hub.is_away() {
-            // A store that is back is noticed by its own probes.
-            let state = self.hub.store.state();
-            return Err(Error::Unavailable(sangam_store::Why::Open(state.reason)));
-        }
-        self.verify().await
     }
 
     /// Loads in the background.

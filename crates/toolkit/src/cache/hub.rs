@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use sangam_store::{Status, Store};
+use sangam_store::{Error, Status, Store, Why};
 
 use super::bus::{Bus, Changes, Listener};
 use super::caches::Options;
+use super::patience::Patience;
 use super::pending::Pending;
 use super::report::Stats;
 use super::value::Stamp;
@@ -29,6 +31,7 @@ pub(super) struct Hub {
     pub(super) prefix: String,
     pub(super) bus: Arc<Bus>,
     pub(super) pending: Pending,
+    patience: Patience,
     members: Arc<Members>,
     writer: u32,
     last_us: AtomicU64,
@@ -58,6 +61,7 @@ impl Hub {
         let apart = store.is_cluster();
         Hub {
             pending: Pending::new(store.clone(), bus.clone()),
+            patience: Patience::default(),
             store,
             prefix: options.prefix.clone(),
             bus,
@@ -85,10 +89,30 @@ impl Hub {
         }
     }
 
-    /// Whether the store is known to be away.
-    pub(super) fn is_away(&self) -> bool {
-        let status = self.store.states().borrow().status;
-        matches!(status, Status::Down | Status::Disabled)
+    /// Whether the store is there, as far as is known; else why not. Of those who ask
+    /// while it is left alone, one each `trial` is told that it is.
+    pub(super) fn store_is_there(&self, trial: Duration) -> Result<(), Error> {
+        let states = self.store.states();
+        let state = states.borrow();
+        let away = matches!(state.status, Status::Down | Status::Disabled);
+        if away {
+            return Err(Error::Unavailable(Why::Open(state.reason.clone())));
+        }
+        if self.patience.is_over(self.store.now(), trial) {
+            let why = "it took too long, and is asked again soon".to_owned();
+            return Err(Error::Unavailable(Why::Open(why)));
+        }
+        Ok(())
+    }
+
+    /// What became of a call says whether the store answers.
+    pub(super) fn called<A>(&self, outcome: &Result<A, Error>) {
+        match outcome {
+            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => {
+                self.patience.failed(self.store.now());
+            }
+            _ => self.patience.answered(),
+        }
     }
 
     /// Whether a write and the word of it cannot be one step.

@@ -166,15 +166,19 @@ impl<T: Value> Inner<T> {
         self.in_time(verify).await
     }
 
-    /// A call of the store within the time that it may take.
+    /// A call of the store within the time that it may take; none, while the store is
+    /// left alone.
     pub(super) async fn in_time<A>(
         &self,
         call: impl Future<Output = Result<A, sangam_store::Error>>,
     ) -> Result<A, sangam_store::Error> {
         let patience = self.settings.store_timeout;
+        self.hub.store_is_there(patience)?;
         let called = tokio::time::timeout(patience, call).await;
         let late = sangam_store::Error::Indeterminate(sangam_store::Why::Timeout(patience));
-        called.unwrap_or(Err(late))
+        let outcome = called.unwrap_or(Err(late));
+        self.hub.called(&outcome);
+        outcome
     }
 
     /// A value as a caller gets it; none, where there is known to be none.

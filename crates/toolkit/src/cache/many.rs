@@ -113,7 +113,7 @@ impl<T: Value> Inner<T> {
     async fn get_all(&self, keys: &[&str]) -> Result<Vec<Option<Found<T>>>, CacheError> {
         let mut away = None;
         if !self.is_trusted(self.now()) {
-            away = self.ask().await.err();
+            away = self.verify().await.err();
         }
         let now = self.now();
         if away.is_none() {
@@ -192,7 +192,7 @@ impl<T: Value> Inner<T> {
     ) -> Result<Vec<Option<Found<T>>>, CacheError> {
         let mut away = None;
         if !self.is_trusted(self.now()) {
-            away = self.ask().await.err();
+            away = self.verify().await.err();
         }
         if let Some(error) = away
             .as_ref()

@@ -68,7 +68,8 @@
 //! memory/            the first tier
 //! tags/              versions of tags
 //! bus/, pending      what the others say; what could not be said yet
-//! hub, inner, key, op/   what caches share; one of them; names; steps in the store
+//! hub, patience, inner   what caches share; when the store is left alone; one cache
+//! key, op/           names in the store, and steps there
 //! ```
 
 mod bus;
@@ -89,6 +90,7 @@ mod loaded;
 mod many;
 mod memory;
 mod op;
+mod patience;
 mod pending;
 mod prepared;
 mod report;

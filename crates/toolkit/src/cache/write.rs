@@ -105,7 +105,6 @@ impl<T: Value> Inner<T> {
         keys: &[Box<str>],
         prepared: &[(Box<str>, Prepared<T>)],
     ) -> Result<Vec<Sealed>, Error> {
-        self.store_is_there()?;
         self.prime().await?;
         let all: Vec<&Prepared<T>> = prepared.iter().map(|(_, it)| it).collect();
         let sealed = self.seal_now(&all).await?;
@@ -180,7 +179,6 @@ impl<T: Value> Inner<T> {
         self.shut(keys);
         let stamp = self.hub.stamp();
         let deleted = async {
-            self.store_is_there()?;
             let mut commands = Commands::new();
             let mark = self.deleted(stamp);
             let ms = self.unsent.deleted_ms.to_string();
@@ -244,7 +242,6 @@ impl<T: Value> Inner<T> {
         };
         forget();
         let sent = async {
-            self.store_is_there()?;
             let longest = tag_ttl(self.settings.ttl + self.settings.grace());
             let ms = longest.as_millis().to_string();
             let mut commands = Commands::new();
@@ -273,7 +270,6 @@ impl<T: Value> Inner<T> {
         let begins = self.settings.shared.as_ref().map(|it| it.prefix.as_bytes());
         let begins = begins.unwrap_or_default();
         let emptied = async {
-            self.store_is_there()?;
             self.billed(1);
             let store = &self.hub.store;
             let members = self
@@ -330,6 +326,9 @@ impl<T: Value> Inner<T> {
         for (key, prepared) in loaded {
             track(&mut commands, &self.keys.value(key), prepared);
         }
+        if commands.is_empty() {
+            return Ok(());
+        }
         self.billed(commands.len() as u64);
         all_done(self.hub.store.pipeline(&commands).await)
     }
@@ -355,14 +354,6 @@ impl<T: Value> Inner<T> {
         }
         let changes = self.changes(keys_changed(keys));
         self.hub.tell(self as &dyn Member, &changes);
-    }
-
-    fn store_is_there(&self) -> Result<(), Error> {
-        if self.hub.is_away() {
-            let state = self.hub.store.state();
-            return Err(Error::Unavailable(sangam_store::Why::Open(state.reason)));
-        }
-        Ok(())
     }
 
     fn reached(&self, failed: Option<Error>) -> Result<Reach, CacheError> {
