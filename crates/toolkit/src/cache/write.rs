@@ -370,23 +370,23 @@ impl<T: Value> Inner<T> {
         let (bus, store) = (&self.hub.bus, &self.hub.store);
         if self.hub.speaks_apart() {
             self.billed(commands.len() as u64);
-            all_done(
-                self.in_time(async { Ok(store.pipeline(&commands).await) })
-                    .await?,
-            )?;
+            let writing = async { all_done(store.pipeline(&commands).await) };
+            self.in_time(writing).await?;
             let mut words = Commands::new();
             bus.say(&mut words, &changes);
             self.billed(words.len() as u64);
-            return all_done(
-                self.in_time(async { Ok(store.pipeline(&words).await) })
-                    .await?,
-            );
+            let saying = async { all_done(store.pipeline(&words).await) };
+            return self.in_time(saying).await;
         }
-        let writes = commands.clone();
+        let count = commands.len();
         bus.say(&mut commands, &changes);
         match self.in_time(store.transaction(&commands)).await {
             Err(error) if error.code() == Some("CROSSSLOT") => {
                 self.hub.speak_apart();
+                let mut writes = Commands::new();
+                for argv in commands.iter().take(count) {
+                    writes.push(&argv);
+                }
                 Box::pin(self.send(writes, changes.changes)).await
             }
             done => {
