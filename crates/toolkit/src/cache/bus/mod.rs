@@ -22,6 +22,11 @@
 //! - Finding the end of the stream, for the first time too, counts as words lost: what
 //!   is in memory by then was never compared.
 //!
+//! What a comparison cannot see is a failover that loses acknowledged writes: an entry
+//! that this process never read, lost while what it spoke of was kept. Both go together
+//! where they lie on one node; in a cluster the value may lie on another, and what is in
+//! memory then lives on until its own end.
+//!
 //! In billed commands: what is said costs 2 (XADD and PUBLISH), without push 1. A
 //! comparison costs 1, once in every heartbeat in which something is read, and none
 //! while nothing is. The stream's time to live is renewed by 1 each 15 minutes in which
