@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, Keys, Limits};
+use crate::api::{Api, Caching, Keys, Limits};
 use crate::config::Config;
 use crate::data::{DataError, DataFolder, TokenOrigin, make_token};
 use crate::gateway::{Gateway, OverEngine, OverStore};
@@ -122,6 +122,7 @@ pub struct Running {
     patience: Duration,
     resp_threads: Option<Runtime>,
     limits: Arc<Limits>,
+    caching: Arc<Caching>,
     // Held to the end: the folder is ours as long as we run.
     _folder: Option<DataFolder>,
 }
@@ -190,7 +191,8 @@ impl Server {
             Behind::Engine(engine) => Store::embedded_in(engine.clone(), KEYSPACE),
             Behind::Store(store) => store.clone(),
         };
-        let limits = Arc::new(Limits::new(store, &config));
+        let limits = Arc::new(Limits::new(store.clone(), &config));
+        let caching = Arc::new(Caching::new(store, &config));
         // Last of what may fail: a runtime cannot be dropped here.
         let resp_threads = resp.as_ref().map(|_| resp_threads()).transpose()?;
         let running = Running {
@@ -206,6 +208,7 @@ impl Server {
             behind,
             resp_threads,
             limits,
+            caching,
             _folder: folder,
         };
         let (http_tls, resp_tls) = tls.unzip();
@@ -313,6 +316,7 @@ impl Running {
         let keys = Keys::new(&self.token, read_token, config.service_keys.clone());
         Api::new(
             self.limits.clone(),
+            self.caching.clone(),
             keys,
             config.file.clone().filter(|file| file.exists()),
             config.timing.body,

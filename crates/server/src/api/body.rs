@@ -1,6 +1,6 @@
 //! JSON bodies: bounded in bytes and in time, and every refusal says what to send.
 //!
-//! A body is one JSON object. Lists are refused before they are read: they would be
+//! A body is one JSON object, but for values that are only kept. Lists are refused before they are read: they would be
 //! taken for the fields of an object in their order.
 
 use std::time::Duration;
@@ -12,17 +12,39 @@ use hyper::StatusCode;
 use hyper::body::Body as _;
 use hyper::header::{CONTENT_TYPE, EXPECT};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::App;
 use super::problem::Problem;
 
-/// Bytes of a body.
-const MAX: usize = 1024 * 1024;
+/// Bytes of a body that is read.
+const MAX: Bound = Bound {
+    bytes: 1024 * 1024,
+    settings: "",
+};
 /// Bytes of a refused body that are read and thrown away, so that a client that is
 /// still sending gets to read why, and its connection can go on.
 const DISCARD_MAX: usize = 64 * 1024 * 1024;
 /// Characters of the client's own text that a refusal repeats.
 const SHOWN: usize = 200;
+
+/// How long a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) bytes: usize,
+    /// Which settings say so, in words behind the number; none where it is fixed.
+    pub(super) settings: &'static str,
+}
+
+impl Bound {
+    fn exceeded(self) -> Problem {
+        let Bound { bytes, settings } = self;
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body has at most {bytes} bytes{settings}"),
+        )
+    }
+}
 
 /// A body that was read as JSON.
 pub(super) struct Json<T>(pub(super) T);
@@ -31,60 +53,71 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE);
-        let is_json = kind.is_none_or(|kind| {
-            let kind = kind.as_bytes().split(|byte| *byte == b';').next();
-            let kind = kind.unwrap_or_default().trim_ascii();
-            kind.eq_ignore_ascii_case(b"application/json")
-        });
-        let is_sent = !request.headers().contains_key(EXPECT);
-        let mut body = request.into_body();
-        let read = if !is_json {
-            Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send JSON: `Content-Type: application/json`",
-            ))
-        } else if body.size_hint().lower() > MAX as u64 {
-            Err(too_long())
-        } else {
-            let read = tokio::time::timeout(app.body_patience, read(&mut body)).await;
-            read.unwrap_or_else(|_| {
-                Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not arrive in time",
-                ))
-            })
-        };
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            Err(problem) => {
-                // Who waits to be asked for the body is not asked.
-                if is_sent && problem.status() != StatusCode::REQUEST_TIMEOUT {
-                    tokio::spawn(discard(body, app.body_patience));
-                }
-                return Err(problem);
-            }
-        };
-        object(&bytes).map(Json).map_err(|reason| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                format!("the body is not what this takes: {reason}"),
-            )
-        })
+        let bytes = receive(request, MAX, app.body_patience).await?;
+        object(&bytes).map(Json).map_err(|reason| refused(&reason))
     }
 }
 
-fn too_long() -> Problem {
+/// Any JSON, as it is written.
+pub(super) async fn json(
+    request: Request,
+    bound: Bound,
+    patience: Duration,
+) -> Result<Box<RawValue>, Problem> {
+    let bytes = receive(request, bound, patience).await?;
+    serde_json::from_slice(&bytes).map_err(|error| refused(&plain(&error.to_string())))
+}
+
+fn refused(reason: &str) -> Problem {
     Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("a body has at most {MAX} bytes"),
+        StatusCode::BAD_REQUEST,
+        format!("the body is not what this takes: {reason}"),
     )
 }
 
-async fn read(body: &mut Body) -> Result<bytes::Bytes, Problem> {
-    match Limited::new(body, MAX).collect().await {
+/// The bytes of a body that is said to be JSON.
+async fn receive(
+    request: Request,
+    bound: Bound,
+    patience: Duration,
+) -> Result<bytes::Bytes, Problem> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_json = kind.is_none_or(|kind| {
+        let kind = kind.as_bytes().split(|byte| *byte == b';').next();
+        let kind = kind.unwrap_or_default().trim_ascii();
+        kind.eq_ignore_ascii_case(b"application/json")
+    });
+    let is_sent = !request.headers().contains_key(EXPECT);
+    let mut body = request.into_body();
+    let read = if !is_json {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send JSON: `Content-Type: application/json`",
+        ))
+    } else if body.size_hint().lower() > bound.bytes as u64 {
+        Err(bound.exceeded())
+    } else {
+        let read = tokio::time::timeout(patience, read(&mut body, bound)).await;
+        read.unwrap_or_else(|_| {
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            ))
+        })
+    };
+    if let Err(problem) = &read {
+        // Who waits to be asked for the body is not asked.
+        if is_sent && problem.status() != StatusCode::REQUEST_TIMEOUT {
+            tokio::spawn(discard(body, patience));
+        }
+    }
+    read
+}
+
+async fn read(body: &mut Body, bound: Bound) -> Result<bytes::Bytes, Problem> {
+    match Limited::new(body, bound.bytes).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
+        Err(error) if error.is::<LengthLimitError>() => Err(bound.exceeded()),
         Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
     }
 }

@@ -213,7 +213,10 @@ fn kind_of_items(api: &Value, list: &Value) -> String {
 
 /// A line that calls the operation.
 fn example(api: &Value, method: &str, path: &str, body: &Value) -> String {
-    let path = path.replace("{class}", "auth");
+    let path = path
+        .replace("{class}", "auth")
+        .replace("{name}", "users")
+        .replace("{key}", "user:1");
     let mut line = format!(
         "curl -X {} -H \"Authorization: Bearer $SANGAM_TOKEN\" ",
         method.to_uppercase()

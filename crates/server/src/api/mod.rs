@@ -9,6 +9,7 @@
 //! path         names out of paths
 //! problem      errors as application/problem+json
 //! limits/      rate limits
+//! cache/       caches
 //! openapi      the description of all of it
 //! docs         the same as a page
 //! ```
@@ -17,6 +18,7 @@
 //! is not for itself. Nothing here is reachable by a cookie or a token in a query.
 
 mod body;
+mod cache;
 mod docs;
 mod following;
 mod limits;
@@ -42,6 +44,7 @@ use tower_service::Service as _;
 use crate::gateway::Page;
 use following::Followed;
 
+pub use cache::service::Caching;
 pub use limits::service::Limits;
 pub(crate) use principal::hash;
 pub use principal::{Keys, Scope, ServiceKey};
@@ -52,6 +55,7 @@ pub use routes::{Need, Route};
 pub struct Api {
     router: Router,
     limits: Arc<Limits>,
+    caching: Arc<Caching>,
     /// What became of changed keys, where a file is followed.
     followed: Option<Arc<Mutex<Followed>>>,
 }
@@ -60,6 +64,7 @@ pub struct Api {
 #[derive(Debug)]
 struct Shared {
     guard: Guard,
+    caching: Arc<Caching>,
     keys: Keys,
     body_patience: Duration,
     stop: CancellationToken,
@@ -70,10 +75,11 @@ struct Shared {
 type App = Arc<Shared>;
 
 impl Api {
-    /// An API over a server's limits. `body_patience` is how long a body may take to come;
+    /// An API over a server's limits and caches. `body_patience` is how long a body may take to come;
     /// streams end with `stop`. Service keys follow `file`, if there is one.
     pub fn new(
         limits: Arc<Limits>,
+        caching: Arc<Caching>,
         keys: Keys,
         file: Option<PathBuf>,
         body_patience: Duration,
@@ -88,6 +94,7 @@ impl Api {
         });
         let shared = Arc::new(Shared {
             guard: limits.guard().clone(),
+            caching: caching.clone(),
             keys,
             body_patience,
             stop,
@@ -96,6 +103,7 @@ impl Api {
         Api {
             router: routes::router(shared),
             limits,
+            caching,
             followed,
         }
     }
@@ -113,6 +121,7 @@ impl Api {
 
     pub(crate) fn metrics(&self, page: &mut Page) {
         self.limits.metrics(page);
+        self.caching.metrics(page);
         if let Some(followed) = &self.followed {
             let Followed { replaced, invalid } = *followed.lock();
             page.counter(

@@ -9,7 +9,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::limits;
+use super::{cache, limits};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,7 +17,10 @@ use super::limits;
         title = "Sangam",
         description = "What apps build on top of a Redis, over HTTP. Send the server's token or a service key as `Authorization: Bearer …`. Errors are application/problem+json."
     ),
-    tags((name = "limits", description = "Rate limits and concurrency limits: several rules at once, all or nothing")),
+    tags(
+        (name = "limits", description = "Rate limits and concurrency limits: several rules at once, all or nothing"),
+        (name = "cache", description = "JSON values in two tiers: this server's memory, over the store that all servers share"),
+    ),
     paths(
         limits::classes::list,
         limits::check::check,
@@ -34,6 +37,11 @@ use super::limits;
         limits::overrides::clear,
         limits::stats::stats,
         limits::events::stream,
+        cache::report::report,
+        cache::read::get,
+        cache::write::put,
+        cache::write::delete,
+        cache::invalidate::invalidate,
     ),
     modifiers(&Bearer, &Refusals)
 )]

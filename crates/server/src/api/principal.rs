@@ -23,11 +23,21 @@ pub enum Scope {
     LimitsRead,
     /// Blocks, resets, overrides.
     LimitsManage,
+    /// Looks at cached values, and at what caches did.
+    CacheRead,
+    /// Puts, deletes and invalidates cached values.
+    CacheWrite,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 3] = [Scope::LimitsCheck, Scope::LimitsRead, Scope::LimitsManage];
+    pub const ALL: [Scope; 5] = [
+        Scope::LimitsCheck,
+        Scope::LimitsRead,
+        Scope::LimitsManage,
+        Scope::CacheRead,
+        Scope::CacheWrite,
+    ];
 
     /// Its name, such as `limits:check`.
     pub const fn as_str(self) -> &'static str {
@@ -35,16 +45,18 @@ impl Scope {
             Scope::LimitsCheck => "limits:check",
             Scope::LimitsRead => "limits:read",
             Scope::LimitsManage => "limits:manage",
+            Scope::CacheRead => "cache:read",
+            Scope::CacheWrite => "cache:write",
         }
     }
 
     /// Whether the server's read-only token will do.
     pub const fn only_reads(self) -> bool {
-        matches!(self, Scope::LimitsRead)
+        matches!(self, Scope::LimitsRead | Scope::CacheRead)
     }
 }
 
-/// A scope that a key has, on everything or on one class.
+/// A scope that a key has, on everything or on one class of limits, or one cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Granted {
     scope: Scope,
@@ -52,14 +64,14 @@ struct Granted {
 }
 
 impl Granted {
-    /// `limits:check`, or `limits:check:auth` for one class.
+    /// `limits:check`, or `limits:check:auth` for one class or cache.
     fn parse(text: &str) -> Option<Self> {
         let scope = |name| Scope::ALL.into_iter().find(|it| it.as_str() == name);
         if let Some(scope) = scope(text) {
             return Some(Granted { scope, class: None });
         }
         let (name, class) = text.rsplit_once(':')?;
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let class = Some(class).filter(|it| !it.is_empty() && it.bytes().all(is_plain))?;
         Some(Granted {
             scope: scope(name)?,
@@ -149,16 +161,17 @@ impl Keys {
         *self.services.write() = shared(services);
     }
 
-    /// Whether a request's key has a scope. The class that its path names narrows
-    /// what is asked for.
+    /// Whether a request's key has a scope. The class or cache that its path names
+    /// narrows what is asked for.
     pub(super) fn allow(
         &self,
         headers: &HeaderMap,
         scope: Scope,
         path: &str,
     ) -> Result<(), Problem> {
-        let class = path
-            .strip_prefix("/v1/limits/")
+        let rest = path.strip_prefix("/v1/limits/");
+        let class = rest
+            .or_else(|| path.strip_prefix("/v1/cache/"))
             .and_then(|rest| rest.split_once('/'))
             .map(|(class, _)| class);
         self.caller(headers)?.may(scope, class)
@@ -207,7 +220,7 @@ fn shared(services: Vec<ServiceKey>) -> Arc<[Arc<ServiceKey>]> {
 }
 
 impl Caller {
-    /// Whether it has a scope on a class, or on all where none is named.
+    /// Whether it has a scope on a class or cache, or on all where none is named.
     pub(super) fn may(&self, scope: Scope, class: Option<&str>) -> Result<(), Problem> {
         let may = match self {
             Caller::Admin => true,

@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use super::App;
 use super::principal::Scope;
 use super::problem::Problem;
-use super::{docs, limits, openapi};
+use super::{cache, docs, limits, openapi};
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Need {
 pub struct Route {
     /// `GET`, `POST`, `PUT` or `DELETE`.
     pub method: Method,
-    /// With `{class}` where a name stands.
+    /// With `{class}`, `{name}`, `{key}` where a name stands.
     pub path: &'static str,
     /// What it asks of its caller.
     pub need: Need,
@@ -48,9 +48,25 @@ pub(super) struct Routes {
 impl Routes {
     /// Adds a route.
     pub(super) fn add<H, T>(
+        self,
+        method: Method,
+        path: &'static str,
+        need: Need,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        self.add_at(method, path, &[path], need, handler)
+    }
+
+    /// The same where the router knows the path by other patterns.
+    pub(super) fn add_at<H, T>(
         mut self,
         method: Method,
         path: &'static str,
+        patterns: &[&str],
         need: Need,
         handler: H,
     ) -> Self
@@ -64,7 +80,9 @@ impl Routes {
                 let needed = (app.clone(), need);
                 methods = methods.route_layer(from_fn_with_state(needed, ask));
             }
-            self.router = self.router.route(path, methods);
+            for pattern in patterns {
+                self.router = self.router.route(pattern, methods.clone());
+            }
         }
         self.table.push(Route { method, path, need });
         self
@@ -101,7 +119,7 @@ fn all(app: Option<App>) -> Routes {
             openapi::document,
         )
         .add(Method::GET, "/v1/docs", Need::Public, docs::page);
-    limits::routes(routes)
+    cache::routes(limits::routes(routes))
 }
 
 pub(super) fn table() -> Vec<Route> {

@@ -4,6 +4,7 @@
 //! Every value is text until it is read here, with where it came from, so that
 //! an error names the setting, and in a file the line.
 
+mod caches;
 mod service_keys;
 
 use std::fmt;
@@ -19,6 +20,8 @@ use toml::Spanned;
 
 use crate::api::ServiceKey;
 use crate::cli::ServeArgs;
+
+pub use caches::CacheSettings;
 
 /// Why there is no RESP in front of a store.
 const NO_RESP: &str = "RESP serves the embedded engine only, and `store` names another store: \
@@ -60,6 +63,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Classes of limits, and what holds for all of them.
     pub limits: sangam::limit::Settings,
+    /// How caches behave.
+    pub caches: CacheSettings,
     /// Keys of services, with scopes.
     pub service_keys: Vec<ServiceKey>,
     /// Bytes of a REST request, and of a REST response.
@@ -246,6 +251,7 @@ struct FileSettings {
     service_keys: Vec<Spanned<service_keys::Entry>>,
     /// Read by itself, and again whenever it changes.
     limits: serde::de::IgnoredAny,
+    caches: caches::Entries,
 }
 
 /// Bytes, as a number or with a unit.
@@ -359,6 +365,7 @@ impl Config {
             prefix: String::new(),
             file: None,
             limits: sangam::limit::Settings::default(),
+            caches: CacheSettings::default(),
             service_keys: Vec::new(),
             max_request_size: MAX_REQUEST_SIZE,
             timing: Timing::default(),
@@ -515,6 +522,7 @@ impl Config {
                 bytes => bytes,
             },
         };
+        let caches = caches::read(&reader, file.caches, max_request_size)?;
         Ok(Config {
             http: http.map_or_else(
                 || Ok("127.0.0.1:8585".to_owned()),
@@ -545,6 +553,7 @@ impl Config {
             prefix: prefix.map_or_else(|| Ok(String::new()), check_prefix)?,
             file: Some(path.to_owned()),
             limits,
+            caches,
             service_keys,
             max_request_size,
             timing: Timing::default(),

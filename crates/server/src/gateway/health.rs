@@ -51,6 +51,10 @@ fn body(word: &str, found: Readiness, timestamp: u64) -> Value {
             fields.insert("since".to_owned(), since.into());
         }
     }
+    // The engine is never away: while a script holds it, its cache waits too.
+    if found.store.is_some() && found.redis != Some(true) {
+        fields.insert("cache".to_owned(), "memory only".into());
+    }
     if let Some(place) = found.store {
         let store = json!({
             "place": place.place,

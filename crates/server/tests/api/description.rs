@@ -35,7 +35,8 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
         assert!(operation["summary"].is_string() || operation["description"].is_string());
         let id = operation["operationId"].as_str();
         let id = id.unwrap_or_else(|| panic!("{operation}"));
-        assert!(id.contains("Limit") || id.starts_with("limit"), "{id}");
+        let known = ["Limit", "limit", "Cache"];
+        assert!(known.iter().any(|it| id.contains(it)), "{id}");
         assert!(ids.insert(id.to_owned()), "two operations are {id}");
         let scope = operation["security"][0]["bearer"][0].as_str();
         match route.need {
@@ -52,9 +53,9 @@ fn every_route_is_described_with_its_scope_and_on_the_page() {
                 status.starts_with('2') || !described.is_empty(),
                 "{id} {status}"
             );
-            let content = answer["content"].as_object().unwrap();
+            let problem = &answer["content"]["application/problem+json"];
             assert!(
-                status.starts_with('2') || content.contains_key("application/problem+json"),
+                status.starts_with(['2', '3']) || problem.is_object(),
                 "{id} {status}"
             );
         }
@@ -89,6 +90,13 @@ fn the_examples_of_the_page_work_as_they_stand() {
     let mut bench = Bench::with("");
     let (_, _, page) = bench.send("GET", "/v1/docs", &[], "");
     let page = String::from_utf8(page).unwrap();
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let (status, ..) = bench.send("PUT", "/v1/cache/users/user:1", &headers, "1");
+    assert_eq!(status, 204);
     let mut tried = 0;
     for line in page.split("<code>curl -X ").skip(1) {
         let line = line.split("</code>").next().unwrap();
@@ -102,8 +110,12 @@ fn the_examples_of_the_page_work_as_they_stand() {
         if path == "/v1/limits/events" {
             continue;
         }
-        let (status, answer) = bench.ask(TOKEN, method, path, body);
-        assert_eq!(status, 200, "{line}: {answer}");
+        let (status, head, answer) = bench.send(method, path, &headers, body);
+        assert!(matches!(status, 200 | 204), "{line}: {head}");
+        let answer: serde_json::Value = match status {
+            200 => serde_json::from_slice(&answer).unwrap(),
+            _ => serde_json::Value::Null,
+        };
         for answer in answer["answers"].as_array().into_iter().flatten() {
             assert!(answer["allowed"].is_boolean(), "{line}: {answer}");
         }

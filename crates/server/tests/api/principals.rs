@@ -18,13 +18,28 @@ scopes = ["limits:read"]
 [[service-keys]]
 name = "manager"
 key = "manager-key-0123456789"
-scopes = ["limits:manage", "limits:check", "limits:read"]
+scopes = ["limits:manage", "limits:check", "limits:read", "cache:read", "cache:write"]
 
 [[service-keys]]
 name = "one-class"
 # one-class-key-0123456789
 key-sha256 = "HASH"
 scopes = ["limits:check:auth"]
+
+[[service-keys]]
+name = "viewer"
+key = "viewer-key-0123456789"
+scopes = ["cache:read"]
+
+[[service-keys]]
+name = "writer"
+key = "writer-key-0123456789"
+scopes = ["cache:write"]
+
+[[service-keys]]
+name = "one-cache"
+key = "one-cache-key-0123456789"
+scopes = ["cache:read:rooms", "cache:write:rooms"]
 "#;
 
 fn bench() -> Bench {
@@ -44,20 +59,24 @@ fn sha256(text: &str) -> String {
 #[test]
 fn every_route_asks_every_caller_for_what_the_table_says() {
     let mut bench = bench();
-    let callers: [(&str, &[Scope]); 7] = [
+    let callers: [(&str, &[Scope]); 10] = [
         (TOKEN, &Scope::ALL),
-        (READ_TOKEN, &[Scope::LimitsRead]),
+        (READ_TOKEN, &[Scope::LimitsRead, Scope::CacheRead]),
         ("checker-key-0123456789", &[Scope::LimitsCheck]),
         ("reader-key-0123456789", &[Scope::LimitsRead]),
         ("manager-key-0123456789", &Scope::ALL),
-        // On one class only, which is not the one that is asked for here.
+        ("viewer-key-0123456789", &[Scope::CacheRead]),
+        ("writer-key-0123456789", &[Scope::CacheWrite]),
+        // On one class or cache only, which is not the one that is asked for here.
         ("one-class-key-0123456789", &[]),
+        ("one-cache-key-0123456789", &[]),
         ("nobody", &[]),
     ];
     let table = Api::table();
     assert!(table.len() > 5);
     for route in &table {
         let path = route.path.replace("{class}", "payment");
+        let path = path.replace("{name}", "users").replace("{key}", "ann");
         for (key, scopes) in callers {
             let bearer = format!("Bearer {key}");
             // Of the wrong type: what is let through is refused for that, or
@@ -71,7 +90,7 @@ fn every_route_asks_every_caller_for_what_the_table_says() {
             let expected: &[u16] = match route.need {
                 Need::Public => &[200],
                 Need::Caller if key != "nobody" => &[200, 415],
-                Need::Scope(scope) if scopes.contains(&scope) => &[200, 404, 415],
+                Need::Scope(scope) if scopes.contains(&scope) => &[200, 204, 404, 415],
                 _ if key == "nobody" => &[401],
                 _ => &[403],
             };
@@ -125,6 +144,32 @@ fn a_key_of_one_class_opens_that_class_alone() {
     assert_eq!(status, 200);
     assert_eq!(answers["answers"][0]["allowed"], true, "{answers}");
     assert_eq!(answers["answers"][1]["status"], 403, "{answers}");
+}
+
+#[test]
+fn a_key_of_one_cache_opens_that_cache_alone() {
+    let mut bench = bench();
+    let bearer = "Bearer one-cache-key-0123456789";
+    let headers = [
+        ("authorization", bearer),
+        ("content-type", "application/json"),
+    ];
+    for (method, path, body, expected) in [
+        ("PUT", "/v1/cache/rooms/a/b", "1", 204),
+        ("GET", "/v1/cache/rooms/a/b", "", 200),
+        ("POST", "/v1/cache/rooms/invalidate", r#"{"all":true}"#, 204),
+        ("DELETE", "/v1/cache/rooms/a", "", 204),
+        ("GET", "/v1/cache/users/a", "", 403),
+        ("PUT", "/v1/cache/users/a", "1", 403),
+        ("GET", "/v1/cache/users/rooms/a", "", 403),
+        ("POST", "/v1/cache/users/invalidate", r#"{"all":true}"#, 403),
+        ("GET", "/v1/cache/r%6Foms/a", "", 403),
+        ("GET", "/v1/cache", "", 403),
+    ] {
+        bench.reconnect();
+        let (status, head, _) = bench.send(method, path, &headers, body);
+        assert_eq!(status, expected, "{method} {path}: {head}");
+    }
 }
 
 #[test]

@@ -41,8 +41,8 @@ impl TagId {
     }
 }
 
-/// A cache's name as it stands in keys.
-pub(super) fn check_name(name: &str) -> Result<(), CacheError> {
+/// Whether a cache may have this name, which stands in keys.
+pub fn check_name(name: &str) -> Result<(), CacheError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());

@@ -106,6 +106,7 @@ pub use caches::{Caches, Options, Report};
 pub use error::CacheError;
 pub use found::{Found, Source};
 pub use inner::Value;
+pub use key::check_name;
 pub use loaded::{Former, Loaded};
 pub use report::Stats;
 pub use settings::{Compression, Encoding, Method, Policy, Settings, Shared, prefix, ttl};

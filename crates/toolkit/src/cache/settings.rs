@@ -134,7 +134,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) fn check(&self) -> Result<(), CacheError> {
+    /// Whether a cache may be so; the error names the setting that may not.
+    pub fn check(&self) -> Result<(), CacheError> {
         let wrong = |text: &str| Err(CacheError::Setting(text.to_owned()));
         if self.ttl.is_zero() || self.ttl > ttl::LONGEST {
             return wrong("`ttl` is more than 0 and at most 366 days");

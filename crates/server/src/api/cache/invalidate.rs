@@ -1,0 +1,84 @@
+//! Invalidating by tags, by keys, or all of a cache.
+
+use axum::extract::State;
+use axum::response::Response;
+use sangam::cache::Reach;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::answer;
+use super::entry::refused;
+use crate::api::App;
+use crate::api::body::Json;
+use crate::api::path::Path;
+use crate::api::problem::Problem;
+
+/// Tags or keys of one request.
+const LISTED_MAX: usize = 1000;
+
+/// What to invalidate: at least one of these.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub(crate) struct Invalidate {
+    /// All values that have one of these tags; at most 1,000.
+    #[schema(example = json!(["people"]))]
+    tags: Vec<String>,
+    /// The values of these keys; at most 1,000.
+    keys: Vec<String>,
+    /// Everything in the cache.
+    all: bool,
+}
+
+/// Invalidates values by their tags or keys, or all of a cache.
+#[utoipa::path(
+    post,
+    path = "/v1/cache/{name}/invalidate",
+    operation_id = "invalidateCache",
+    tag = "cache",
+    params(("name" = String, Path, description = "The cache", example = "users")),
+    request_body = Invalidate,
+    responses(
+        (status = 204, description = "No server gives them any more, once it heard"),
+        (status = 202, description = "The store is away: this server gives them no more, and tells the store when it is back (`Sangam-Degraded: queued`)"),
+        (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem),
+        (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
+        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
+    ),
+    security(("bearer" = ["cache:write"]))
+)]
+pub(crate) async fn invalidate(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Json(what): Json<Invalidate>,
+) -> Result<Response, Problem> {
+    let Invalidate { tags, keys, all } = what;
+    if tags.is_empty() && keys.is_empty() && !all {
+        return Err(refused(
+            "name what to invalidate: `tags`, `keys`, or `\"all\": true`",
+        ));
+    }
+    for (field, count) in [("tags", tags.len()), ("keys", keys.len())] {
+        if count > LISTED_MAX {
+            let detail = format!("`{field}` has at most {LISTED_MAX} of them, not {count}");
+            return Err(refused(&detail));
+        }
+    }
+    let cache = app.caching.cache(&name)?;
+    let mut reach = Reach::Everywhere;
+    if !tags.is_empty() {
+        reach = reach.and(cache.invalidate_tags(&borrowed(&tags)).await?);
+    }
+    if !keys.is_empty() {
+        reach = reach.and(cache.delete_many(&borrowed(&keys)).await?);
+    }
+    if all {
+        reach = reach.and(cache.clear().await?);
+    }
+    Ok(answer::changed(reach))
+}
+
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
