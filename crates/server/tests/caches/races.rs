@@ -76,9 +76,8 @@ pub(crate) async fn a_load_that_was_overtaken_is_never_served(place: &Place) {
             cache::<u64>(place, settings.clone()),
         );
         for by in By::ALL {
-            for acts in [&one, &other] {
+            for (elsewhere, acts) in [(false, &one), (true, &other)] {
                 for deleted_before in [false, true] {
-                    let elsewhere = std::ptr::eq(acts, &raw const other);
                     let memory = settings.memory;
                     let case = format!("{by:?} {elsewhere} {deleted_before} {memory}");
                     if deleted_before {
@@ -102,8 +101,7 @@ pub(crate) async fn a_batch_that_was_overtaken_is_never_served(place: &Place) {
             cache::<u64>(place, settings.clone()),
         );
         for by in By::ALL {
-            for acts in [&one, &other] {
-                let elsewhere = std::ptr::eq(acts, &raw const other);
+            for (elsewhere, acts) in [(false, &one), (true, &other)] {
                 let key = format!("{by:?} {elsewhere} {}", settings.memory);
                 let beside = format!("{key} beside");
                 let (begins, begun) = oneshot::channel();

@@ -48,7 +48,8 @@ pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) 
         one.delete_many(&keys).await.unwrap();
         // The other one has heard of it by now, or asks.
         sangam_rig::wait::until("the other instance to load", async || {
-            let loaded = other.find("loaded", |_| ok(tagged(&["c"]))).await;
+            let again = tagged(&["c"]);
+            let loaded = other.find("loaded", |_| ok(again)).await;
             let found = other.get("loaded").await.unwrap();
             let fresh = cache::<u32>(place, one.settings().clone());
             let kept = fresh.exists("loaded").await.unwrap() && found.is_some();
