@@ -320,7 +320,8 @@ impl<T: Value> Inner<T> {
         let late = || {
             for it in &flown {
                 if let Some(held) = &it.fallback {
-                    it.leader.answer(Ok(self.in_memory(held, failure.is_some())));
+                    it.leader
+                        .answer(Ok(self.in_memory(held, failure.is_some())));
                 }
             }
         };
