@@ -107,7 +107,7 @@ impl<T: Value> Inner<T> {
         };
         let Ok(inner) = self.itself() else { return };
         if let Some(held) = &fallback {
-            leader.land(Ok(self.in_memory(held, false)));
+            leader.answer(Ok(self.in_memory(held, false)));
         }
         let flight = inner.fly(leader, loader, fallback, None);
         let _ = spawn(flight);
@@ -192,7 +192,7 @@ impl<T: Value> Inner<T> {
         let Some(held) = fallback else {
             return reading.await;
         };
-        let late = || leader.land(Ok(self.in_memory(held, true)));
+        let late = || leader.answer(Ok(self.in_memory(held, true)));
         patiently(self.settings.store_soft_timeout, reading, late).await
     }
 
@@ -228,13 +228,12 @@ impl<T: Value> Inner<T> {
         if !landed.stale {
             self.memory.put(key, held.clone(), begun.ticket);
             // One that is to be loaded ahead of its end is served, and loaded.
-            let ahead = now >= meta.eager_us;
+            if now >= meta.eager_us {
+                leader.answer(Ok(landed));
+                return Used::Saves(held);
+            }
             leader.land(Ok(landed));
-            return if ahead {
-                Used::Saves(held)
-            } else {
-                Used::Landed
-            };
+            return Used::Landed;
         }
         if now
             < meta
@@ -242,7 +241,7 @@ impl<T: Value> Inner<T> {
                 .saturating_add(micros(self.settings.stale))
         {
             self.memory.put(key, held.clone(), begun.ticket);
-            leader.land(Ok(landed));
+            leader.answer(Ok(landed));
             return Used::Saves(held);
         }
         self.counters.one(Count::Misses);
@@ -332,7 +331,7 @@ impl<T: Value> Inner<T> {
         let loaded = match &fallback {
             None => loading.await,
             Some(held) => {
-                let late = || leader.land(Ok(self.in_memory(held, false)));
+                let late = || leader.answer(Ok(self.in_memory(held, false)));
                 patiently(self.settings.soft_timeout, loading, late).await
             }
         };

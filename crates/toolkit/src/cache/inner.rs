@@ -139,7 +139,9 @@ impl<T: Value> Inner<T> {
     pub(super) fn saves(&self, held: &Held<T>, now: u64) -> bool {
         let meta = held.meta();
         let longest = self.settings.fail_safe.max(self.settings.stale);
-        meta.holds() && now < meta.ends_us && now < meta.fresh_until_us + micros(longest)
+        meta.holds()
+            && now < meta.ends_us
+            && now < meta.fresh_until_us.saturating_add(micros(longest))
     }
 
     /// Until when a value out of the store may be served without a loader.
@@ -309,7 +311,7 @@ pub(super) fn tag_ttl(longest: Duration) -> Duration {
 }
 
 pub(super) fn micros(time: Duration) -> u64 {
-    time.as_micros() as u64
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Nothing is retried yet.

@@ -54,6 +54,8 @@ pub fn check_name(name: &str) -> Result<(), CacheError> {
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     values: String,
+    /// Whether other apps must find values by their keys, whatever these are.
+    shared: bool,
     flights: String,
     tags: String,
 }
@@ -61,6 +63,7 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(prefix: &str, name: &str, shared: Option<&str>) -> Self {
         Keys {
+            shared: shared.is_some(),
             values: shared.map_or_else(|| format!("{prefix}cache:{name}:"), str::to_owned),
             flights: format!("{prefix}cache-flight:{name}:"),
             tags: format!("{prefix}{{cache}}:tag:{name}:"),
@@ -76,6 +79,9 @@ impl Keys {
     }
 
     pub(super) fn value(&self, key: &str) -> Vec<u8> {
+        if self.shared {
+            return format!("{}{key}", self.values).into_bytes();
+        }
         with(&self.values, key)
     }
 

@@ -234,7 +234,7 @@ impl<T: Value> Inner<T> {
             if let Some(leader) = leader {
                 let fallback = fallback.filter(|held| self.saves(held, now));
                 if let Some(held) = fallback.as_ref().filter(|_| !waits) {
-                    leader.land(Ok(self.in_memory(held, false)));
+                    leader.answer(Ok(self.in_memory(held, false)));
                 }
                 flown.push(Flown {
                     leader,
@@ -320,7 +320,8 @@ impl<T: Value> Inner<T> {
         let late = || {
             for it in &flown {
                 if let Some(held) = &it.fallback {
-                    it.leader.land(Ok(self.in_memory(held, failure.is_some())));
+                    it.leader
+                        .answer(Ok(self.in_memory(held, failure.is_some())));
                 }
             }
         };

@@ -230,7 +230,9 @@ impl<T: Value> Inner<T> {
             stamp,
             made_us,
             serve_until_us: fresh_until_us.min(now.saturating_add(longest)),
-            eager_us: eager.map_or(u64::MAX, |share| made_us + (lives * share) as u64),
+            eager_us: eager.map_or(u64::MAX, |share| {
+                made_us.saturating_add((lives * share) as u64)
+            }),
             fresh_until_us,
             ends_us,
             degraded: false,

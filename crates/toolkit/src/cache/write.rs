@@ -405,15 +405,16 @@ impl<T: Value> Inner<T> {
     }
 }
 
-/// Notes other apps' keys in the sets that their tags are.
+/// Notes other apps' keys in the sets that their tags are, which live longer than any of
+/// them.
 fn track<T>(commands: &mut Commands, name: &[u8], prepared: &Prepared<T>) {
     let seconds = (2 * prepared.lives()).max(ttl::DAY).as_secs().to_string();
     for set in &prepared.named {
-        commands.push(&[b"SADD", set.as_bytes(), name]).push(&[
-            b"EXPIRE",
-            set.as_bytes(),
-            seconds.as_bytes(),
-        ]);
+        let (set, seconds) = (set.as_bytes(), seconds.as_bytes());
+        commands
+            .push(&[b"SADD", set, name])
+            .push(&[b"EXPIRE", set, seconds, b"NX"])
+            .push(&[b"EXPIRE", set, seconds, b"GT"]);
     }
 }
 

@@ -141,8 +141,14 @@ impl<T> Leader<T> {
         self.outcome.borrow().is_some()
     }
 
-    /// Tells all who wait; the first answer stays.
+    /// Tells all who wait; the first answer stays. Who comes now begins another flight.
     pub(super) fn land(&self, outcome: Outcome<T>) {
+        self.leave();
+        self.answer(outcome);
+    }
+
+    /// Tells all who wait, and who comes until it lands; the first answer stays.
+    pub(super) fn answer(&self, outcome: Outcome<T>) {
         self.outcome.send_if_modified(|landed| {
             let first = landed.is_none();
             if first {
@@ -151,10 +157,8 @@ impl<T> Leader<T> {
             first
         });
     }
-}
 
-impl<T> Drop for Leader<T> {
-    fn drop(&mut self) {
+    fn leave(&self) {
         let mut flights = self.shards[self.shard].lock();
         if flights
             .get(&*self.key)
@@ -162,5 +166,11 @@ impl<T> Drop for Leader<T> {
         {
             flights.remove(&*self.key);
         }
+    }
+}
+
+impl<T> Drop for Leader<T> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
