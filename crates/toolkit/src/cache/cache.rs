@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::CacheError;
 use super::fetch::{BoxError, Loader};
+use super::finish::finish;
 use super::found::{Found, Source};
 use super::hub::{Hub, Member as _};
 use super::inner::{Inner, Look, Value};
@@ -139,7 +140,9 @@ impl<T: Value> Cache<T> {
         }
         let mut reach = Reach::Everywhere;
         for tag in tags {
-            reach = reach.and(self.0.invalidate_set(tag).await?);
+            let (inner, tag) = (self.0.clone(), (*tag).to_owned());
+            let emptied = finish(async move { inner.invalidate_set(&tag).await });
+            reach = reach.and(emptied.await?);
         }
         Ok(reach)
     }

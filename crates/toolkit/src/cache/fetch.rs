@@ -86,6 +86,7 @@ impl<T: Value> Inner<T> {
                 return Ok(self.serve(held, Source::Memory, stale, true));
             }
         }
+        let is_away = away.is_some();
         let (follower, leader) = self.flights.join(key);
         let leads = leader.is_some();
         if let Some(leader) = leader {
@@ -97,7 +98,9 @@ impl<T: Value> Inner<T> {
         if !leads {
             self.counters.one(Count::Coalesced);
         }
-        Ok(self.serve(landed.held, landed.source, landed.stale, landed.degraded))
+        // A flight that was joined may have begun before something that nobody could ask.
+        let degraded = landed.degraded || is_away;
+        Ok(self.serve(landed.held, landed.source, landed.stale, degraded))
     }
 
     /// Loads in the background.
@@ -153,7 +156,7 @@ impl<T: Value> Inner<T> {
         }
         // Memory's clock for tags is read once all that is known is known.
         begun.moment = self.tags.tick();
-        let outcome = self.load(loader, fallback.clone(), &leader).await;
+        let outcome = self.load(loader, fallback.clone(), &begun, &leader).await;
         match outcome {
             Ok(loaded) => {
                 let landed = self.land(&key, loaded, fallback.as_ref(), &begun).await;
@@ -306,6 +309,7 @@ impl<T: Value> Inner<T> {
         &self,
         loader: Loader<T>,
         fallback: Option<Held<T>>,
+        begun: &Begun,
         leader: &Leader<T>,
     ) -> Result<Loaded<T>, CacheError> {
         let former = fallback.clone().and_then(|held| {
@@ -331,7 +335,8 @@ impl<T: Value> Inner<T> {
         let loaded = match &fallback {
             None => loading.await,
             Some(held) => {
-                let late = || leader.answer(Ok(self.in_memory(held, false)));
+                let degraded = begun.seen.is_none();
+                let late = || leader.answer(Ok(self.in_memory(held, degraded)));
                 patiently(self.settings.soft_timeout, loading, late).await
             }
         };

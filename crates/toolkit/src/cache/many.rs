@@ -246,6 +246,7 @@ impl<T: Value> Inner<T> {
                 waiting.push((place, follower, leads));
             }
         }
+        let is_away = away.is_some();
         if !flown.is_empty() {
             let inner = self.itself()?;
             spawn(inner.fly_all(flown, loader, away))?;
@@ -255,7 +256,8 @@ impl<T: Value> Inner<T> {
             if !leads {
                 self.counters.one(Count::Coalesced);
             }
-            let served = self.serve(landed.held, landed.source, landed.stale, landed.degraded);
+            let degraded = landed.degraded || is_away;
+            let served = self.serve(landed.held, landed.source, landed.stale, degraded);
             if let Some(place) = found.get_mut(place) {
                 *place = served;
             }

@@ -81,6 +81,7 @@ mod cache;
 mod caches;
 mod error;
 mod fetch;
+mod finish;
 mod flight;
 mod found;
 mod hub;

@@ -196,6 +196,8 @@ impl<T: Value> Inner<T> {
         Ok(prepared.iter().map(seal).collect())
     }
 
+    /// Its key stays for as long as a load may take, even if it ends before that: where
+    /// nothing stands, a load that began before it would put what it had read then.
     fn seal_own(&self, prepared: &Prepared<T>, marks: Marks) -> Sealed {
         let tags: Vec<(TagId, u64)> = marks.iter().map(|it| (it.id(), it.version)).collect();
         let envelope = Envelope {
@@ -212,7 +214,12 @@ impl<T: Value> Inner<T> {
             encoding: self.settings.encoding,
             body: &prepared.body,
         };
-        self.sealed(prepared, envelope.write(self.settings.compression), marks)
+        let bytes = envelope.write(self.settings.compression);
+        let sealed = self.sealed(prepared, bytes, marks);
+        Sealed {
+            ttl: sealed.ttl.max(self.settings.longest_load()),
+            ..sealed
+        }
     }
 
     fn seal_shared(&self, prepared: &Prepared<T>) -> Sealed {

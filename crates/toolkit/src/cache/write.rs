@@ -10,6 +10,7 @@ use sangam_store::{Commands, Error};
 
 use super::bus::Change;
 use super::error::CacheError;
+use super::finish::finish;
 use super::hub::Member;
 use super::inner::{Inner, Value, tag_ttl};
 use super::key::{Keys, TagId};
@@ -64,7 +65,9 @@ impl<T: Value> Inner<T> {
         let mut reach = Reach::Everywhere;
         while !prepared.is_empty() {
             let rest = prepared.split_off(prepared.len().min(TOGETHER));
-            reach = reach.and(self.set_some(prepared).await?);
+            let inner = self.itself()?;
+            let set = finish(async move { inner.set_some(prepared).await });
+            reach = reach.and(set.await?);
             prepared = rest;
         }
         Ok((reach, count))
@@ -170,7 +173,9 @@ impl<T: Value> Inner<T> {
         let mut reach = Reach::Everywhere;
         for keys in keys.chunks(TOGETHER) {
             let keys: Vec<Box<str>> = keys.iter().map(|key| (*key).into()).collect();
-            reach = reach.and(self.delete_some(&keys).await?);
+            let inner = self.itself()?;
+            let deleted = finish(async move { inner.delete_some(&keys).await });
+            reach = reach.and(deleted.await?);
         }
         Ok(reach)
     }
@@ -226,7 +231,9 @@ impl<T: Value> Inner<T> {
         self.counters.add(Count::Invalidations, ids.len() as u64);
         let mut reach = Reach::Everywhere;
         for ids in ids.chunks(TOGETHER) {
-            reach = reach.and(self.invalidate_some(ids).await?);
+            let (inner, ids) = (self.itself()?, ids.to_vec());
+            let invalidated = finish(async move { inner.invalidate_some(&ids).await });
+            reach = reach.and(invalidated.await?);
         }
         Ok(reach)
     }

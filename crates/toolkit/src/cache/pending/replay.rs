@@ -244,7 +244,7 @@ fn step(one: &Sending, now_ms: u64) -> Result<Step, Error> {
                     key,
                     stamp: *stamp,
                     value: bytes.clone(),
-                    ttl: Ttl::In(Duration::from_millis(left)),
+                    ttl: Ttl::In(Duration::from_millis(left.max(cache.deleted_ms))),
                 }
             }
         }
