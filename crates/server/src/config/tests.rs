@@ -156,3 +156,117 @@ fn errors_name_the_setting_and_its_place() {
     };
     assert!(resolve(&args, "").unwrap_err().contains("visible ASCII"));
 }
+
+#[test]
+fn caches_have_tables_of_their_own() {
+    use sangam::cache::{Coherence, Method, Policy};
+
+    let config = resolve(
+        &ServeArgs::default(),
+        "max-request-size = '2mb'
+         [caches]
+         others-max = 7
+         coherence = 'poll'
+         heartbeat = '250ms'
+         [caches.default]
+         ttl = '2h'
+         memory = '1MiB'
+         [caches.users]
+         ttl = '90s'
+         jitter = 0
+         memory = 1024
+         memory-ttl = '10s'
+         negative-ttl = '0s'
+         stale = '1d'
+         fail-safe = '2d'
+         throttle = '1s'
+         eager = 0.9
+         soft-timeout = '50ms'
+         hard-timeout = '5s'
+         store-soft-timeout = '20ms'
+         store-timeout = '1s'
+         policy = 'closed'
+         degraded-ttl = '1m'
+         compression = 'gzip'
+         compress-from = '2kb'
+         schema = 3
+         max-value = '2mb'
+         [caches.creators]
+         shared-prefix = 'creator:'
+         compression = 'none'",
+    )
+    .unwrap();
+    let caches = config.caches;
+    assert_eq!((caches.others_max, caches.coherence), (7, Coherence::Poll));
+    assert_eq!(caches.heartbeat, Some(Duration::from_millis(250)));
+    let users = &caches.named["users"];
+    assert_eq!(users.ttl, Duration::from_secs(90));
+    assert_eq!(
+        (users.jitter, users.memory, users.eager),
+        (0.0, 1024, Some(0.9))
+    );
+    assert_eq!(users.memory_ttl, Some(Duration::from_secs(10)));
+    assert!(users.negative_ttl.is_zero());
+    assert_eq!(users.fail_safe, 2 * users.stale);
+    assert_eq!(users.soft_timeout, Some(Duration::from_millis(50)));
+    assert_eq!(users.store_soft_timeout, Some(Duration::from_millis(20)));
+    assert_eq!(users.hard_timeout, 5 * users.throttle);
+    assert_eq!(users.store_timeout, users.throttle);
+    assert_eq!(users.policy, Policy::Closed);
+    assert_eq!(users.degraded_ttl, Duration::from_mins(1));
+    let compression = users.compression;
+    assert_eq!(
+        (compression.method, compression.from),
+        (Some(Method::Gzip), 2048)
+    );
+    assert_eq!((users.schema, users.max_value), (3, 2 << 20));
+    let creators = &caches.named["creators"];
+    assert_eq!(creators.compression.method, None);
+    assert_eq!(creators.shared.as_ref().unwrap().prefix, "creator:");
+    // What the file says of none holds for all.
+    for settings in [creators, &caches.others] {
+        assert_eq!(settings.ttl, Duration::from_hours(2));
+        assert_eq!(settings.memory, 1 << 20);
+    }
+    let caches = resolve(&ServeArgs::default(), "").unwrap().caches;
+    assert_eq!((caches.others_max, caches.others.memory), (256, 4 << 20));
+}
+
+#[test]
+fn caches_that_cannot_be_are_told_with_their_line() {
+    let refused = |text: &str| resolve(&ServeArgs::default(), text).unwrap_err();
+    for (lines, line, part) in [
+        ("tll = '5m'", 2, "unknown field `tll`"),
+        ("ttl = 5", 2, "expected a string"),
+        ("ttl = '5 m'", 2, "a time such as"),
+        ("ttl = '-5m'", 2, "a time such as"),
+        ("ttl = '99999999999999999999d'", 2, "a time such as"),
+        ("jitter = 0\nttl = '0s'", 3, "`ttl` is more than 0"),
+        ("ttl = '367d'", 2, "366 days"),
+        ("jitter = 1.5", 2, "`jitter` is from 0 to 1"),
+        ("jitter = nan", 2, "`jitter` is from 0 to 1"),
+        ("eager = -1", 2, "`eager`"),
+        ("schema = 1\nhard-timeout = '2h'", 3, "`hard-timeout` is"),
+        ("memory = '32 apples'", 2, "bytes are expected"),
+        ("memory = 'mb'", 2, "bytes are expected"),
+        ("memory = -1", 2, "bytes are expected"),
+        ("policy = 'ajar'", 2, "unknown variant"),
+        ("compression = 'lzma'", 2, "unknown variant"),
+        ("schema = -1", 2, ""),
+        ("max-value = '1gb'", 2, "`max-value` is at most"),
+        ("max-value = '11mb'", 2, "`max-request-size`"),
+        ("ttl = '1s'\nttl = '2s'", 3, "duplicate key"),
+    ] {
+        for name in ["users", "default"] {
+            let error = refused(&format!("[caches.{name}]\n{lines}"));
+            assert!(error.contains(part), "{lines}: {error}");
+            assert!(error.contains(&format!("line {line}")), "{lines}: {error}");
+        }
+    }
+    let named = refused("\n[caches.'a b']\n");
+    assert!(named.contains("`a b` is no name"), "{named}");
+    assert!(named.contains("line 2"), "{named}");
+    assert!(refused("[caches]\nothers-max = 'x'").contains("line 2"));
+    assert!(refused("[caches]\nusers = 5").contains("line 2"));
+    assert!(refused("caches = 5").contains("[caches]"));
+}

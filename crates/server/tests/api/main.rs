@@ -6,6 +6,7 @@
 mod support;
 
 mod bodies;
+mod cache;
 mod description;
 mod limits;
 mod principals;

@@ -126,9 +126,12 @@ impl Hub {
 
     pub(super) fn enlist(&self, member: Weak<dyn Member>, name: &str) {
         let mut members = self.members.0.lock();
-        let named = members.entry(name.into()).or_default();
-        named.retain(|it| it.strong_count() > 0);
-        named.push(member);
+        // Names whose caches are gone do not gather.
+        members.retain(|_, named| {
+            named.retain(|it| it.strong_count() > 0);
+            !named.is_empty()
+        });
+        members.entry(name.into()).or_default().push(member);
     }
 
     /// Tells other caches of this process that have the same name.
