@@ -258,7 +258,7 @@ impl Entry {
 
 pub(super) fn read(
     reader: &Reader<'_>,
-    entries: Entries,
+    entries: &Entries,
     max_request_size: usize,
 ) -> Result<CacheSettings, ConfigError> {
     let usual = CacheSettings::default();

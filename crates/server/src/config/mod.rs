@@ -522,7 +522,7 @@ impl Config {
                 bytes => bytes,
             },
         };
-        let caches = caches::read(&reader, file.caches, max_request_size)?;
+        let caches = caches::read(&reader, &file.caches, max_request_size)?;
         Ok(Config {
             http: http.map_or_else(
                 || Ok("127.0.0.1:8585".to_owned()),

@@ -10,12 +10,14 @@
 //! terms      how long a value that is put lives, and its tags
 //! invalidate tags, keys, or all of a cache
 //! report     what caches did, and hold
+//! metrics    the same for /metrics
 //! ```
 
 pub(super) mod answer;
 pub(super) mod document;
 pub(super) mod entry;
 pub(super) mod invalidate;
+mod metrics;
 pub(super) mod read;
 pub(super) mod report;
 pub(super) mod service;

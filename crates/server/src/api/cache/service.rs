@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use parking_lot::RwLock;
-use sangam::cache::{Cache, Caches, Options, Report, Settings, Stats, check_name};
+use sangam::cache::{Cache, Caches, Options, Report, Settings, check_name};
 use sangam_store::{Status, Store};
 
 use super::document::Document;
+use super::metrics;
 use crate::api::problem::Problem;
 use crate::config::{CacheSettings, Config};
 use crate::gateway::Page;
@@ -132,149 +133,6 @@ impl Caching {
     }
 
     pub(crate) fn metrics(&self, page: &mut Page) {
-        let report = self.report();
-        page.gauge(
-            "sangam_cache_connected",
-            "1 while the store answers; else values come out of memory alone.",
-            &[],
-            u8::from(report.connected),
-        );
-        page.gauge(
-            "sangam_cache_unsent",
-            "Keys and tags whose change waits for the store.",
-            &[],
-            report.unsent as f64,
-        );
-        page.counter(
-            "sangam_cache_verify_commands_total",
-            "Commands that comparing memory with the store took, as the store bills them.",
-            &[],
-            report.commands,
-        );
-        for (name, stats) in &report.caches {
-            one(page, name, stats);
-        }
+        metrics::write(&self.report(), page);
     }
-}
-
-/// What is counted of a cache besides its hits.
-const COUNTED: [(&str, &str, fn(&Stats) -> u64); 18] = [
-    (
-        "sangam_cache_misses_total",
-        "Reads that found nothing.",
-        |it| it.misses,
-    ),
-    ("sangam_cache_loads_total", "Loaders that ran.", |it| {
-        it.loads
-    }),
-    (
-        "sangam_cache_load_failures_total",
-        "Loaders that failed, or did not end in time.",
-        |it| it.load_failures + it.load_timeouts,
-    ),
-    (
-        "sangam_cache_coalesced_total",
-        "Reads that waited for another's load.",
-        |it| it.coalesced,
-    ),
-    (
-        "sangam_cache_stale_total",
-        "Reads that got a value whose time is over.",
-        |it| it.stale,
-    ),
-    (
-        "sangam_cache_degraded_total",
-        "Reads that the store could not confirm.",
-        |it| it.degraded,
-    ),
-    (
-        "sangam_cache_sets_total",
-        "Values that were written by calls.",
-        |it| it.sets,
-    ),
-    (
-        "sangam_cache_deletes_total",
-        "Keys that were deleted by calls.",
-        |it| it.deletes,
-    ),
-    (
-        "sangam_cache_invalidations_total",
-        "Tags, and whole caches, that were invalidated by calls.",
-        |it| it.invalidations,
-    ),
-    (
-        "sangam_cache_heard_total",
-        "Keys and tags that other instances changed.",
-        |it| it.heard,
-    ),
-    (
-        "sangam_cache_unreadable_total",
-        "Values in the store that could not be read.",
-        |it| it.unreadable,
-    ),
-    (
-        "sangam_cache_oversized_total",
-        "Loaded values that were too large to be kept.",
-        |it| it.oversized,
-    ),
-    (
-        "sangam_cache_overtaken_total",
-        "Loaded values that a write overtook.",
-        |it| it.overtaken,
-    ),
-    (
-        "sangam_cache_commands_total",
-        "Commands for the cache, as the store bills them.",
-        |it| it.commands,
-    ),
-    (
-        "sangam_cache_plain_bytes_total",
-        "Bytes of values that were written, before compression.",
-        |it| it.bytes_plain,
-    ),
-    (
-        "sangam_cache_sent_bytes_total",
-        "Bytes of the same values as they were sent.",
-        |it| it.bytes_sent,
-    ),
-    (
-        "sangam_cache_saved_bytes_total",
-        "Bytes that compression saved.",
-        Stats::bytes_saved,
-    ),
-    (
-        "sangam_cache_refreshes_total",
-        "Loaders that began while a value was served.",
-        |it| it.refreshes,
-    ),
-];
-
-fn one(page: &mut Page, name: &str, stats: &Stats) {
-    for (tier, count) in [
-        ("memory", stats.memory_hits),
-        ("store", stats.store_hits),
-        ("negative", stats.negative_hits),
-    ] {
-        page.counter(
-            "sangam_cache_hits_total",
-            "Reads that found something, by where; `negative` is that there is nothing.",
-            &[("cache", name), ("tier", tier)],
-            count,
-        );
-    }
-    for (metric, help, count) in COUNTED {
-        page.counter(metric, help, &[("cache", name)], count(stats));
-    }
-    page.gauge(
-        "sangam_cache_items",
-        "Values in memory.",
-        &[("cache", name)],
-        stats.items as f64,
-    );
-    page.gauge(
-        "sangam_cache_memory_bytes",
-        "Memory that they take.",
-        &[("cache", name)],
-        stats.bytes as f64,
-    );
 }
