@@ -81,7 +81,7 @@ pub(crate) async fn a_write_here_is_pushed_there(place: &Place) {
 }
 
 pub(crate) async fn a_write_here_is_noticed_there_within_the_heartbeat(place: &Place) {
-    let heartbeat = Duration::from_millis(150);
+    let heartbeat = Duration::from_millis(100);
     let caches = two(place, Coherence::Poll, heartbeat);
     for how in TAKES {
         both_have(&caches, &format!("polled by {how}")).await;

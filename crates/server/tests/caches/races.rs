@@ -184,7 +184,7 @@ pub(crate) async fn a_write_that_has_ended_is_what_is_read(place: &Place) {
         let readers: Vec<_> = (0..3)
             .map(|number| tokio::spawn(source.clone().read(number)))
             .collect();
-        for value in 1..=100 {
+        for value in 1..=50 {
             source.value.store(value, Ordering::Release);
             let by = By::ALL[value as usize % By::ALL.len()];
             by.act(&source.cache, "key", value).await;
