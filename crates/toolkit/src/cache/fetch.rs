@@ -26,6 +26,7 @@ use super::prepared::Prepared;
 use super::report::Count;
 use super::settings::Policy;
 use super::stored::{Seen, Stored};
+use super::value::Stamp;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Loading<L> = Pin<Box<dyn Future<Output = Result<L, BoxError>> + Send>>;
@@ -43,8 +44,20 @@ pub(super) struct Begun {
     pub(super) moment: u64,
     /// When, by the store's clock.
     pub(super) at_us: u64,
+    /// The name of what is loaded, from before the loader ran: a write that was made
+    /// meanwhile, and is sent later, is newer.
+    pub(super) stamp: Stamp,
     /// What was seen in the store; none, if the store could not be asked.
     pub(super) seen: Option<Seen>,
+}
+
+impl Begun {
+    /// A value that memory had, unless the store was seen to have something else in its
+    /// place. One that was made while it was away is not there.
+    pub(super) fn unless_replaced<T>(&self, held: Option<Held<T>>) -> Option<Held<T>> {
+        let replaced = matches!(self.seen, Some(Seen::Head(_)));
+        held.filter(|held| !replaced || held.meta().degraded)
+    }
 }
 
 impl<T: Value> Inner<T> {
@@ -126,7 +139,7 @@ impl<T: Value> Inner<T> {
     ) {
         let key: Box<str> = leader.key().into();
         let mut begun = self.begin(&key);
-        let mut fallback = fallback.filter(|held| self.saves(held, self.now()));
+        let mut fallback = self.still(&key, fallback);
         let mut failure = away;
         if failure.is_none() {
             match self.read_softly(&key, &leader, fallback.as_ref()).await {
@@ -135,7 +148,7 @@ impl<T: Value> Inner<T> {
                     match self.use_stored(&key, stored.held, &begun, &leader) {
                         Used::Landed => return,
                         Used::Saves(held) => fallback = Some(held),
-                        Used::Not => {}
+                        Used::Not => fallback = begun.unless_replaced(fallback),
                     }
                 }
                 Err(error) => failure = Some(error),
@@ -149,13 +162,14 @@ impl<T: Value> Inner<T> {
         }
         let mut claimed = None;
         if self.settings.across && failure.is_none() {
-            match self.agree(&key, &mut begun, &leader).await {
+            match self.agree(&key, &mut begun, &mut fallback, &leader).await {
                 Agreed::Landed => return,
                 Agreed::Loads(claim) => claimed = claim,
             }
         }
         // Memory's clock for tags is read once all that is known is known.
         begun.moment = self.tags.tick();
+        begun.stamp = self.hub.stamp();
         let outcome = self.load(loader, fallback.clone(), &begun, &leader).await;
         match outcome {
             Ok(loaded) => {
@@ -176,8 +190,15 @@ impl<T: Value> Inner<T> {
             ticket: self.memory.ticket(key),
             moment: self.tags.tick(),
             at_us: self.now(),
+            stamp: self.hub.stamp(),
             seen: None,
         }
+    }
+
+    /// A value that memory had, if it has it still, after the ticket was taken: so none
+    /// comes back that was invalidated before.
+    pub(super) fn still(&self, key: &str, held: Option<Held<T>>) -> Option<Held<T>> {
+        held.filter(|held| self.memory.has(key, held) && self.saves(held, self.now()))
     }
 
     /// Reads the store. Where that takes long and there is a stale value, who waits
@@ -256,7 +277,13 @@ impl<T: Value> Inner<T> {
     }
 
     /// Agrees with other instances on who loads.
-    async fn agree(&self, key: &str, begun: &mut Begun, leader: &Leader<T>) -> Agreed {
+    async fn agree(
+        &self,
+        key: &str,
+        begun: &mut Begun,
+        fallback: &mut Option<Held<T>>,
+        leader: &Leader<T>,
+    ) -> Agreed {
         let began = tokio::time::Instant::now();
         let billed = self.hub.store.dialect() == Dialect::Upstash;
         let longest = if billed { WAITS_BILLED } else { WAITS.1 };
@@ -281,9 +308,11 @@ impl<T: Value> Inner<T> {
             let was = begun.seen.replace(stored.seen);
             begun.ticket = ticket;
             begun.at_us = self.now();
-            let fresh = stored
-                .held
-                .filter(|held| was != begun.seen && self.now() < held.meta().fresh_until_us);
+            let other = stored.held.filter(|_| was != begun.seen);
+            if was != begun.seen {
+                *fallback = other.clone().filter(|held| self.saves(held, self.now()));
+            }
+            let fresh = other.filter(|held| self.now() < held.meta().fresh_until_us);
             if let Some(held) = fresh {
                 self.memory.put(key, held.clone(), ticket);
                 leader.land(Ok(Landed {
@@ -375,7 +404,7 @@ impl<T: Value> Inner<T> {
         fallback: Option<&Held<T>>,
         begun: &Begun,
     ) -> Outcome<T> {
-        let prepared = self.prepare(loaded, fallback, true)?;
+        let prepared = self.prepare(loaded, fallback, Some(begun.stamp))?;
         let degraded = begun.seen.is_none();
         let landed = |held, degraded| Landed {
             held,
@@ -437,9 +466,8 @@ impl<T: Value> Inner<T> {
 
     /// Keeps what was loaded in memory alone.
     pub(super) fn hold(&self, key: &str, prepared: Prepared<T>, begun: &Begun) -> Held<T> {
-        let touched = self.was_touched(&prepared, begun.moment);
         let held = self.degraded(prepared);
-        if !touched {
+        if !self.was_touched(&held, begun.moment) {
             self.memory.put(key, held.clone(), begun.ticket);
         }
         held

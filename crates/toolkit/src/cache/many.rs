@@ -232,13 +232,14 @@ impl<T: Value> Inner<T> {
             let (follower, leader) = self.flights.join(key);
             let leads = leader.is_some();
             if let Some(leader) = leader {
-                let fallback = fallback.filter(|held| self.saves(held, now));
+                let begun = self.begin(key);
+                let fallback = self.still(key, fallback);
                 if let Some(held) = fallback.as_ref().filter(|_| !waits) {
                     leader.answer(Ok(self.in_memory(held, false)));
                 }
                 flown.push(Flown {
                     leader,
-                    begun: self.begin(key),
+                    begun,
                     fallback,
                 });
             }
@@ -288,7 +289,7 @@ impl<T: Value> Inner<T> {
                         match self.use_stored(&key, stored.held, &it.begun, &it.leader) {
                             Used::Landed => continue,
                             Used::Saves(held) => it.fallback = Some(held),
-                            Used::Not => {}
+                            Used::Not => it.fallback = it.begun.unless_replaced(it.fallback),
                         }
                         missing.push(it);
                     }
@@ -309,8 +310,10 @@ impl<T: Value> Inner<T> {
             return;
         }
         let moment = self.tags.tick();
+        let stamp = self.hub.stamp();
         for it in &mut flown {
             it.begun.moment = moment;
+            it.begun.stamp = stamp;
         }
         let missing: Vec<String> = flown.iter().map(|it| it.leader.key().to_owned()).collect();
         self.counters.one(Count::Loads);
@@ -356,7 +359,7 @@ impl<T: Value> Inner<T> {
             let loaded = loaded
                 .remove(it.leader.key())
                 .unwrap_or_else(Loaded::nothing);
-            match self.prepare(loaded, it.fallback.as_ref(), true) {
+            match self.prepare(loaded, it.fallback.as_ref(), Some(it.begun.stamp)) {
                 Ok(prepared) => ready.push((it, prepared)),
                 Err(error) => it.leader.land(Err(error)),
             }

@@ -64,13 +64,15 @@ impl<T> Prepared<T> {
 
 impl<T: Value> Inner<T> {
     /// Checks and encodes a value. What a loader found and cannot be kept, for it is too
-    /// large or has no time to live, is only served; of a call it is an error.
+    /// large or has no time to live, is only served; of a call it is an error. What was
+    /// loaded has a name from before.
     pub(super) fn prepare(
         &self,
         loaded: Loaded<T>,
         former: Option<&Held<T>>,
-        is_load: bool,
+        of_load: Option<Stamp>,
     ) -> Result<Prepared<T>, CacheError> {
+        let is_load = of_load.is_some();
         let mut named = loaded.tags;
         let mut validator = loaded.validator.map(String::into_boxed_str);
         let mut ids = ids(&named)?;
@@ -120,8 +122,8 @@ impl<T: Value> Inner<T> {
                 }
             }
         };
-        let stamp = self.hub.stamp();
-        let made_us = stamp.time_us;
+        let stamp = of_load.unwrap_or_else(|| self.hub.stamp());
+        let made_us = self.now();
         let fresh_until_us = made_us.saturating_add(micros(fresh));
         let grace = match value {
             Some(_) if !self.is_shared() => self.settings.grace(),
@@ -222,6 +224,19 @@ impl<T: Value> Inner<T> {
         }
     }
 
+    /// The same without asking the store, if the versions of all of its tags are
+    /// remembered.
+    pub(super) fn seal_known(&self, prepared: &Prepared<T>) -> Option<Sealed> {
+        if self.is_shared() {
+            return Some(self.seal_shared(prepared));
+        }
+        let tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
+        let marks: Option<Marks> = tags
+            .map(|tag| Some(self.tags.remembered(tag)?.mark))
+            .collect();
+        Some(self.seal_own(prepared, marks?))
+    }
+
     fn seal_shared(&self, prepared: &Prepared<T>) -> Sealed {
         let bytes = value::write_shared(prepared.body.clone(), self.settings.compression);
         let marks = prepared.tags.iter().map(|tag| self.tags.mark(*tag));
@@ -280,16 +295,11 @@ impl<T: Value> Inner<T> {
         )
     }
 
-    /// Whether the versions of all of a value's tags are remembered.
-    pub(super) fn knows(&self, prepared: &Prepared<T>) -> bool {
-        let mut tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
-        tags.all(|tag| self.tags.remembered(tag).is_some())
-    }
-
-    /// Whether a tag of a value was invalidated since a moment.
-    pub(super) fn was_touched(&self, prepared: &Prepared<T>, began: u64) -> bool {
-        let mut tags = std::iter::once(TagId::ALL).chain(prepared.tags.iter().copied());
-        tags.any(|tag| self.tags.changed_since(tag, began))
+    /// Whether a tag of a value was invalidated between a moment and the making of its
+    /// marks, which tell of what comes after.
+    pub(super) fn was_touched(&self, held: &Held<T>, began: u64) -> bool {
+        let mut marks = held.meta().marks.iter();
+        marks.any(|mark| self.tags.changed_since(mark.id(), began))
     }
 }
 

@@ -44,18 +44,17 @@ type Raw = Option<(Vec<u8>, Option<Duration>)>;
 impl<T: Value> Inner<T> {
     /// What the store has of a key.
     pub(super) async fn read(&self, key: &str) -> Result<Stored<T>, Error> {
-        let raw = self.in_time(self.read_raw(&[key])).await?;
-        let mut stored = self
-            .judge(vec![(key, raw.into_iter().flatten().next())])
-            .await?;
-        stored.pop().ok_or_else(odd)
+        self.read_many(&[key]).await?.pop().ok_or_else(odd)
     }
 
     /// The same of several, in order: one command, and one for tags that are not
     /// known yet.
     pub(super) async fn read_many(&self, keys: &[&str]) -> Result<Vec<Stored<T>>, Error> {
+        // Asked first: what is sent meanwhile was not sent when it was read.
+        let waits = |key: &&str| self.hub.pending.has_key(&self.name, key);
+        let waits: Vec<bool> = keys.iter().map(waits).collect();
         let raw = self.in_time(self.read_raw(keys)).await?;
-        self.judge(keys.iter().copied().zip(raw).collect()).await
+        self.judge(waits.into_iter().zip(raw).collect()).await
     }
 
     async fn read_raw(&self, keys: &[&str]) -> Result<Vec<Raw>, Error> {
@@ -99,11 +98,11 @@ impl<T: Value> Inner<T> {
         Ok(found)
     }
 
-    /// Which of what was read still holds.
-    async fn judge(&self, raw: Vec<(&str, Raw)>) -> Result<Vec<Stored<T>>, Error> {
+    /// Which of what was read still holds; what waits to be changed does not.
+    async fn judge(&self, raw: Vec<(bool, Raw)>) -> Result<Vec<Stored<T>>, Error> {
         let mut judged = Vec::with_capacity(raw.len());
         let mut reads: Vec<Option<Read>> = Vec::with_capacity(raw.len());
-        for (key, raw) in raw {
+        for (waits, raw) in raw {
             let Some((bytes, ttl)) = raw else {
                 judged.push(Stored {
                     seen: Seen::Absent,
@@ -119,9 +118,9 @@ impl<T: Value> Inner<T> {
             };
             judged.push(Stored {
                 seen,
-                held: held.filter(|_| !self.hub.pending.has_key(&self.name, key)),
+                held: held.filter(|_| !waits),
             });
-            reads.push(read.filter(|_| !self.hub.pending.has_key(&self.name, key)));
+            reads.push(read.filter(|_| !waits));
         }
         let mut named: Vec<TagId> = reads
             .iter()
@@ -130,10 +129,12 @@ impl<T: Value> Inner<T> {
             .collect();
         named.sort_unstable();
         named.dedup();
+        let waits = |tag: &TagId| self.hub.pending.has_tag(&self.name, *tag);
+        let waiting: Vec<TagId> = named.iter().copied().filter(waits).collect();
         self.learn(&named).await?;
         for (stored, read) in judged.iter_mut().zip(reads) {
             if let Some(read) = read {
-                stored.held = self.held(read);
+                stored.held = self.held(read, &waiting);
             }
         }
         Ok(judged)
@@ -172,8 +173,8 @@ impl<T: Value> Inner<T> {
         Some(Held::new(Some(Arc::new(value)), meta))
     }
 
-    /// A value whose tags are as they were.
-    fn held(&self, read: Read) -> Option<Held<T>> {
+    /// A value whose tags are as they were, none of them waiting to be invalidated.
+    fn held(&self, read: Read, waiting: &[TagId]) -> Option<Held<T>> {
         let now = self.now();
         let ends_us = read.ends_ms.saturating_mul(1000);
         if now >= ends_us {
@@ -182,7 +183,7 @@ impl<T: Value> Inner<T> {
         let mut marks = Marks::with_capacity(read.tags.len());
         for (tag, version) in read.tags {
             let mark = self.tags.remembered(tag)?.mark;
-            if mark.version != version || self.hub.pending.has_tag(&self.name, tag) {
+            if mark.version != version || waiting.contains(&tag) {
                 return None;
             }
             marks.push(mark);

@@ -58,7 +58,7 @@ impl<T: Value> Inner<T> {
         let mut prepared = Vec::with_capacity(values.len());
         for (key, loaded) in values {
             Keys::check(&key)?;
-            prepared.push((key, self.prepare(loaded, None, false)?));
+            prepared.push((key, self.prepare(loaded, None, None)?));
         }
         let count = prepared.len();
         self.counters.add(Count::Sets, count as u64);
@@ -88,12 +88,13 @@ impl<T: Value> Inner<T> {
                     continue;
                 }
                 None => {
-                    self.queue(&key, &prepared).await;
-                    if self.was_touched(&prepared, began) {
+                    self.queue(&key, &prepared);
+                    let held = self.degraded(prepared);
+                    if self.was_touched(&held, began) {
                         self.memory.invalidate(&key);
                         continue;
                     }
-                    self.degraded(prepared)
+                    held
                 }
             };
             self.memory.replace(&key, held, ticket);
@@ -143,10 +144,10 @@ impl<T: Value> Inner<T> {
     }
 
     /// Keeps a value that could not be sent.
-    async fn queue(&self, key: &str, prepared: &Prepared<T>) {
+    fn queue(&self, key: &str, prepared: &Prepared<T>) {
         // Its tags have no versions that could be sent with it: so it is only known to
         // be gone.
-        let unsent = match self.tags_known(prepared).await {
+        let unsent = match self.seal_known(prepared) {
             Some(sealed) => Unsent::Value {
                 stamp: prepared.stamp(),
                 bytes: sealed.bytes,
@@ -157,12 +158,6 @@ impl<T: Value> Inner<T> {
             },
         };
         self.hub.pending.key(&self.unsent, key, unsent);
-    }
-
-    /// A value with the versions of its tags, if this process knows all of them.
-    async fn tags_known(&self, prepared: &Prepared<T>) -> Option<Sealed> {
-        self.knows(prepared).then_some(())?;
-        self.seal(prepared, None).await.ok().flatten()
     }
 
     pub(super) async fn delete_all(&self, keys: &[&str]) -> Result<Reach, CacheError> {

@@ -108,6 +108,11 @@ impl<T> Memory<T> {
         });
     }
 
+    /// Whether it has this value of a key.
+    pub(super) fn has(&self, key: &str, held: &Held<T>) -> bool {
+        self.get(key).is_some_and(|it| it.is(held))
+    }
+
     /// Removes a value, if it is this one.
     pub(super) fn remove(&self, key: &str, held: &Held<T>) {
         if let Some(values) = &self.values {
