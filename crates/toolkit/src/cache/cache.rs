@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::error::CacheError;
 use super::fetch::{BoxError, Loader};
 use super::finish::finish;
-use super::found::{Found, Source};
+use super::found::{Found, Lookup, Source};
 use super::hub::{Hub, Member as _};
 use super::inner::{Inner, Look, Value};
 use super::key::{Keys, TagId};
 use super::loaded::{Former, Loaded};
+use super::memory::Held;
 use super::report::{Count, Stats};
 use super::settings::{Policy, Settings};
 use super::write::Reach;
@@ -40,10 +41,20 @@ impl<T: Value> Cache<T> {
         self.0.serve(held, Source::Memory, false, false)
     }
 
-    /// The value of a key; none, where there is none or there is known to be nothing.
+    /// The value of a key; none, where there is none or there is known to be nothing, and
+    /// where the store is away and memory has none ([`lookup`](Self::lookup) tells).
     pub async fn get(&self, key: &str) -> Result<Option<Found<T>>, CacheError> {
         if let Some(held) = self.0.fresh(key) {
             return Ok(self.0.serve(held, Source::Memory, false, false));
+        }
+        Keys::check(key)?;
+        Ok(self.0.get_slowly(key).await?.found)
+    }
+
+    /// The same, and whether the store could say.
+    pub async fn lookup(&self, key: &str) -> Result<Lookup<T>, CacheError> {
+        if let Some(held) = self.0.fresh(key) {
+            return Ok(self.0.looked_up(held, false, false));
         }
         Keys::check(key)?;
         self.0.get_slowly(key).await
@@ -166,7 +177,7 @@ impl<T: Value> Cache<T> {
 }
 
 impl<T: Value> Inner<T> {
-    async fn get_slowly(&self, key: &str) -> Result<Option<Found<T>>, CacheError> {
+    async fn get_slowly(&self, key: &str) -> Result<Lookup<T>, CacheError> {
         let mut away = None;
         if !self.is_trusted(self.now()) {
             away = self.verify().await.err();
@@ -177,9 +188,9 @@ impl<T: Value> Inner<T> {
         let now = self.now();
         let fallback = match self.look(key, now) {
             Look::Fresh(held) | Look::Eager(held) => {
-                return Ok(self.serve(held, Source::Memory, false, false));
+                return Ok(self.looked_up(held, false, false));
             }
-            Look::Stale(held) => return Ok(self.serve(held, Source::Memory, true, false)),
+            Look::Stale(held) => return Ok(self.looked_up(held, true, false)),
             Look::Doubtful(held) => Some(held),
             Look::Nothing => None,
         };
@@ -188,7 +199,10 @@ impl<T: Value> Inner<T> {
             None => self.read_one(key).await,
         };
         match read {
-            Ok(found) => Ok(found),
+            Ok(found) => Ok(Lookup {
+                found,
+                degraded: false,
+            }),
             Err(error) if self.settings.policy == Policy::Closed => Err(error.into()),
             // The store's own word on this key, such as a value of another type.
             Err(error @ sangam_store::Error::Command(_)) => Err(error.into()),
@@ -197,11 +211,23 @@ impl<T: Value> Inner<T> {
                 let Some(held) = fallback.filter(|held| self.outlasts(held, now)) else {
                     self.counters.one(Count::Misses);
                     self.counters.one(Count::Degraded);
-                    return Ok(None);
+                    return Ok(Lookup {
+                        found: None,
+                        degraded: true,
+                    });
                 };
                 let stale = now >= held.meta().fresh_until_us;
-                Ok(self.serve(held, Source::Memory, stale, true))
+                Ok(self.looked_up(held, stale, true))
             }
+        }
+    }
+
+    /// What memory has, as an answer.
+    fn looked_up(&self, held: Held<T>, stale: bool, degraded: bool) -> Lookup<T> {
+        let degraded = degraded || held.meta().degraded;
+        Lookup {
+            found: self.serve(held, Source::Memory, stale, degraded),
+            degraded,
         }
     }
 

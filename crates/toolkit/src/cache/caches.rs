@@ -64,7 +64,8 @@ impl Caches {
     }
 
     /// The cache of a name. Instances and caches that use one name share its values,
-    /// and should have the same settings.
+    /// and should have the same settings. Each call makes one with memory of its own: keep
+    /// it, and clone it.
     pub fn cache<T: Value>(&self, name: &str, settings: Settings) -> Result<Cache<T>, CacheError> {
         key::check_name(name)?;
         settings.check()?;
@@ -74,6 +75,17 @@ impl Caches {
     /// The store that they are over.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Waits until all that could not be sent is, but no longer than `patience`; whether
+    /// it is. What is not sent goes with the process.
+    pub async fn flush(&self, patience: Duration) -> bool {
+        let all_sent = async {
+            while self.0.pending.len() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, all_sent).await.is_ok()
     }
 
     /// What they did and hold.

@@ -29,6 +29,16 @@ impl Source {
     }
 }
 
+/// What a read without a loader came to.
+#[derive(Debug, Clone)]
+pub struct Lookup<T> {
+    /// The value, if there is one.
+    pub found: Option<Found<T>>,
+    /// Whether the store was away: another instance may have a value where this one found
+    /// none.
+    pub degraded: bool,
+}
+
 /// A value, which it dereferences to. Cloning it costs a reference count.
 pub struct Found<T> {
     pub(super) entry: Arc<Entry<T>>,

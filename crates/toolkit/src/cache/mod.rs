@@ -105,7 +105,7 @@ pub use bus::Coherence;
 pub use cache::Cache;
 pub use caches::{Caches, Options, Report};
 pub use error::CacheError;
-pub use found::{Found, Source};
+pub use found::{Found, Lookup, Source};
 pub use inner::Value;
 pub use key::check_name;
 pub use loaded::{Former, Loaded};

@@ -37,9 +37,9 @@ pub(crate) async fn get(
     entry: Entry,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let found = entry.cache.get(&entry.key).await?;
+    let looked_up = entry.cache.lookup(&entry.key).await?;
     Ok(match found {
         Some(found) => answer::hit(&found, &headers, app.caching.now_us()),
-        None => answer::miss(app.caching.is_away()),
+        None => answer::miss(looked_up.degraded),
     })
 }
