@@ -75,10 +75,6 @@ pub(crate) async fn what_is_old(place: &Place) {
 
     assert!(plain.get("key").await.unwrap().is_none());
     assert!(plain.peek("key").is_none());
-    assert_eq!(
-        crate::raw::read(place, &format!("{}cache:plain:key", place.prefix())).await,
-        None
-    );
     assert_eq!(*plain.get_or_set("key", |_| ok(2)).await.unwrap(), 2);
     assert_eq!(*plain.get_or_set("none", |_| ok(2)).await.unwrap(), 2);
     for cache in &stale {
