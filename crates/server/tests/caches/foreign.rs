@@ -49,7 +49,7 @@ pub(crate) async fn bytes_that_are_no_value_are_loaded_over(place: &Place) {
             } else {
                 let asked = key.clone();
                 let load = async move |missing| {
-                    assert_eq!(missing, [asked.clone()]);
+                    assert_eq!(missing, std::slice::from_ref(&asked));
                     ok([(asked, new)]).await
                 };
                 let mut found = one.get_or_set_many(&[&key], load).await.unwrap();

@@ -169,7 +169,7 @@ pub(crate) async fn times_to_live(place: &Place) {
         one.set("ttl", long).await.unwrap();
         let fresh = cache::<u32>(place, settings);
         let found = fresh.get("ttl").await.unwrap().unwrap();
-        assert!(found.fresh_for(place.store.now()) > ttl::LONGEST - ttl::DAY);
+        assert!(found.fresh_for(place.store.now()) > Duration::from_hours(365 * 24));
         one.invalidate_tag("long").await.unwrap();
         assert!(!one.exists("ttl").await.unwrap());
     }

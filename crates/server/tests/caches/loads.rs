@@ -42,6 +42,7 @@ pub(crate) async fn a_miss_is_loaded_and_kept(place: &Place) {
     }
 }
 
+#[expect(clippy::unused_async, reason = "it panics once it is polled")]
 async fn panics(what: &str) -> io::Result<u32> {
     panic!("spilt {what}")
 }

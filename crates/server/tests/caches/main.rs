@@ -103,6 +103,7 @@ on!(gateway_of_redis);
 on!(gateway_of_a_cluster);
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::io;
 use std::time::Duration;
 
@@ -147,13 +148,13 @@ fn tiers() -> [Settings; 2] {
 }
 
 /// A loader's answer.
-async fn ok<V>(value: V) -> Result<V, Infallible> {
-    Ok(value)
+fn ok<V>(value: V) -> Ready<Result<V, Infallible>> {
+    ready(Ok(value))
 }
 
 /// The answer of a loader that should not run.
-async fn not_loaded<T>() -> io::Result<Loaded<T>> {
-    Err(io::Error::other("it was loaded again"))
+fn not_loaded<T>() -> Ready<io::Result<Loaded<T>>> {
+    ready(Err(io::Error::other("it was loaded again")))
 }
 
 /// A load that has begun and ends when it is told to.

@@ -28,12 +28,12 @@ fn key(place: &Place, key: &str) -> String {
     format!("{}creator:{key}", place.prefix())
 }
 
-fn cache(place: &Place, settings: Settings) -> Cache<Creator> {
+fn cache(place: &Place, settings: &Settings) -> Cache<Creator> {
     let shared = Settings {
         shared: Some(Shared {
             prefix: key(place, ""),
         }),
-        ..settings
+        ..settings.clone()
     };
     caches(place).cache(NAME, shared).unwrap()
 }
@@ -62,7 +62,7 @@ pub(crate) async fn other_apps_values_are_read(place: &Place) {
         ];
         for (form, bytes) in forms {
             raw::write(place, &key(place, form), bytes).await;
-            let one = cache(place, settings.clone());
+            let one = cache(place, &settings);
             let found = one.get_or_set(form, |_| not_loaded()).await;
             let found = found.unwrap_or_else(|error| panic!("{form}: {error}"));
             assert_eq!((&*found, found.source), (&creator("Ann"), Source::Store));
@@ -87,12 +87,12 @@ pub(crate) async fn other_apps_values_are_read(place: &Place) {
         .enumerate()
         {
             raw::write(place, &key(place, "bad"), bytes).await;
-            let one = cache(place, settings.clone());
+            let one = cache(place, &settings);
             assert!(one.get("bad").await.unwrap().is_none(), "{at}");
             let bob = creator("Bob");
             let found = one.get_or_set("bad", |_| ok(bob)).await.unwrap();
             assert_eq!(found.source, Source::Loader);
-            let fresh = cache(place, settings.clone());
+            let fresh = cache(place, &settings);
             let found = fresh.get_or_set("bad", |_| not_loaded()).await;
             assert_eq!(found.unwrap().name, "Bob", "{at}: it is loaded over");
         }
@@ -100,7 +100,7 @@ pub(crate) async fn other_apps_values_are_read(place: &Place) {
         let kept = key(place, "kept");
         raw::write(place, &kept, ann).await;
         ask(&place.store, &["PERSIST", &kept]).await;
-        let one = cache(place, settings.clone());
+        let one = cache(place, &settings);
         assert!(one.exists("kept").await.unwrap());
         ask(&place.store, &["DEL", &kept]).await;
         let list = key(place, "list");
@@ -117,7 +117,7 @@ pub(crate) async fn other_apps_values_are_read(place: &Place) {
 
 pub(crate) async fn other_apps_read_what_is_written(place: &Place) {
     for settings in tiers() {
-        let one = cache(place, settings.clone());
+        let one = cache(place, &settings);
         let long = "w".repeat(600);
         for name in ["written", "#written", &long, ""] {
             one.set(name, creator("Ann")).await.unwrap();
@@ -149,7 +149,7 @@ pub(crate) async fn other_apps_read_what_is_written(place: &Place) {
         };
         let packing = cache(
             place,
-            Settings {
+            &Settings {
                 compression: packed,
                 ..settings.clone()
             },
@@ -166,7 +166,7 @@ pub(crate) async fn other_apps_read_what_is_written(place: &Place) {
         assert_eq!(serde_json::from_slice::<Creator>(&text).unwrap(), long);
         let small = raw::read(place, &key(place, "small")).await.unwrap();
         assert!(small.starts_with(b"{"));
-        let fresh = cache(place, settings.clone());
+        let fresh = cache(place, &settings);
         assert_eq!(*fresh.get("packed").await.unwrap().unwrap(), long);
 
         let names = ["x", "y", "z"];
@@ -189,7 +189,7 @@ pub(crate) async fn tags_are_sets(place: &Place) {
     for settings in tiers() {
         let set = key(place, "tag:list");
         let set = set.as_str();
-        let one = cache(place, settings);
+        let one = cache(place, &settings);
         let tagged = |name: &str| Loaded::value(creator(name)).tags([set]);
         one.set("a", tagged("a")).await.unwrap();
         one.set_many([("b", tagged("b")), ("c", tagged("c"))])
@@ -236,7 +236,7 @@ pub(crate) async fn tags_are_sets(place: &Place) {
 
 pub(crate) async fn loads_that_are_overtaken(place: &Place) {
     for settings in tiers() {
-        let one = cache(place, settings.clone());
+        let one = cache(place, &settings);
         let set = key(place, "tag:race");
         for by in ["set", "delete", "tag"] {
             let name = format!("{by} {}", settings.memory);
@@ -251,7 +251,7 @@ pub(crate) async fn loads_that_are_overtaken(place: &Place) {
             .unwrap();
             assert_eq!(load.end().await.name, "old");
             let expected = (by == "set").then_some("new");
-            for cache in [&one, &cache(place, settings.clone())] {
+            for cache in [&one, &cache(place, &settings)] {
                 let found = cache.get(&name).await.unwrap();
                 assert_eq!(found.as_ref().map(|it| it.name.as_str()), expected, "{by}");
             }
