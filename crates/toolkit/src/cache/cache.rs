@@ -194,6 +194,7 @@ impl<T: Value> Inner<T> {
             Look::Doubtful(held) => Some(held),
             Look::Nothing => None,
         };
+        let was_asked = away.is_none();
         let read = match away {
             Some(error) => Err(error),
             None => self.read_one(key).await,
@@ -205,7 +206,7 @@ impl<T: Value> Inner<T> {
             }),
             Err(error) if self.settings.policy == Policy::Closed => Err(error.into()),
             // The store's own word on this key, such as a value of another type.
-            Err(error @ sangam_store::Error::Command(_)) => Err(error.into()),
+            Err(error @ sangam_store::Error::Command(_)) if was_asked => Err(error.into()),
             Err(_) => {
                 let now = self.now();
                 let Some(held) = fallback.filter(|held| self.outlasts(held, now)) else {

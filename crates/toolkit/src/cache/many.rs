@@ -143,6 +143,7 @@ impl<T: Value> Inner<T> {
         }
         let asked: Vec<&str> = missing.iter().map(|(_, key, _)| *key).collect();
         let tickets: Vec<Ticket> = asked.iter().map(|key| self.memory.ticket(key)).collect();
+        let was_asked = away.is_none();
         let reading = async {
             if let Some(error) = away {
                 return Err(error);
@@ -153,7 +154,7 @@ impl<T: Value> Inner<T> {
         let stored = match reading.await {
             Ok(stored) => stored.into_iter().map(Some).collect(),
             Err(error) if self.settings.policy == Policy::Closed => return Err(error.into()),
-            Err(error @ Error::Command(_)) => return Err(error.into()),
+            Err(error @ Error::Command(_)) if was_asked => return Err(error.into()),
             Err(_) => Vec::new(),
         };
         let mut stored = stored.into_iter();

@@ -191,7 +191,7 @@ impl Oracle {
         if *key != slot.key() {
             self.fail(
                 slot,
-                format!("{who} got the value of another key: {found:?}"),
+                &format!("{who} got the value of another key: {found:?}"),
             );
         }
         if found.stale {
@@ -205,7 +205,7 @@ impl Oracle {
         };
         if *version < asked.own {
             let text = format!("it had written {} itself", asked.own);
-            self.fail(slot, self.blame(asked, who, found, &text));
+            self.fail(slot, &self.blame(asked, who, found, &text));
         }
         let known = self.known(slot).lock();
         let told = known
@@ -218,7 +218,7 @@ impl Oracle {
             && *version < newest
         {
             let text = format!("{newest} was told {:?} before", asked.at - since);
-            self.fail(slot, self.blame(asked, who, found, &text));
+            self.fail(slot, &self.blame(asked, who, found, &text));
         }
         let (ttl, window) = match slot.kind {
             LASTING => (SHORT, STALE.max(FAIL_SAFE)),
@@ -227,7 +227,7 @@ impl Oracle {
         };
         let lives = if found.stale { ttl + window } else { ttl };
         if found.age > lives + SLACK || (found.stale && window.is_zero()) {
-            self.fail(slot, self.blame(asked, who, found, "it is too old"));
+            self.fail(slot, &self.blame(asked, who, found, "it is too old"));
         }
     }
 
@@ -240,7 +240,7 @@ impl Oracle {
         )
     }
 
-    pub(crate) fn fail(&self, slot: Slot, text: String) {
+    pub(crate) fn fail(&self, slot: Slot, text: &str) {
         let mut failures = self.failures.lock();
         if failures.len() >= FAILURES {
             return;

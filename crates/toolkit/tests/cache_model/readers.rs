@@ -87,7 +87,7 @@ async fn get_or_set(world: &Arc<World>, at: usize, slot: Slot, random: &mut Rand
     // Some do not wait for the answer.
     let patience = match random.below(20) {
         0 => millis(random, 1, 20),
-        _ => Duration::from_secs(60),
+        _ => Duration::from_mins(1),
     };
     if let Ok(answer) = timeout(patience, reading).await {
         note(world, at, "get_or_set", &asked, answer.map(Some));

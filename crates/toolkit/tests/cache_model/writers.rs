@@ -70,7 +70,7 @@ async fn write(world: &World, at: usize, random: &mut Random) {
     // Some do not wait for the outcome.
     let patience = match random.below(12) {
         0 => millis(random, 0, 6),
-        _ => Duration::from_secs(60),
+        _ => Duration::from_mins(1),
     };
     let outcome = timeout(patience, call(&live, how, group, &versions, random)).await;
     let is_set = matches!(how, How::Set | How::SetMany);

@@ -21,6 +21,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How much is sent at once.
 const TOGETHER: usize = 100;
 const BYTES: usize = 4 << 20;
+/// What a store answers that takes no writes for now, whatever they are.
+const NOT_NOW: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 /// The one task that sends; another may begin when it is dropped.
 struct Only(Option<Arc<Inner>>);
@@ -172,7 +174,8 @@ impl Inner {
 
     /// One was not taken: what another time may heal waits for that.
     fn failed(&self, one: &Sending, error: &Error) {
-        if matches!(error, Error::Unavailable(_) | Error::Indeterminate(_)) {
+        let is_away = matches!(error, Error::Unavailable(_) | Error::Indeterminate(_));
+        if is_away || error.code().is_some_and(|code| NOT_NOW.contains(&code)) {
             return;
         }
         if self.change(|queue| queue.refused(one)) {
