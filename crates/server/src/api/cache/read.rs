@@ -38,7 +38,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let looked_up = entry.cache.lookup(&entry.key).await?;
-    Ok(match found {
+    Ok(match looked_up.found {
         Some(found) => answer::hit(&found, &headers, app.caching.now_us()),
         None => answer::miss(looked_up.degraded),
     })

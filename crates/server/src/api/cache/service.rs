@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use parking_lot::RwLock;
 use sangam::cache::{Cache, Caches, Options, Report, Settings, check_name};
-use sangam_store::{Status, Store};
+use sangam_store::Store;
 
 use super::document::Document;
 use super::metrics;
@@ -115,12 +115,6 @@ impl Caching {
         };
         all.remove(&name);
         Ok(())
-    }
-
-    /// Whether the store is known to be away.
-    pub(super) fn is_away(&self) -> bool {
-        let state = self.caches.store().state();
-        matches!(state.status, Status::Down | Status::Disabled)
     }
 
     /// The store's time, in microseconds.
