@@ -49,25 +49,25 @@ async fn sides(place: &Place, callers: usize) -> Vec<Side> {
     let cache = caches.cache::<Record>("load", settings).unwrap();
     let mut sides = vec![
         Side::new("`Store::get`, `Store::set`", move |turn| {
-            let store = store.clone();
+            let (store, value) = (store.clone(), record(7));
             async move {
                 for number in turn.numbers() {
                     let key = format!("by-hand:{}", key(turn, number));
                     let found = store.get(key.as_bytes()).await.unwrap();
                     assert!(found.is_none());
-                    let value = record(number as u64);
-                    let json = serde_json::to_vec(&value).unwrap();
+                    let json = serde_json::to_vec(&value.clone()).unwrap();
                     let ttl = Ttl::In(TTL);
                     store.set(key.as_bytes(), &json, ttl).await.unwrap();
                 }
             }
         }),
         Side::new("sangam, `get_or_set`", move |turn| {
-            let cache = cache.clone();
+            let (cache, value) = (cache.clone(), record(7));
             async move {
                 for number in turn.numbers() {
                     let key = key(turn, number);
-                    let load = async move |_| Ok::<_, Infallible>(record(number as u64));
+                    let value = value.clone();
+                    let load = async move |_| Ok::<_, Infallible>(value);
                     let value = cache.get_or_set(&key, load).await.unwrap();
                     assert_eq!(value.source, sangam::cache::Source::Loader);
                 }
@@ -83,7 +83,7 @@ async fn sides(place: &Place, callers: usize) -> Vec<Side> {
     sides.push(Side::new(
         "cachekit, `get`, `single_flight`, `set`",
         move |turn| {
-            let kit = kit.clone();
+            let (kit, value) = (kit.clone(), record(7));
             async move {
                 for number in turn.numbers() {
                     let key = key(turn, number);
@@ -91,7 +91,7 @@ async fn sides(place: &Place, callers: usize) -> Vec<Side> {
                     assert!(found.is_none());
                     let mut flight = kit.single_flight(&key).await;
                     assert!(!flight.wait_for_fill().await);
-                    kit.set(&key, &record(number as u64)).await.unwrap();
+                    kit.set(&key, &value.clone()).await.unwrap();
                     flight.release().await;
                 }
             }

@@ -58,7 +58,9 @@ async fn at_once(cache: &Cache<Record>, keys: &[String]) -> usize {
     let found = cache.get_or_set_many(&keys, load).await.unwrap();
     assert!(found.iter().all(Option::is_some));
     let sources = found.iter().flatten().map(|it| it.source);
-    sources.filter(|it| *it == sangam::cache::Source::Loader).count()
+    sources
+        .filter(|it| *it == sangam::cache::Source::Loader)
+        .count()
 }
 
 /// Another instance wrote half of the keys; this one is behind a line on which every
@@ -97,7 +99,9 @@ async fn count() {
         let calls = |name: &str| {
             let begins = format!("cmdstat_{name}:calls=");
             let line = stats.lines().find_map(|it| it.strip_prefix(&begins));
-            line.and_then(|it| it.split(',').next()).unwrap_or("0").to_owned()
+            line.and_then(|it| it.split(',').next())
+                .unwrap_or("0")
+                .to_owned()
         };
         println!(
             "| {name} | {} | {:.1} | {}, {}, {} |",

@@ -54,7 +54,11 @@ async fn sides(place: &Place) -> Vec<Side> {
     for (id, key) in keys.iter().enumerate() {
         let value = record(id as u64);
         let json = serde_json::to_vec(&value).unwrap();
-        place.store.set(key.as_bytes(), &json, Ttl::None).await.unwrap();
+        place
+            .store
+            .set(key.as_bytes(), &json, Ttl::None)
+            .await
+            .unwrap();
         cache.set(key, value).await.unwrap();
     }
     let store = place.store.clone();
@@ -101,7 +105,9 @@ async fn sides(place: &Place) -> Vec<Side> {
     let kit = Arc::new(kit.build().unwrap());
     for (id, key) in keys.iter().enumerate() {
         let ttl = Duration::from_hours(1);
-        kit.set_with_ttl(key, &record(id as u64), ttl).await.unwrap();
+        kit.set_with_ttl(key, &record(id as u64), ttl)
+            .await
+            .unwrap();
     }
     sides.push(Side::new("cachekit, `get` (MessagePack)", move |turn| {
         let kit = kit.clone();

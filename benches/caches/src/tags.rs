@@ -14,7 +14,9 @@ const BYTES: usize = 256;
 
 pub async fn measure() {
     println!("### Invalidating a tag\n");
-    println!("| store | values that have it | `invalidate_tag`, median | longest | values that hold after, here, in another instance |");
+    println!(
+        "| store | values that have it | `invalidate_tag`, median | longest | values that hold after, here, in another instance |"
+    );
     println!("|--|--|--|--|--|");
     for place in Place::both().await {
         let other = match &place.server {
