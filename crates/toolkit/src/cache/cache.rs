@@ -37,15 +37,14 @@ impl<T: Value> Cache<T> {
     /// A value that this process has in memory and may serve as it is. Asks nothing,
     /// waits for nothing.
     pub fn peek(&self, key: &str) -> Option<Found<T>> {
-        let held = self.0.fresh(key)?;
-        self.0.serve(held, Source::Memory, false, false)
+        self.0.hit(key)
     }
 
     /// The value of a key; none, where there is none or there is known to be nothing, and
     /// where the store is away and memory has none ([`lookup`](Self::lookup) tells).
     pub async fn get(&self, key: &str) -> Result<Option<Found<T>>, CacheError> {
-        if let Some(held) = self.0.fresh(key) {
-            return Ok(self.0.serve(held, Source::Memory, false, false));
+        if let Some(found) = self.0.hit(key) {
+            return Ok(Some(found));
         }
         Keys::check(key)?;
         Ok(self.0.get_slowly(key).await?.found)
@@ -53,8 +52,10 @@ impl<T: Value> Cache<T> {
 
     /// The same, and whether the store could say.
     pub async fn lookup(&self, key: &str) -> Result<Lookup<T>, CacheError> {
-        if let Some(held) = self.0.fresh(key) {
-            return Ok(self.0.looked_up(held, false, false));
+        if let Some(found) = self.0.hit(key) {
+            let degraded = found.degraded;
+            let found = Some(found);
+            return Ok(Lookup { found, degraded });
         }
         Keys::check(key)?;
         self.0.get_slowly(key).await
@@ -106,8 +107,8 @@ impl<T: Value> Cache<T> {
         R: Into<Loaded<T>>,
         E: Into<BoxError>,
     {
-        if let Some(held) = self.0.fresh(key) {
-            return Ok(self.0.serve(held, Source::Memory, false, false));
+        if let Some(found) = self.0.hit(key) {
+            return Ok(Some(found));
         }
         Keys::check(key)?;
         let loader: Loader<T> = Box::new(move |former| {

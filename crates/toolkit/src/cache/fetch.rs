@@ -416,13 +416,13 @@ impl<T: Value> Inner<T> {
             let held = if degraded && prepared.is_kept() {
                 self.hold(key, prepared, begun)
             } else {
-                prepared.held
+                prepared.unkept()
             };
             return Ok(landed(held, degraded));
         };
         if self.is_overtaken(begun) {
             self.counters.one(Count::Overtaken);
-            return Ok(landed(prepared.held, false));
+            return Ok(landed(prepared.unkept(), false));
         }
         let sealed = self.seal(&prepared, Some(begun.moment)).await;
         let written = match sealed {
@@ -445,7 +445,7 @@ impl<T: Value> Inner<T> {
             }
             Ok(None) => {
                 self.counters.one(Count::Overtaken);
-                Ok(landed(prepared.held, false))
+                Ok(landed(prepared.unkept(), false))
             }
             Err(error) => {
                 if self.settings.policy == Policy::Closed {

@@ -13,7 +13,7 @@ use super::flight::Flights;
 use super::found::{Found, Source};
 use super::hub::{Hub, Member};
 use super::key::{Keys, TagId};
-use super::memory::{Entry, Held, Memory, Meta};
+use super::memory::{Content, Entry, Held, Memory, Meta};
 use super::pending::PendingCache;
 use super::report::{Count, Counters, Stats};
 use super::settings::Settings;
@@ -90,13 +90,28 @@ impl<T: Value> Inner<T> {
 
     /// A value out of memory that needs nothing else: the way that most reads take.
     #[inline]
-    pub(super) fn fresh(&self, key: &str) -> Option<Held<T>> {
-        let held = self.memory.get(key)?;
-        let meta = held.meta();
+    pub(super) fn hit(&self, key: &str) -> Option<Found<T>> {
+        let Held::Value(entry) = self.memory.get(key)? else {
+            return None;
+        };
         let now = self.now();
-        let trusted = meta.degraded || self.hub.bus.is_fresh(now);
-        (trusted && now < meta.serve_until_us && now < meta.eager_us && meta.holds())
-            .then_some(held)
+        let degraded = entry.is_degraded();
+        let trusted = degraded || self.hub.bus.is_fresh(now);
+        if !(trusted && entry.is_fresh(now) && entry.holds(&self.tags)) {
+            return None;
+        }
+        let age = now.saturating_sub(entry.made_us());
+        if degraded {
+            self.counters.one(Count::Degraded);
+        }
+        self.counters.hit(age / 1000);
+        Some(Found {
+            entry,
+            source: Source::Memory,
+            age: Duration::from_micros(age),
+            stale: false,
+            degraded,
+        })
     }
 
     /// Whether what is in memory is known to be what the store has, within the
@@ -297,9 +312,9 @@ impl<T> std::fmt::Debug for Inner<T> {
 }
 
 impl<T> Held<T> {
-    pub(super) fn new(value: Option<Arc<T>>, meta: Meta) -> Self {
+    pub(super) fn new(value: Option<Content<T>>, meta: Meta) -> Self {
         match value {
-            Some(value) => Held::Value(Arc::new(Entry { meta, value })),
+            Some(value) => Held::Value(Arc::new(Entry::new(value, meta))),
             None => Held::Nothing(Arc::new(meta)),
         }
     }

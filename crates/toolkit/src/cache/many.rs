@@ -454,16 +454,18 @@ impl<T: Value> Inner<T> {
                 let written = !matches!(reply, Reply::Null | Reply::Int(0));
                 if !written {
                     self.counters.one(Count::Overtaken);
-                    return Ok(landed(prepared.held, false));
+                    return Ok(landed(prepared.unkept(), false));
                 }
                 let held = self.with_marks(prepared, sealed);
                 self.memory.put(key, held.clone(), it.begun.ticket);
                 Ok(landed(held, false))
             }
-            (None, _) if !prepared.is_kept() => Ok(landed(prepared.held, it.begun.seen.is_none())),
+            (None, _) if !prepared.is_kept() => {
+                Ok(landed(prepared.unkept(), it.begun.seen.is_none()))
+            }
             (None, _) if !failed && it.begun.seen.is_some() => {
                 self.counters.one(Count::Overtaken);
-                Ok(landed(prepared.held, false))
+                Ok(landed(prepared.unkept(), false))
             }
             _ => {
                 if self.settings.policy == Policy::Closed {

@@ -1,6 +1,5 @@
 //! A value on its way into both tiers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sangam_store::Error;
@@ -9,7 +8,7 @@ use super::error::CacheError;
 use super::inner::{Inner, Value, micros};
 use super::key::TagId;
 use super::loaded::{Loaded, Outcome};
-use super::memory::{Held, Meta};
+use super::memory::{Content, Held, Meta};
 use super::report::Count;
 use super::settings::ttl;
 use super::stored::Marks;
@@ -20,9 +19,9 @@ const TAGS_MAX: usize = 256;
 
 /// A value that was checked and encoded.
 pub(super) struct Prepared<T> {
-    /// As it is served where it is not kept.
-    pub(super) held: Held<T>,
-    value: Option<Arc<T>>,
+    value: Option<Content<T>>,
+    /// What is known of it where it is not kept.
+    meta: Meta,
     tags: Vec<TagId>,
     /// The tags as they were said.
     pub(super) named: Vec<String>,
@@ -52,6 +51,11 @@ impl<T> Prepared<T> {
         self.stamp
     }
 
+    /// As it is served where it is not kept.
+    pub(super) fn unkept(self) -> Held<T> {
+        Held::new(self.value, self.meta)
+    }
+
     /// How long it lives from when it was made.
     pub(super) fn lives(&self) -> Duration {
         Duration::from_micros(self.ends_us.saturating_sub(self.made_us))
@@ -77,7 +81,7 @@ impl<T: Value> Inner<T> {
         let mut validator = loaded.validator.map(String::into_boxed_str);
         let mut ids = ids(&named)?;
         let value = match loaded.outcome {
-            Outcome::Value(value) => Some(Arc::new(value)),
+            Outcome::Value(value) => Some(Content::Own(value)),
             Outcome::Nothing => None,
             Outcome::NotModified => {
                 let former = former.ok_or(CacheError::NotModified)?;
@@ -91,7 +95,7 @@ impl<T: Value> Inner<T> {
                 }
                 validator = validator.or_else(|| former.meta().validator.clone());
                 match former {
-                    Held::Value(entry) => Some(entry.value.clone()),
+                    Held::Value(entry) => Some(Content::of(entry)),
                     Held::Nothing(_) => None,
                 }
             }
@@ -135,8 +139,8 @@ impl<T: Value> Inner<T> {
             ..self.meta(stamp, made_us, made_us, fresh_until_us, ends_us)
         };
         Ok(Prepared {
-            held: Held::new(value.clone(), meta),
             value,
+            meta,
             tags: ids,
             named,
             validator,

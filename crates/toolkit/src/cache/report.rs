@@ -114,6 +114,7 @@ impl Stats {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {
     MemoryHits,
+    AgeMs,
     StoreHits,
     NegativeHits,
     Misses,
@@ -134,10 +135,9 @@ pub(super) enum Count {
     Commands,
     BytesPlain,
     BytesSent,
-    AgeMs,
 }
 
-const COUNTS: usize = Count::AgeMs as usize + 1;
+const COUNTS: usize = Count::BytesSent as usize + 1;
 const LANES: usize = 8;
 
 /// Counters in lanes, so that threads do not share cache lines.
@@ -157,6 +157,14 @@ impl Counters {
     #[inline]
     pub(super) fn one(&self, count: Count) {
         self.add(count, 1);
+    }
+
+    /// A value out of memory of such an age.
+    #[inline]
+    pub(super) fn hit(&self, age_ms: u64) {
+        let lane = &self.0[lane()].0;
+        lane[Count::MemoryHits as usize].fetch_add(1, Ordering::Relaxed);
+        lane[Count::AgeMs as usize].fetch_add(age_ms, Ordering::Relaxed);
     }
 
     fn sum(&self, count: Count) -> u64 {

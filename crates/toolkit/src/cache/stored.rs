@@ -1,6 +1,5 @@
 //! The second tier: what the store has of a key, and whether it still holds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sangam_engine::Reply;
@@ -9,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::inner::{Inner, Value, micros, never, tag_ttl};
 use super::key::TagId;
-use super::memory::{Held, Meta};
+use super::memory::{Content, Held, Meta};
 use super::report::Count;
 use super::settings::Encoding;
 use super::tags::{self, Mark};
@@ -170,7 +169,7 @@ impl<T: Value> Inner<T> {
             weight: length as u32,
             ..self.meta(stamp, now, now, ends_us, ends_us)
         };
-        Some(Held::new(Some(Arc::new(value)), meta))
+        Some(Held::new(Some(Content::Own(value)), meta))
     }
 
     /// A value whose tags are as they were, none of them waiting to be invalidated.
@@ -194,7 +193,7 @@ impl<T: Value> Inner<T> {
                     self.counters.one(Count::Unreadable);
                     return None;
                 };
-                Some(Arc::new(value))
+                Some(Content::Own(value))
             }
             Kind::Nothing | Kind::Deleted => None,
         };

@@ -13,7 +13,7 @@ mod stripes;
 
 use std::sync::Arc;
 
-pub(super) use entry::{Entry, Held, Meta};
+pub(super) use entry::{Content, Entry, Held, Meta};
 use stripes::Stripes;
 pub(super) use stripes::Ticket;
 

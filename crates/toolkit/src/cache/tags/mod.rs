@@ -34,6 +34,8 @@ pub(super) struct Tags {
     cells: Mutex<Cells>,
     /// Counts what is read and invalidated.
     clock: AtomicU64,
+    /// Counts what was invalidated; grows once the marks of it do not hold any more.
+    invalidated: AtomicU64,
     /// When some tag of a stripe was invalidated last.
     changed: Box<[AtomicU64]>,
     /// When all were, for words may have been lost.
@@ -101,6 +103,7 @@ impl Default for Tags {
                 sweep_at: CELLS,
             }),
             clock: AtomicU64::new(0),
+            invalidated: AtomicU64::new(0),
             changed: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             all_changed: AtomicU64::new(0),
         }
@@ -116,6 +119,12 @@ impl Tags {
 
     fn stripe(&self, id: TagId) -> &AtomicU64 {
         &self.changed[(id.0 % STRIPES as u64) as usize]
+    }
+
+    /// How often anything was invalidated: while it is the same, marks that held hold.
+    #[inline]
+    pub(super) fn invalidated(&self) -> u64 {
+        self.invalidated.load(Ordering::Acquire)
     }
 
     /// Whether it, or a tag of its stripe, was invalidated after a moment.
@@ -195,6 +204,7 @@ impl Tags {
             },
             Some(_) => {
                 cell.generation.fetch_add(1, Ordering::AcqRel);
+                self.invalidated.fetch_add(1, Ordering::AcqRel);
                 Known {
                     version,
                     since: self.tick(),
@@ -224,6 +234,7 @@ impl Tags {
         let cell = self.cells.lock().by_id.get(&id).cloned();
         if let Some(cell) = cell {
             cell.invalidate();
+            self.invalidated.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -235,6 +246,7 @@ impl Tags {
         for cell in cells {
             cell.invalidate();
         }
+        self.invalidated.fetch_add(1, Ordering::AcqRel);
     }
 }
 
