@@ -179,13 +179,7 @@ impl<T: Value> Cache<T> {
 
 impl<T: Value> Inner<T> {
     async fn get_slowly(&self, key: &str) -> Result<Lookup<T>, CacheError> {
-        let mut away = None;
-        if !self.is_trusted(self.now()) {
-            away = self.verify().await.err();
-        }
-        if away.is_none() {
-            self.hub.bus.verify_if_due(self.now());
-        }
+        let away = self.compared(|| self.has_lasting(key)).await.err();
         let now = self.now();
         let fallback = match self.look(key, now) {
             Look::Fresh(held) | Look::Eager(held) => {
@@ -235,7 +229,6 @@ impl<T: Value> Inner<T> {
 
     /// A value out of the store, which memory has from now on.
     async fn read_one(&self, key: &str) -> Result<Option<Found<T>>, sangam_store::Error> {
-        self.prime().await?;
         let ticket = self.memory.ticket(key);
         let held = self.read(key).await?.held;
         let now = self.now();

@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sangam_store::{Dialect, Error, Ttl};
+use sangam_store::{Dialect, Error, Ttl, Why};
 use tracing::Instrument as _;
 
 use super::error::CacheError;
-use super::flight::{Claim, Landed, Leader, Outcome, claim};
+use super::flight::{Claim, Follower, Landed, Leader, Outcome, claim};
 use super::found::{Found, Source};
 use super::inner::{Inner, Look, Value, micros};
 use super::loaded::{Former, Loaded};
@@ -67,14 +67,8 @@ impl<T: Value> Inner<T> {
         key: &str,
         loader: Loader<T>,
     ) -> Result<Option<Found<T>>, CacheError> {
-        let mut away = None;
-        if !self.is_trusted(self.now()) {
-            away = self.verify().await.err();
-        }
+        let away = self.compared(|| self.has_lasting(key)).await.err();
         let now = self.now();
-        if away.is_none() {
-            self.hub.bus.verify_if_due(now);
-        }
         let fallback = match self.look(key, now) {
             Look::Fresh(held) => return Ok(self.serve(held, Source::Memory, false, false)),
             Look::Eager(held) => {
@@ -107,13 +101,62 @@ impl<T: Value> Inner<T> {
             let flight = inner.fly(leader, loader, fallback, away);
             spawn(flight)?;
         }
-        let landed = follower.outcome().await?;
         if !leads {
             self.counters.one(Count::Coalesced);
         }
+        let landed = self.landed(key, follower).await?;
         // A flight that was joined may have begun before something that nobody could ask.
         let degraded = landed.degraded || is_away;
         Ok(self.serve(landed.held, landed.source, landed.stale, degraded))
+    }
+
+    /// What a flight came to, or answered before, as far as that may be served now.
+    pub(super) async fn landed(&self, key: &str, follower: Follower<T>) -> Outcome<T> {
+        let fits = |landed: &Landed<T>, late: bool| {
+            let now = self.now();
+            if late {
+                return self.saves(&landed.held, now);
+            }
+            landed.held.meta().holds() && now < self.served_until(&landed.held)
+        };
+        // Longer than any flight takes, for one whose runtime does not run any more.
+        let patience = 2 * self.settings.longest_load();
+        let outcome = tokio::time::timeout(patience, follower.outcome(fits)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            self.flights.detach(key);
+            Err(CacheError::Runtime)
+        });
+        let mut landed = outcome.inspect_err(|_| self.counters.one(Count::Misses))?;
+        if landed.source != Source::Loader {
+            landed.stale = self.now() >= landed.held.meta().fresh_until_us;
+        }
+        Ok(landed)
+    }
+
+    /// Compares memory with the store, if that was too long ago, and begins to in the
+    /// background, if it is time. Where there is something to serve meanwhile, callers
+    /// do not wait longer than the settings say.
+    pub(super) async fn compared(&self, serves: impl FnOnce() -> bool) -> Result<(), Error> {
+        let now = self.now();
+        if self.is_trusted(now) {
+            self.hub.bus.verify_if_due(now);
+            return Ok(());
+        }
+        let verify = self.verify();
+        let soft = self.settings.store_soft_timeout.filter(|_| serves());
+        let Some(patience) = soft else {
+            return verify.await;
+        };
+        match tokio::time::timeout(patience, verify).await {
+            Ok(verified) => verified,
+            Err(_) => Err(Error::Unavailable(Why::Timeout(patience))),
+        }
+    }
+
+    /// Whether memory has something of a key that may be served though the store is away.
+    pub(super) fn has_lasting(&self, key: &str) -> bool {
+        let now = self.now();
+        matches!(self.look(key, now), Look::Doubtful(held) if self.outlasts(&held, now))
     }
 
     /// Loads in the background.
@@ -123,7 +166,7 @@ impl<T: Value> Inner<T> {
         };
         let Ok(inner) = self.itself() else { return };
         if let Some(held) = &fallback {
-            leader.answer(Ok(self.in_memory(held, false)));
+            leader.answer(self.in_memory(held, false));
         }
         let flight = inner.fly(leader, loader, fallback, None);
         let _ = spawn(flight);
@@ -153,6 +196,10 @@ impl<T: Value> Inner<T> {
                 }
                 Err(error) => failure = Some(error),
             }
+        }
+        if failure.is_none() {
+            // What is known of tags before the loader runs is what its value may have.
+            failure = self.prime().await.err();
         }
         if let Some(error) = &failure
             && self.settings.policy == Policy::Closed
@@ -209,14 +256,11 @@ impl<T: Value> Inner<T> {
         leader: &Leader<T>,
         fallback: Option<&Held<T>>,
     ) -> Result<Stored<T>, Error> {
-        let reading = async {
-            self.prime().await?;
-            self.read(key).await
-        };
+        let reading = self.read(key);
         let Some(held) = fallback else {
             return reading.await;
         };
-        let late = || leader.answer(Ok(self.in_memory(held, true)));
+        let late = || leader.answer_late(self.in_memory(held, true));
         patiently(self.settings.store_soft_timeout, reading, late).await
     }
 
@@ -238,7 +282,6 @@ impl<T: Value> Inner<T> {
         leader: &Leader<T>,
     ) -> Used<T> {
         let Some(held) = held else {
-            self.counters.one(Count::Misses);
             return Used::Not;
         };
         let now = self.now();
@@ -253,7 +296,7 @@ impl<T: Value> Inner<T> {
             self.memory.put(key, held.clone(), begun.ticket);
             // One that is to be loaded ahead of its end is served, and loaded.
             if now >= meta.eager_us {
-                leader.answer(Ok(landed));
+                leader.answer(landed);
                 return Used::Saves(held);
             }
             leader.land(Ok(landed));
@@ -265,10 +308,9 @@ impl<T: Value> Inner<T> {
                 .saturating_add(micros(self.settings.stale))
         {
             self.memory.put(key, held.clone(), begun.ticket);
-            leader.answer(Ok(landed));
+            leader.answer(landed);
             return Used::Saves(held);
         }
-        self.counters.one(Count::Misses);
         if self.saves(&held, now) {
             Used::Saves(held)
         } else {
@@ -356,7 +398,7 @@ impl<T: Value> Inner<T> {
             })
         });
         self.counters.one(Count::Loads);
-        if leader.has_landed() {
+        if leader.has_answered() {
             self.counters.one(Count::Refreshes);
         }
         let loading = run(move || loader(Former(former)));
@@ -365,7 +407,7 @@ impl<T: Value> Inner<T> {
             None => loading.await,
             Some(held) => {
                 let degraded = begun.seen.is_none();
-                let late = || leader.answer(Ok(self.in_memory(held, degraded)));
+                let late = || leader.answer_late(self.in_memory(held, degraded));
                 patiently(self.settings.soft_timeout, loading, late).await
             }
         };

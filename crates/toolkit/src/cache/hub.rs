@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sangam_store::{Error, Status, Store, Why};
+use sangam_store::{Error, Store, Why};
 
 use super::bus::{Bus, Changes, Listener};
 use super::caches::Options;
@@ -89,28 +89,24 @@ impl Hub {
         }
     }
 
-    /// Whether the store is there, as far as is known; else why not. Of those who ask
-    /// while it is left alone, one each `trial` is told that it is.
+    /// Whether the store is not left alone now. Of those who ask while it is, one each
+    /// `trial` is told that it is not.
     pub(super) fn store_is_there(&self, trial: Duration) -> Result<(), Error> {
-        let states = self.store.states();
-        let state = states.borrow();
-        let away = matches!(state.status, Status::Down | Status::Disabled);
-        if away {
-            return Err(Error::Unavailable(Why::Open(state.reason.clone())));
-        }
-        if self.patience.is_over(self.store.now(), trial) {
+        if self.patience.is_over(|| self.store.now(), trial) {
             let why = "it took too long, and is asked again soon".to_owned();
             return Err(Error::Unavailable(Why::Open(why)));
         }
         Ok(())
     }
 
-    /// What became of a call says whether the store answers.
+    /// What became of a call says whether the store answers. Connections that fail are
+    /// the store's own business: those calls do not take long.
     pub(super) fn called<A>(&self, outcome: &Result<A, Error>) {
         match outcome {
-            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => {
+            Err(Error::Unavailable(Why::Timeout(_)) | Error::Indeterminate(Why::Timeout(_))) => {
                 self.patience.failed(self.store.now());
             }
+            Err(Error::Unavailable(_) | Error::Indeterminate(_)) => {}
             _ => self.patience.answered(),
         }
     }

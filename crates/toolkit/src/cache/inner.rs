@@ -134,7 +134,8 @@ impl<T: Value> Inner<T> {
             return Look::Doubtful(held);
         }
         if now < meta.serve_until_us {
-            return if now < meta.eager_us {
+            let retry_us = meta.retry_us.load(Ordering::Relaxed);
+            return if now < meta.eager_us || now < retry_us {
                 Look::Fresh(held)
             } else {
                 Look::Eager(held)
@@ -189,6 +190,9 @@ impl<T: Value> Inner<T> {
         &self,
         call: impl Future<Output = Result<A, sangam_store::Error>>,
     ) -> Result<A, sangam_store::Error> {
+        if self.hub.store.is_embedded() {
+            return call.await;
+        }
         let patience = self.settings.store_timeout;
         self.hub.store_is_there(patience)?;
         let called = tokio::time::timeout(patience, call).await;
@@ -212,17 +216,18 @@ impl<T: Value> Inner<T> {
             self.counters.one(Count::Degraded);
         }
         let Held::Value(entry) = held else {
-            if source != Source::Loader {
-                self.counters.one(Count::NegativeHits);
-            }
+            self.counters.one(match source {
+                Source::Loader => Count::Misses,
+                _ => Count::NegativeHits,
+            });
             return None;
         };
         let age = self.now().saturating_sub(entry.meta.made_us);
-        match source {
-            Source::Memory => self.counters.one(Count::MemoryHits),
-            Source::Store => self.counters.one(Count::StoreHits),
-            Source::Loader => {}
-        }
+        self.counters.one(match source {
+            Source::Memory => Count::MemoryHits,
+            Source::Store => Count::StoreHits,
+            Source::Loader => Count::Misses,
+        });
         if source != Source::Loader {
             self.counters.add(Count::AgeMs, age / 1000);
         }

@@ -111,14 +111,8 @@ impl<T: Value> Cache<T> {
 
 impl<T: Value> Inner<T> {
     async fn get_all(&self, keys: &[&str]) -> Result<Vec<Option<Found<T>>>, CacheError> {
-        let mut away = None;
-        if !self.is_trusted(self.now()) {
-            away = self.verify().await.err();
-        }
+        let away = self.compared(|| false).await.err();
         let now = self.now();
-        if away.is_none() {
-            self.hub.bus.verify_if_due(now);
-        }
         let mut found: Vec<Option<Found<T>>> = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for (place, key) in keys.iter().copied().enumerate() {
@@ -148,7 +142,6 @@ impl<T: Value> Inner<T> {
             if let Some(error) = away {
                 return Err(error);
             }
-            self.prime().await?;
             self.read_many(&asked).await
         };
         let stored = match reading.await {
@@ -191,10 +184,7 @@ impl<T: Value> Inner<T> {
         keys: &[&str],
         loader: BatchLoader<T>,
     ) -> Result<Vec<Option<Found<T>>>, CacheError> {
-        let mut away = None;
-        if !self.is_trusted(self.now()) {
-            away = self.verify().await.err();
-        }
+        let away = self.compared(|| false).await.err();
         if let Some(error) = away
             .as_ref()
             .filter(|_| self.settings.policy == Policy::Closed)
@@ -202,9 +192,6 @@ impl<T: Value> Inner<T> {
             return Err(error.clone().into());
         }
         let now = self.now();
-        if away.is_none() {
-            self.hub.bus.verify_if_due(now);
-        }
         let mut found: Vec<Option<Found<T>>> = Vec::with_capacity(keys.len());
         let mut waiting = Vec::new();
         let mut flown = Vec::new();
@@ -236,7 +223,7 @@ impl<T: Value> Inner<T> {
                 let begun = self.begin(key);
                 let fallback = self.still(key, fallback);
                 if let Some(held) = fallback.as_ref().filter(|_| !waits) {
-                    leader.answer(Ok(self.in_memory(held, false)));
+                    leader.answer(self.in_memory(held, false));
                 }
                 flown.push(Flown {
                     leader,
@@ -254,10 +241,11 @@ impl<T: Value> Inner<T> {
             spawn(inner.fly_all(flown, loader, away))?;
         }
         for (place, follower, leads) in waiting {
-            let landed = follower.outcome().await?;
             if !leads {
                 self.counters.one(Count::Coalesced);
             }
+            let key = keys.get(place).copied().unwrap_or_default();
+            let landed = self.landed(key, follower).await?;
             let degraded = landed.degraded || is_away;
             let served = self.serve(landed.held, landed.source, landed.stale, degraded);
             if let Some(place) = found.get_mut(place) {
@@ -276,12 +264,8 @@ impl<T: Value> Inner<T> {
     ) {
         let mut failure = away;
         if failure.is_none() {
-            let read = async {
-                self.prime().await?;
-                let keys: Vec<&str> = flown.iter().map(|it| it.leader.key()).collect();
-                self.read_many(&keys).await
-            };
-            match read.await {
+            let keys: Vec<&str> = flown.iter().map(|it| it.leader.key()).collect();
+            match self.read_many(&keys).await {
                 Ok(stored) => {
                     let mut missing = Vec::new();
                     for (mut it, stored) in flown.into_iter().zip(stored) {
@@ -302,6 +286,9 @@ impl<T: Value> Inner<T> {
         if flown.is_empty() {
             return;
         }
+        if failure.is_none() {
+            failure = self.prime().await.err();
+        }
         if let Some(error) = &failure
             && self.settings.policy == Policy::Closed
         {
@@ -318,7 +305,7 @@ impl<T: Value> Inner<T> {
         }
         let missing: Vec<String> = flown.iter().map(|it| it.leader.key().to_owned()).collect();
         self.counters.one(Count::Loads);
-        if flown.iter().all(|it| it.leader.has_landed()) {
+        if flown.iter().all(|it| it.leader.has_answered()) {
             self.counters.one(Count::Refreshes);
         }
         let patience = self.settings.hard_timeout;
@@ -327,7 +314,7 @@ impl<T: Value> Inner<T> {
             for it in &flown {
                 if let Some(held) = &it.fallback {
                     it.leader
-                        .answer(Ok(self.in_memory(held, failure.is_some())));
+                        .answer_late(self.in_memory(held, failure.is_some()));
                 }
             }
         };

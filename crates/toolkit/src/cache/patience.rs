@@ -23,11 +23,12 @@ pub(super) struct Patience {
 impl Patience {
     /// Whether the store is left alone now. When its pause is over, one caller in `trial`
     /// is told that it is not.
-    pub(super) fn is_over(&self, now_us: u64, trial: Duration) -> bool {
+    pub(super) fn is_over(&self, now_us: impl FnOnce() -> u64, trial: Duration) -> bool {
         let until = self.until_us.load(Ordering::Acquire);
         if until == 0 {
             return false;
         }
+        let now_us = now_us();
         // A clock that was put back ends the pause.
         let longest = micros(PAUSES.1 + trial);
         if now_us < until && until - now_us <= longest {
@@ -74,17 +75,17 @@ mod tests {
         let patience = Patience::default();
         patience.failed(1_000_000);
         patience.failed(1_000_000);
-        assert!(!patience.is_over(1_000_000, TRIAL));
+        assert!(!patience.is_over(|| 1_000_000, TRIAL));
         patience.failed(1_000_000);
-        assert!(patience.is_over(1_000_000, TRIAL));
-        assert!(patience.is_over(1_099_999, TRIAL));
+        assert!(patience.is_over(|| 1_000_000, TRIAL));
+        assert!(patience.is_over(|| 1_099_999, TRIAL));
         // One tries, the others go on without.
-        assert!(!patience.is_over(1_100_000, TRIAL));
-        assert!(patience.is_over(1_100_000, TRIAL));
+        assert!(!patience.is_over(|| 1_100_000, TRIAL));
+        assert!(patience.is_over(|| 1_100_000, TRIAL));
         patience.failed(1_200_000);
-        assert!(patience.is_over(1_399_999, TRIAL));
+        assert!(patience.is_over(|| 1_399_999, TRIAL));
         patience.answered();
-        assert!(!patience.is_over(1_399_999, TRIAL));
+        assert!(!patience.is_over(|| 1_399_999, TRIAL));
     }
 
     #[test]
@@ -95,7 +96,7 @@ mod tests {
             patience.failed(7);
             patience.answered();
         }
-        assert!(!patience.is_over(7, TRIAL));
+        assert!(!patience.is_over(|| 7, TRIAL));
     }
 
     #[test]
@@ -104,9 +105,9 @@ mod tests {
         for _ in 0..1000 {
             patience.failed(60_000_000);
         }
-        assert!(patience.is_over(64_999_999, TRIAL));
-        assert!(!patience.is_over(65_000_000, TRIAL));
+        assert!(patience.is_over(|| 64_999_999, TRIAL));
+        assert!(!patience.is_over(|| 65_000_000, TRIAL));
         patience.failed(60_000_000);
-        assert!(!patience.is_over(1_000_000, TRIAL));
+        assert!(!patience.is_over(|| 1_000_000, TRIAL));
     }
 }

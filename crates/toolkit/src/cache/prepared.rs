@@ -12,6 +12,7 @@ use super::memory::{Content, Held, Meta};
 use super::report::Count;
 use super::settings::ttl;
 use super::stored::Marks;
+use super::tags::Mark;
 use super::value::{self, Envelope, Kind, Stamp};
 
 /// Most tags of a value.
@@ -87,10 +88,7 @@ impl<T: Value> Inner<T> {
                 let former = former.ok_or(CacheError::NotModified)?;
                 if ids.is_empty() {
                     let marks = former.meta().marks.iter();
-                    ids = marks
-                        .map(super::tags::Mark::id)
-                        .filter(|id| *id != TagId::ALL)
-                        .collect();
+                    ids = marks.map(Mark::id).filter(|id| *id != TagId::ALL).collect();
                     named.clear();
                 }
                 validator = validator.or_else(|| former.meta().validator.clone());
@@ -190,14 +188,17 @@ impl<T: Value> Inner<T> {
         tags.sort_unstable();
         tags.dedup();
         let ends_us = prepared.iter().map(|it| it.ends_us).max().unwrap_or(0);
-        let marks = self.marks(&tags, began, ends_us).await?;
+        let mut marks = self.marks(&tags, began, ends_us).await?;
+        marks.sort_unstable_by_key(Mark::id);
+        let mark = |id: TagId| {
+            let place = marks.binary_search_by_key(&id, Mark::id).ok()?;
+            marks.get(place).cloned()
+        };
         let seal = |it: &&Prepared<T>| {
-            let of_it = marks.iter().filter(|mark| {
-                mark.id() == TagId::ALL || it.tags.binary_search(&mark.id()).is_ok()
-            });
-            let of_it: Marks = of_it.cloned().collect();
             // One that is missing was invalidated meanwhile.
-            (of_it.len() == it.tags.len() + 1).then(|| self.seal_own(it, of_it))
+            let of_it = std::iter::once(TagId::ALL).chain(it.tags.iter().copied());
+            let of_it: Marks = of_it.map(mark).collect::<Option<_>>()?;
+            Some(self.seal_own(it, of_it))
         };
         Ok(prepared.iter().map(seal).collect())
     }
@@ -250,8 +251,7 @@ impl<T: Value> Inner<T> {
     fn sealed(&self, prepared: &Prepared<T>, bytes: Vec<u8>, marks: Marks) -> Sealed {
         let plain = prepared.body.len() as u64;
         self.counters.add(Count::BytesPlain, plain);
-        self.counters
-            .add(Count::BytesSent, (bytes.len() as u64).min(plain));
+        self.counters.add(Count::BytesSent, bytes.len() as u64);
         Sealed {
             bytes,
             ttl: Duration::from_micros(prepared.ends_us.saturating_sub(self.now())),

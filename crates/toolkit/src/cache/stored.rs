@@ -37,13 +37,51 @@ pub(super) struct Stored<T> {
 /// Marks of a value's tags.
 pub(super) type Marks = SmallVec<[Mark; 2]>;
 
+/// What a process remembers of tags that a value names.
+enum Recalled {
+    /// They have these versions.
+    Same(Marks),
+    /// One has another.
+    Other,
+    /// One is not remembered.
+    Unknown,
+}
+
 /// The bytes of a key, and for how long they live where the form does not say.
 type Raw = Option<(Vec<u8>, Option<Duration>)>;
 
 impl<T: Value> Inner<T> {
     /// What the store has of a key.
     pub(super) async fn read(&self, key: &str) -> Result<Stored<T>, Error> {
-        self.read_many(&[key]).await?.pop().ok_or_else(odd)
+        if self.is_shared() || self.hub.pending.len() > 0 {
+            return self.read_many(&[key]).await?.pop().ok_or_else(odd);
+        }
+        // The same as of several, without what waits and without lists.
+        self.billed(1);
+        let name = self.keys.value(key);
+        let Some(bytes) = self.in_time(self.hub.store.get(&name)).await? else {
+            return Ok(Stored {
+                seen: Seen::Absent,
+                held: None,
+            });
+        };
+        let seen = Seen::Head(SmallVec::from_slice(value::head(&bytes)));
+        let Some(read) = self.own(bytes) else {
+            return Ok(Stored { seen, held: None });
+        };
+        let held = match self.recall(&read.tags) {
+            Recalled::Same(marks) => self.held(read, marks),
+            Recalled::Other => None,
+            Recalled::Unknown => {
+                let named: Vec<TagId> = read.tags.iter().map(|(tag, _)| *tag).collect();
+                self.learn(&named).await?;
+                match self.recall(&read.tags) {
+                    Recalled::Same(marks) => self.held(read, marks),
+                    Recalled::Other | Recalled::Unknown => None,
+                }
+            }
+        };
+        Ok(Stored { seen, held })
     }
 
     /// The same of several, in order: one command, and one for tags that are not
@@ -85,6 +123,8 @@ impl<T: Value> Inner<T> {
         let mut found = Vec::with_capacity(names.len());
         while let Some((value, ttl)) = replies.next().zip(replies.next()) {
             found.push(match (value?, ttl?) {
+                // Gone, perhaps in between.
+                (_, Reply::Int(-2)) => None,
                 (Reply::Bulk(bytes), Reply::Int(ms)) => {
                     // One without a time to live is held as long as any.
                     let ms = u64::try_from(ms).unwrap_or(u64::MAX >> 20);
@@ -132,8 +172,11 @@ impl<T: Value> Inner<T> {
         let waiting: Vec<TagId> = named.iter().copied().filter(waits).collect();
         self.learn(&named).await?;
         for (stored, read) in judged.iter_mut().zip(reads) {
-            if let Some(read) = read {
-                stored.held = self.held(read, &waiting);
+            if let Some(read) = read
+                && !read.tags.iter().any(|(tag, _)| waiting.contains(tag))
+                && let Recalled::Same(marks) = self.recall(&read.tags)
+            {
+                stored.held = self.held(read, marks);
             }
         }
         Ok(judged)
@@ -172,20 +215,30 @@ impl<T: Value> Inner<T> {
         Some(Held::new(Some(Content::Own(value)), meta))
     }
 
-    /// A value whose tags are as they were, none of them waiting to be invalidated.
-    fn held(&self, read: Read, waiting: &[TagId]) -> Option<Held<T>> {
+    /// Whether tags have the versions that a value names.
+    fn recall(&self, tags: &[(TagId, u64)]) -> Recalled {
+        let mut marks = Marks::with_capacity(tags.len());
+        let mut unknown = false;
+        for (tag, version) in tags {
+            match self.tags.remembered(*tag) {
+                Some(it) if it.mark.version == *version => marks.push(it.mark),
+                Some(_) => return Recalled::Other,
+                None => unknown = true,
+            }
+        }
+        if unknown {
+            Recalled::Unknown
+        } else {
+            Recalled::Same(marks)
+        }
+    }
+
+    /// A value whose tags are as they were.
+    fn held(&self, read: Read, marks: Marks) -> Option<Held<T>> {
         let now = self.now();
         let ends_us = read.ends_ms.saturating_mul(1000);
         if now >= ends_us {
             return None;
-        }
-        let mut marks = Marks::with_capacity(read.tags.len());
-        for (tag, version) in read.tags {
-            let mark = self.tags.remembered(tag)?.mark;
-            if mark.version != version || waiting.contains(&tag) {
-                return None;
-            }
-            marks.push(mark);
         }
         let value = match read.kind {
             Kind::Value => {

@@ -80,25 +80,20 @@ impl<T: Value> Inner<T> {
         let written = self.write_all(&keys, &prepared).await;
         let failed = written.as_ref().err().cloned();
         let mut sealed = written.unwrap_or_default().into_iter();
+        let mut held = Vec::with_capacity(keys.len());
         for ((key, prepared), ticket) in prepared.into_iter().zip(tickets) {
-            let held = match sealed.next() {
-                Some(sealed) => self.with_marks(prepared, sealed),
-                None if self.settings.policy == Policy::Closed || !prepared.is_kept() => {
-                    self.memory.invalidate(&key);
-                    continue;
-                }
+            let holds = match sealed.next() {
+                Some(sealed) => Some(self.with_marks(prepared, sealed)),
+                None if self.settings.policy == Policy::Closed || !prepared.is_kept() => None,
                 None => {
                     self.queue(&key, &prepared);
                     let held = self.degraded(prepared);
-                    if self.was_touched(&held, began) {
-                        self.memory.invalidate(&key);
-                        continue;
-                    }
-                    held
+                    Some(held).filter(|held| !self.was_touched(held, began))
                 }
             };
-            self.memory.replace(&key, held, ticket);
+            held.push((key, holds, ticket));
         }
+        self.memory.replace_all(held);
         self.open(&keys);
         self.reached(failed)
     }
@@ -109,6 +104,10 @@ impl<T: Value> Inner<T> {
         keys: &[Box<str>],
         prepared: &[(Box<str>, Prepared<T>)],
     ) -> Result<Vec<Sealed>, Error> {
+        if !self.hub.bus.was_verified() {
+            // The first comparison empties memory: better before it is filled.
+            self.verify().await?;
+        }
         self.prime().await?;
         let all: Vec<&Prepared<T>> = prepared.iter().map(|(_, it)| it).collect();
         let sealed = self.seal_now(&all).await?;
@@ -343,8 +342,7 @@ impl<T: Value> Inner<T> {
                 self.hub.pending.forget(&self.name, key);
             }
         }
-        let tickets = keys.iter().map(|key| self.memory.invalidate(key));
-        let tickets = tickets.collect();
+        let tickets = self.memory.invalidate_all(keys);
         self.open(keys);
         tickets
     }

@@ -192,6 +192,11 @@ impl Bus {
         self.shared.verified_at_us.load(Ordering::Acquire)
     }
 
+    /// Whether memory was ever compared, or never is.
+    pub(super) fn was_verified(&self) -> bool {
+        self.verified_until_us() > 0
+    }
+
     /// Whether memory was compared with the store within the heartbeat before this moment.
     #[inline]
     pub(super) fn is_trusted(&self, now_us: u64) -> bool {

@@ -2,9 +2,9 @@
 //! what it finds.
 //!
 //! The one that loads is a task of its own, so that no caller's end ends it. A flight
-//! may answer before it is over, with a stale value; who comes then gets that too. A
-//! write of its key detaches it: those who wait get its answer, those who come later
-//! begin another.
+//! may answer before it is over, with a value that was there; who comes then gets that
+//! too, for as long as it may be served. A write of its key detaches it: those who wait
+//! get its answer, those who come later begin another.
 
 mod across;
 
@@ -43,10 +43,22 @@ impl<T> Clone for Landed<T> {
 pub(super) type Outcome<T> = Result<Landed<T>, CacheError>;
 type Shard<T> = Mutex<HashMap<Box<str>, Waiting<T>, ahash::RandomState>>;
 
+/// What a flight said so far.
+#[derive(Debug)]
+enum Said<T> {
+    Nothing,
+    /// Before it was over; `late`, for it takes longer than callers wait.
+    Answer {
+        landed: Landed<T>,
+        late: bool,
+    },
+    Outcome(Outcome<T>),
+}
+
 #[derive(Debug)]
 struct Waiting<T> {
     number: u64,
-    outcome: watch::Receiver<Option<Outcome<T>>>,
+    said: watch::Receiver<Said<T>>,
 }
 
 /// The flights of one cache.
@@ -58,7 +70,7 @@ pub(super) struct Flights<T> {
 }
 
 /// Who waits for a flight.
-pub(super) struct Follower<T>(watch::Receiver<Option<Outcome<T>>>);
+pub(super) struct Follower<T>(watch::Receiver<Said<T>>);
 
 /// Who loads; dropping it ends the flight.
 pub(super) struct Leader<T> {
@@ -66,7 +78,7 @@ pub(super) struct Leader<T> {
     shard: usize,
     key: Box<str>,
     number: u64,
-    outcome: watch::Sender<Option<Outcome<T>>>,
+    said: watch::Sender<Said<T>>,
 }
 
 impl<T> Default for Flights<T> {
@@ -89,13 +101,13 @@ impl<T> Flights<T> {
         let shard = self.shard(key);
         let mut flights = self.shards[shard].lock();
         if let Some(waiting) = flights.get(key) {
-            return (Follower(waiting.outcome.clone()), None);
+            return (Follower(waiting.said.clone()), None);
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, receiver) = watch::channel(Said::Nothing);
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting {
             number,
-            outcome: receiver.clone(),
+            said: receiver.clone(),
         };
         flights.insert(key.into(), waiting);
         let leader = Leader {
@@ -103,7 +115,7 @@ impl<T> Flights<T> {
             shard,
             key: key.into(),
             number,
-            outcome: sender,
+            said: sender,
         };
         (Follower(receiver), Some(leader))
     }
@@ -122,12 +134,20 @@ impl<T> Flights<T> {
 }
 
 impl<T> Follower<T> {
-    /// What the flight found.
-    pub(super) async fn outcome(mut self) -> Outcome<T> {
-        let found = self.0.wait_for(Option::is_some).await;
-        // Without an outcome it ended with its runtime.
-        let outcome = found.ok().and_then(|found| found.clone());
-        outcome.unwrap_or(Err(CacheError::Runtime))
+    /// What the flight found, or what it answered before, if that `fits`: it is told
+    /// whether the answer came since the flight is late.
+    pub(super) async fn outcome(mut self, fits: impl Fn(&Landed<T>, bool) -> bool) -> Outcome<T> {
+        let ready = |said: &Said<T>| match said {
+            Said::Nothing => false,
+            Said::Answer { landed, late } => fits(landed, *late),
+            Said::Outcome(_) => true,
+        };
+        match self.0.wait_for(ready).await.as_deref() {
+            Ok(Said::Answer { landed, .. }) => Ok(landed.clone()),
+            Ok(Said::Outcome(outcome)) => outcome.clone(),
+            // Without an outcome it ended with its runtime.
+            Ok(Said::Nothing) | Err(_) => Err(CacheError::Runtime),
+        }
     }
 }
 
@@ -136,26 +156,27 @@ impl<T> Leader<T> {
         &self.key
     }
 
-    /// Whether who waits was told already.
-    pub(super) fn has_landed(&self) -> bool {
-        self.outcome.borrow().is_some()
+    /// Whether it answered already.
+    pub(super) fn has_answered(&self) -> bool {
+        !matches!(&*self.said.borrow(), Said::Nothing)
     }
 
-    /// Tells all who wait; the first answer stays. Who comes now begins another flight.
+    /// Tells all who wait what came of it. Who comes now begins another flight.
     pub(super) fn land(&self, outcome: Outcome<T>) {
         self.leave();
-        self.answer(outcome);
+        self.said.send_replace(Said::Outcome(outcome));
     }
 
-    /// Tells all who wait, and who comes until it lands; the first answer stays.
-    pub(super) fn answer(&self, outcome: Outcome<T>) {
-        self.outcome.send_if_modified(|landed| {
-            let first = landed.is_none();
-            if first {
-                *landed = Some(outcome);
-            }
-            first
-        });
+    /// Answers with a value that was there, before it is over.
+    pub(super) fn answer(&self, landed: Landed<T>) {
+        let late = false;
+        self.said.send_replace(Said::Answer { landed, late });
+    }
+
+    /// The same, for it takes longer than callers wait.
+    pub(super) fn answer_late(&self, landed: Landed<T>) {
+        let late = true;
+        self.said.send_replace(Said::Answer { landed, late });
     }
 
     fn leave(&self) {

@@ -23,6 +23,10 @@ type Quiet<T> = quick_cache::sync::DefaultLifecycle<Box<str>, Held<T>>;
 
 /// Bytes that an entry takes besides its key and its value.
 const OVERHEAD: u64 = 160;
+/// Bytes that a tag of an entry takes, with what is known of it.
+const MARK: usize = 136;
+/// The least memory of a shard: a value that is larger than one is not held.
+const SHARD: u64 = 2 << 20;
 /// The mean size of a value that the number of places is guessed from.
 const GUESSED: u64 = 1024;
 
@@ -38,7 +42,10 @@ struct ByWeight;
 
 impl<T> quick_cache::Weighter<Box<str>, Held<T>> for ByWeight {
     fn weight(&self, key: &Box<str>, held: &Held<T>) -> u64 {
-        OVERHEAD + key.len() as u64 + u64::from(held.meta().weight)
+        let meta = held.meta();
+        let validator = meta.validator.as_ref().map_or(0, |it| it.len());
+        let rest = key.len() + meta.marks.len() * MARK + validator;
+        OVERHEAD + rest as u64 + u64::from(meta.weight)
     }
 }
 
@@ -47,14 +54,20 @@ impl<T> Memory<T> {
     pub(super) fn new(bytes: u64) -> Self {
         let values = (bytes > 0).then(|| {
             let places = (bytes / GUESSED).clamp(16, 1 << 20) as usize;
-            Values::with(
-                places,
-                bytes,
-                ByWeight,
-                ahash::RandomState::new(),
-                Quiet::default(),
-            )
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let shards = (4 * cores).min((bytes / SHARD) as usize).max(1);
+            let options = quick_cache::OptionsBuilder::new()
+                .estimated_items_capacity(places)
+                .weight_capacity(bytes)
+                .shards(shards)
+                .build();
+            // It is only refused without a capacity.
+            options.ok().map(|options| {
+                let hasher = ahash::RandomState::new();
+                Values::with_options(options, ByWeight, hasher, Quiet::default())
+            })
         });
+        let values = values.flatten();
         Memory {
             values,
             stripes: Stripes::default(),
@@ -95,17 +108,35 @@ impl<T> Memory<T> {
         })
     }
 
-    /// Puts what was written, if nobody else touched its key since `ticket` was
-    /// taken, and otherwise leaves nothing; tickets are void either way.
-    pub(super) fn replace(&self, key: &str, held: Held<T>, ticket: Ticket) {
-        self.stripes.replace(ticket, |alone| {
-            let Some(values) = &self.values else { return };
-            if alone {
-                values.insert(key.into(), held);
-            } else {
-                values.remove(key);
-            }
-        });
+    /// The same of several keys; their tickets.
+    pub(super) fn invalidate_all(&self, keys: &[Box<str>]) -> Vec<Ticket> {
+        for key in keys {
+            self.invalidate(key);
+        }
+        // Keys may share a stripe: the tickets are those after the last of them.
+        keys.iter().map(|key| self.ticket(key)).collect()
+    }
+
+    /// Puts what was written under tickets that were taken together, where nobody else
+    /// touched a key since, and otherwise leaves nothing; tickets are void either way.
+    pub(super) fn replace_all(&self, mut written: Vec<(Box<str>, Option<Held<T>>, Ticket)>) {
+        written.sort_by_key(|(_, _, ticket)| ticket.stripe());
+        let of_stripe =
+            |one: &(_, _, Ticket), other: &(_, _, Ticket)| one.2.stripe() == other.2.stripe();
+        for together in written.chunk_by_mut(of_stripe) {
+            let Some((_, _, ticket)) = together.first() else {
+                continue;
+            };
+            self.stripes.replace(*ticket, |alone| {
+                let Some(values) = &self.values else { return };
+                for (key, held, _) in together {
+                    match held.take().filter(|_| alone) {
+                        Some(held) => values.insert(std::mem::take(key), held),
+                        None => drop(values.remove(&**key)),
+                    }
+                }
+            });
+        }
     }
 
     /// Whether it has this value of a key.

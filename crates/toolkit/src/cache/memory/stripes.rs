@@ -11,6 +11,12 @@ pub(in super::super) struct Ticket {
     number: u64,
 }
 
+impl Ticket {
+    pub(super) fn stripe(self) -> usize {
+        self.stripe
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Stripes {
     numbers: Box<[Mutex<u64>]>,
