@@ -5,7 +5,7 @@ use std::time::Duration;
 use sangam::cache::{CacheError, Encoding, Loaded, Settings, Source, ttl};
 
 use crate::place::Place;
-use crate::{cache, caches, not_loaded, ok, tiers, without_memory};
+use crate::{apart, cache, caches, not_loaded, ok, tiers, without_memory};
 
 pub(crate) async fn keys(place: &Place) {
     let long = "k".repeat(64 << 10);
@@ -178,7 +178,7 @@ pub(crate) async fn times_to_live(place: &Place) {
 pub(crate) async fn tags(place: &Place) {
     let long = "t".repeat(1024);
     for settings in tiers() {
-        let cache = cache::<u32>(place, settings);
+        let cache = apart::<u32>(place, &settings);
         let too_long = "t".repeat(1025);
         let huge = "t".repeat(10 << 20);
         for wrong in ["", &too_long, &huge] {

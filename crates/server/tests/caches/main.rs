@@ -135,6 +135,16 @@ where
     caches(place).cache(NAME, settings).unwrap()
 }
 
+/// The same of a name that only caches of these settings have: words of what was
+/// invalidated in others may come late.
+fn apart<T>(place: &Place, settings: &Settings) -> Cache<T>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let name = format!("{NAME}-{}", settings.memory);
+    caches(place).cache(&name, settings.clone()).unwrap()
+}
+
 fn without_memory(settings: Settings) -> Settings {
     Settings {
         memory: 0,

@@ -9,7 +9,7 @@ use sangam_rig::wait::until;
 use tokio::sync::oneshot;
 
 use crate::place::Place;
-use crate::{Load, cache, ok, tiers};
+use crate::{Load, apart, caches, ok, tiers};
 
 /// What overtakes a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ async fn nobody_gets_the_old_one(
     let get = async |cache: &Cache<u64>| cache.get(key).await.unwrap().map(|it| *it);
     assert_eq!(get(acts).await, expected, "{case}: who overtook it");
     for settings in tiers() {
-        let fresh = cache::<u64>(place, settings);
+        let fresh = caches(place).cache(acts.name(), settings).unwrap();
         assert_eq!(get(&fresh).await, expected, "{case}: somebody else");
     }
     if matches!(by, By::Set | By::Delete) {
@@ -72,8 +72,8 @@ async fn nobody_gets_the_old_one(
 pub(crate) async fn a_load_that_was_overtaken_is_never_served(place: &Place) {
     for settings in tiers() {
         let (one, other) = (
-            cache::<u64>(place, settings.clone()),
-            cache::<u64>(place, settings.clone()),
+            apart::<u64>(place, &settings),
+            apart::<u64>(place, &settings),
         );
         for by in By::ALL {
             for (elsewhere, acts) in [(false, &one), (true, &other)] {
@@ -97,8 +97,8 @@ pub(crate) async fn a_load_that_was_overtaken_is_never_served(place: &Place) {
 pub(crate) async fn a_batch_that_was_overtaken_is_never_served(place: &Place) {
     for settings in tiers() {
         let (one, other) = (
-            cache::<u64>(place, settings.clone()),
-            cache::<u64>(place, settings.clone()),
+            apart::<u64>(place, &settings),
+            apart::<u64>(place, &settings),
         );
         for by in By::ALL {
             for (elsewhere, acts) in [(false, &one), (true, &other)] {
@@ -176,7 +176,7 @@ pub(crate) async fn a_write_that_has_ended_is_what_is_read(place: &Place) {
             ..settings
         };
         let source = Arc::new(Source {
-            cache: cache(place, settings),
+            cache: apart(place, &settings),
             value: AtomicU64::new(0),
             written: AtomicU64::new(0),
             over: AtomicBool::new(false),

@@ -3,7 +3,7 @@
 use sangam::cache::{Cache, Loaded, Reach};
 
 use crate::place::Place;
-use crate::{cache, caches, not_loaded, ok, tiers};
+use crate::{apart, caches, not_loaded, ok, tiers};
 
 /// Which keys have a value.
 async fn there<'a>(cache: &Cache<u32>, keys: &[&'a str]) -> Vec<&'a str> {
@@ -16,8 +16,8 @@ pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) 
     let keys = ["plain", "a", "b", "ab", "loaded"];
     for settings in tiers() {
         let (one, other) = (
-            cache::<u32>(place, settings.clone()),
-            cache::<u32>(place, settings),
+            apart::<u32>(place, &settings),
+            apart::<u32>(place, &settings),
         );
         let tagged = |tags: &[&str]| Loaded::value(1).tags(tags.iter().copied());
         let fill = async || {
@@ -37,12 +37,12 @@ pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) 
         assert_eq!(there(&one, &keys).await, keys);
         one.invalidate_tag("a").await.unwrap();
         assert_eq!(there(&one, &keys).await, ["plain", "b"]);
-        let fresh = cache::<u32>(place, one.settings().clone());
+        let fresh = apart::<u32>(place, one.settings());
         assert_eq!(there(&fresh, &keys).await, ["plain", "b"]);
         // What is written after an invalidation holds.
         one.set("a", tagged(&["a"])).await.unwrap();
         assert_eq!(there(&one, &keys).await, ["plain", "a", "b"]);
-        let fresh = cache::<u32>(place, one.settings().clone());
+        let fresh = apart::<u32>(place, one.settings());
         let found = fresh.get_or_set("a", |_| not_loaded()).await.unwrap();
         assert_eq!(*found, 1);
         one.delete_many(&keys).await.unwrap();
@@ -51,7 +51,7 @@ pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) 
             let again = tagged(&["c"]);
             let loaded = other.find("loaded", |_| ok(again)).await;
             let found = other.get("loaded").await.unwrap();
-            let fresh = cache::<u32>(place, one.settings().clone());
+            let fresh = apart::<u32>(place, one.settings());
             let kept = fresh.exists("loaded").await.unwrap() && found.is_some();
             loaded.map_err(|error| error.to_string())?;
             kept.then_some(()).ok_or_else(|| "not kept".to_owned())
@@ -69,8 +69,11 @@ pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) 
 pub(crate) async fn all_of_a_cache_is_cleared(place: &Place) {
     for settings in tiers() {
         let caches = caches(place);
-        let one = caches.cache::<u32>("one", settings.clone()).unwrap();
-        let other = caches.cache::<u32>("other", settings.clone()).unwrap();
+        let name = |name| format!("{name}-{}", settings.memory);
+        let one = caches.cache::<u32>(&name("one"), settings.clone()).unwrap();
+        let other = caches
+            .cache::<u32>(&name("other"), settings.clone())
+            .unwrap();
         let keys = ["a", "b", "c"];
         for cache in [&one, &other] {
             cache.set("a", 1).await.unwrap();
@@ -81,7 +84,9 @@ pub(crate) async fn all_of_a_cache_is_cleared(place: &Place) {
         assert_eq!(one.clear().await.unwrap(), Reach::Everywhere);
         assert!(there(&one, &keys).await.is_empty());
         assert_eq!(there(&other, &keys).await, keys);
-        let fresh = crate::caches(place).cache::<u32>("one", settings).unwrap();
+        let fresh = crate::caches(place)
+            .cache::<u32>(one.name(), settings)
+            .unwrap();
         assert!(there(&fresh, &keys).await.is_empty());
         one.set("a", 4).await.unwrap();
         one.get_or_set("b", |_| ok(5)).await.unwrap();
@@ -94,7 +99,7 @@ pub(crate) async fn all_of_a_cache_is_cleared(place: &Place) {
 
 pub(crate) async fn thousands_of_tags(place: &Place) {
     for settings in tiers() {
-        let cache = cache::<u32>(place, settings);
+        let cache = apart::<u32>(place, &settings);
         let tags: Vec<String> = (0..2500).map(|at| format!("tag {at}")).collect();
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         let many = Loaded::value(1).tags(tags[..256].iter().copied());
@@ -104,13 +109,13 @@ pub(crate) async fn thousands_of_tags(place: &Place) {
         let untouched = Loaded::value(3).tags(["another"]);
         cache.set("untouched", untouched).await.unwrap();
         let keys = ["256", "last", "untouched"];
-        let fresh = crate::cache::<u32>(place, cache.settings().clone());
+        let fresh = apart::<u32>(place, cache.settings());
         assert_eq!(there(&fresh, &keys).await, keys);
         assert_eq!(there(&cache, &keys).await, keys);
         let reach = cache.invalidate_tags(&tags).await.unwrap();
         assert_eq!(reach, Reach::Everywhere);
         assert_eq!(there(&cache, &keys).await, ["untouched"]);
-        let fresh = crate::cache::<u32>(place, cache.settings().clone());
+        let fresh = apart::<u32>(place, cache.settings());
         assert_eq!(there(&fresh, &keys).await, ["untouched"]);
         cache.clear().await.unwrap();
     }
