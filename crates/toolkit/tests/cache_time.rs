@@ -148,7 +148,10 @@ async fn a_stale_value_is_served_for_its_time_while_it_is_loaded() {
         );
         still.pass(NEARLY);
         let found = cache.get_or_set("key", |_| ok(2)).await.unwrap();
-        assert_eq!(seen(Some(found)), Some((1, true, false)));
+        // Out of memory at once; out of the store, unless the load is as quick.
+        let at_once = seen(Some(found));
+        let quick = at_once == Some((2, false, false)) && cache.settings().memory == 0;
+        assert!(quick || at_once == Some((1, true, false)), "{at_once:?}");
         becomes(&cache, 2).await;
         still.pass(2 * MINUTE);
         assert_eq!(seen(cache.get("key").await.unwrap()), None);
@@ -211,7 +214,10 @@ async fn a_value_is_loaded_ahead_from_its_share_on() {
         assert_eq!(cache.stats().loads, 0);
         still.pass(2 * SECOND);
         let found = cache.get_or_set("key", |_| ok(2)).await.unwrap();
-        assert_eq!(seen(Some(found)), Some((1, false, false)));
+        // Out of memory at once; out of the store, unless the load is as quick.
+        let at_once = seen(Some(found));
+        let quick = at_once == Some((2, false, false)) && cache.settings().memory == 0;
+        assert!(quick || at_once == Some((1, false, false)), "{at_once:?}");
         becomes(&cache, 2).await;
         assert_eq!(cache.stats().loads, 1);
         let found = cache.get("key").await.unwrap().unwrap();
