@@ -174,20 +174,9 @@ async fn what_a_dead_process_sent_last_comes_too_late() {
     let here = caches(&redis.url(), Coherence::Push).await;
     let cache = here.cache::<u64>("c", agreeing()).unwrap();
     assert_eq!(*Loads::default().load(&cache, "k", 2).await, 2);
-    let before = sets(&redis).await;
-    until("what it had sent", || async {
-        let now = sets(&redis).await;
-        (now > before).then_some(()).ok_or(format!("{now}"))
-    })
-    .await;
+    // What it had sent has arrived by then, before this load or after it.
+    sleep(late + SLACK).await;
     let judge = caches(&redis.url(), Coherence::Push).await;
     let judge = judge.cache::<u64>("c", agreeing()).unwrap();
     assert_eq!(*judge.get("k").await.unwrap().unwrap(), 2);
-}
-
-/// How many values the server was told to set.
-async fn sets(redis: &Redis) -> u64 {
-    let stats = redis.info("cmdstat_set").await.unwrap();
-    let calls = stats.strip_prefix("calls=").unwrap_or("0");
-    calls.split(',').next().unwrap().parse().unwrap()
 }
