@@ -126,8 +126,9 @@ impl<T: Value> Inner<T> {
             self.flights.detach(key);
             Err(CacheError::Runtime)
         });
-        let mut landed = outcome.inspect_err(|_| self.counters.one(Count::Misses))?;
-        if landed.source != Source::Loader {
+        let outcome = outcome.inspect_err(|_| self.counters.one(Count::Misses));
+        let (mut landed, is_over) = outcome?;
+        if !is_over {
             landed.stale = self.now() >= landed.held.meta().fresh_until_us;
         }
         Ok(landed)

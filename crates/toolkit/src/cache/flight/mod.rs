@@ -135,16 +135,19 @@ impl<T> Flights<T> {
 
 impl<T> Follower<T> {
     /// What the flight found, or what it answered before, if that `fits`: it is told
-    /// whether the answer came since the flight is late.
-    pub(super) async fn outcome(mut self, fits: impl Fn(&Landed<T>, bool) -> bool) -> Outcome<T> {
+    /// whether the answer came since the flight is late. And whether the flight is over.
+    pub(super) async fn outcome(
+        mut self,
+        fits: impl Fn(&Landed<T>, bool) -> bool,
+    ) -> Result<(Landed<T>, bool), CacheError> {
         let ready = |said: &Said<T>| match said {
             Said::Nothing => false,
             Said::Answer { landed, late } => fits(landed, *late),
             Said::Outcome(_) => true,
         };
         match self.0.wait_for(ready).await.as_deref() {
-            Ok(Said::Answer { landed, .. }) => Ok(landed.clone()),
-            Ok(Said::Outcome(outcome)) => outcome.clone(),
+            Ok(Said::Answer { landed, .. }) => Ok((landed.clone(), false)),
+            Ok(Said::Outcome(outcome)) => outcome.clone().map(|landed| (landed, true)),
             // Without an outcome it ended with its runtime.
             Ok(Said::Nothing) | Err(_) => Err(CacheError::Runtime),
         }
