@@ -56,9 +56,9 @@
 //! | a miss | 2; 4 over what stood there: deleted, invalidated or stale |
 //! | a write, a deletion, an invalidation of a tag or of all | 3; without push 2, without coherence 1 |
 //! | many reads | 1 for all keys of a slot, and for each miss 1 or 3 |
-//! | a tag's first value in this process, and once in a while | 2 more |
+//! | a tag's first value in this process, and once in a while | 2 more, 3 where it was loaded |
 //! | agreeing with other instances on who loads | 5 more for who does, 2 for each time that another asks |
-//! | in the form of other apps | 2 a read; a deletion 3; a tag 2 more a value |
+//! | in the form of other apps | 2 a read; a deletion 3; a tag 3 more a value |
 //!
 //! ```text
 //! caches, cache, many, settings, loaded, found, report, error   what callers see

@@ -66,7 +66,7 @@ pub struct Settings {
     /// How long after its end a value is still served where loading fails: not at all.
     pub fail_safe: Duration,
     /// How long a load that failed is not tried again where a stale value is served
-    /// instead: 30 s.
+    /// instead: 30 s. It is memory that knows: without any, each call tries.
     pub throttle: Duration,
     /// The share of a value's time after which a read starts loading it anew in the
     /// background: never. From 0 to 1, such as 0.9.
@@ -82,7 +82,8 @@ pub struct Settings {
     /// How long the store may take before it counts as away: 2 s.
     pub store_timeout: Duration,
     /// Whether instances agree on who loads, so that a value is loaded once for all of
-    /// them: no. See [the module](super) for what it costs.
+    /// them: no. See [the module](super) for what it costs. Batches are loaded by each
+    /// instance for itself.
     pub across: bool,
     /// How long after an instance died in a load another one takes over: 5 s. The one
     /// that loads extends its claim while it does.
