@@ -61,6 +61,21 @@ async fn closed_says_that_there_is_no_room() {
     room(&redis, "1").await;
     cache.set("k", 2).await.unwrap_err();
     cache.delete("k").await.unwrap_err();
+    let load = |keys: Vec<String>| async {
+        let loaded = keys.into_iter().map(|key| (key, 3));
+        Ok::<Vec<_>, String>(loaded.collect())
+    };
+    let loads = [
+        cache
+            .get_or_set("a", async |_| Ok::<_, String>(3))
+            .await
+            .map(drop),
+        cache.get_or_set_many(&["b", "c"], load).await.map(drop),
+    ];
+    for failed in loads {
+        let failed = failed.unwrap_err();
+        assert!(failed.to_string().starts_with("OOM"), "{failed}");
+    }
     assert_eq!(*cache.get("k").await.unwrap().unwrap(), 1);
     assert_eq!(here.report().unsent, 0);
 }
