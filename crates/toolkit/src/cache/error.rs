@@ -1,5 +1,8 @@
 //! What can become of a cache's call.
 
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +42,10 @@ pub enum CacheError {
     Encode(String),
     /// The loader failed, and there was nothing to serve instead.
     #[error("loading failed: {0}")]
-    Loader(Arc<dyn std::error::Error + Send + Sync>),
-    /// The loader panicked, and there was nothing to serve instead.
-    #[error("the loader panicked: {0}")]
+    Loader(#[source] LoaderError),
+    /// The loader panicked, or the value did when it was written, and there was nothing
+    /// to serve instead.
+    #[error("the loader or its value panicked: {0}")]
     Panicked(String),
     /// The loader took longer than it may (`hard_timeout`), and there was nothing to
     /// serve instead.
@@ -59,4 +63,44 @@ pub enum CacheError {
     /// The store is away, and the policy is `closed`; or its answer is none.
     #[error("{0}")]
     Store(#[from] store::Error),
+}
+
+/// What a loader failed with, for all who waited for it. It dereferences to the loader's
+/// own error, which is also the source of [`CacheError::Loader`].
+#[derive(Clone)]
+pub struct LoaderError(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Deref for LoaderError {
+    type Target = dyn std::error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for LoaderError {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        LoaderError(error.into())
+    }
+}
+
+impl fmt::Debug for LoaderError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, out)
+    }
+}
+
+impl fmt::Display for LoaderError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, out)
+    }
+}
+
+impl CacheError {
+    /// What a panic of the caller's code said.
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        CacheError::Panicked(text.unwrap_or_else(|| "without a text".to_owned()))
+    }
 }

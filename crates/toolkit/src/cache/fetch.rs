@@ -4,7 +4,6 @@
 //! from before the loader ran, within the time that a deletion's mark stays; so nothing
 //! old overwrites what is newer, however long a loader takes.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -345,12 +344,13 @@ impl<T: Value> Inner<T> {
             }
             // Another one may have loaded before this claim, or since.
             let ticket = self.memory.ticket(key);
+            let at_us = self.now();
             let Ok(stored) = self.read(key).await else {
                 return Agreed::Loads(claimed);
             };
             let was = begun.seen.replace(stored.seen);
             begun.ticket = ticket;
-            begun.at_us = self.now();
+            begun.at_us = at_us;
             let other = stored.held.filter(|_| was != begun.seen);
             if was != begun.seen {
                 *fallback = other.clone().filter(|held| self.saves(held, self.now()));
@@ -499,10 +499,12 @@ impl<T: Value> Inner<T> {
         }
     }
 
-    /// Whether a load took longer than a deletion's mark stays, or, where deletions leave
-    /// none, its key was written meanwhile.
+    /// Whether a load took longer than a deletion's mark stays, less what it may take
+    /// yet (to keep versions, compare and fill), or, where deletions leave none, its key
+    /// was written meanwhile.
     pub(super) fn is_overtaken(&self, begun: &Begun) -> bool {
-        let longest = micros(self.settings.longest_load());
+        let longest = self.settings.longest_load() - 3 * self.settings.store_timeout;
+        let longest = micros(longest);
         self.now().saturating_sub(begun.at_us) >= longest
             || (self.is_shared() && !self.memory.is_valid(begun.ticket))
     }
@@ -582,14 +584,8 @@ pub(super) async fn run<L>(loader: impl FnOnce() -> Loading<L> + Send) -> Result
     match AssertUnwindSafe(loading).catch_unwind().await {
         Ok(Ok(loaded)) => Ok(loaded),
         Ok(Err(error)) => Err(CacheError::Loader(error.into())),
-        Err(panic) => Err(CacheError::Panicked(said(&*panic))),
+        Err(panic) => Err(CacheError::panicked(&*panic)),
     }
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a text".to_owned())
 }
 
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), CacheError> {

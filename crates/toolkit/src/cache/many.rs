@@ -365,35 +365,47 @@ impl<T: Value> Inner<T> {
         } else {
             self.seal_all(&kept, began).await
         };
-        let failed = sealed.is_err();
+        let mut failed = sealed.as_ref().err().cloned();
         let mut sealed = sealed.unwrap_or_default().into_iter();
         let tracked: Vec<(&str, &Prepared<T>)> = ready
             .iter()
             .map(|(it, prepared)| (it.leader.key(), prepared))
             .collect();
         // Without its place in a set a key would not be found when that is invalidated.
-        let failed = failed || self.in_time(self.track(&tracked)).await.is_err();
+        if failed.is_none() && self.is_shared() {
+            failed = self.in_time(self.track(&tracked)).await.err();
+        }
         let mut commands = Commands::new();
         let mut sent: Vec<Option<Sealed>> = Vec::with_capacity(ready.len());
         for ((flown, _), fits) in ready.iter().zip(fit) {
             let it = fits
                 .then(|| sealed.next().flatten())
                 .flatten()
-                .filter(|_| !failed);
+                .filter(|_| failed.is_none());
             if let (Some(sealed), Some(seen)) = (&it, &flown.begun.seen) {
                 self.push_fill(&mut commands, flown.leader.key(), seen, sealed);
             }
             sent.push(it);
         }
         let store = &self.hub.store;
-        let replies = self
-            .in_time(async { Ok(store.pipeline(&commands).await) })
-            .await;
-        let mut replies = replies.unwrap_or_default().into_iter();
+        let mut replies = Vec::new();
+        let mut late = None;
+        if !commands.is_empty() {
+            let filling = async {
+                replies = store.pipeline(&commands).await;
+                answered(&replies)
+            };
+            late = self.in_time(filling).await.err();
+        }
+        let mut replies = replies.into_iter();
+        let mut next = || {
+            let missing = || Err(late.clone().unwrap_or_else(unfilled));
+            replies.next().unwrap_or_else(missing)
+        };
         for ((it, prepared), sealed) in ready.into_iter().zip(sent) {
-            let reply = sealed.as_ref().and_then(|_| replies.next());
+            let reply = sealed.as_ref().map(|_| next());
             it.leader
-                .land(self.settle(&it, prepared, sealed, reply, failed));
+                .land(self.settle(&it, prepared, sealed, reply, failed.as_ref()));
         }
     }
 
@@ -427,7 +439,7 @@ impl<T: Value> Inner<T> {
         prepared: Prepared<T>,
         sealed: Option<Sealed>,
         reply: Option<Result<Reply, Error>>,
-        failed: bool,
+        failed: Option<&Error>,
     ) -> Outcome<T> {
         let key = it.leader.key();
         let landed = |held, degraded| Landed {
@@ -450,17 +462,30 @@ impl<T: Value> Inner<T> {
             (None, _) if !prepared.is_kept() => {
                 Ok(landed(prepared.unkept(), it.begun.seen.is_none()))
             }
-            (None, _) if !failed && it.begun.seen.is_some() => {
+            (None, _) if failed.is_none() && it.begun.seen.is_some() => {
                 self.counters.one(Count::Overtaken);
                 Ok(landed(prepared.unkept(), false))
             }
-            _ => {
+            (_, reply) => {
                 if self.settings.policy == Policy::Closed {
-                    let why = sangam_store::Why::Refusing("the value was not written".to_owned());
-                    return Err(Error::Unavailable(why).into());
+                    let own = reply.and_then(Result::err).or_else(|| failed.cloned());
+                    return Err(own.unwrap_or_else(unfilled).into());
                 }
                 Ok(landed(self.hold(key, prepared, &it.begun), true))
             }
         }
     }
+}
+
+/// Whether the store answered all of them, be it with a refusal.
+fn answered(replies: &[Result<Reply, Error>]) -> Result<(), Error> {
+    let is_away = |error: &&Error| matches!(error, Error::Unavailable(_) | Error::Indeterminate(_));
+    let mut errors = replies.iter().filter_map(|reply| reply.as_ref().err());
+    errors
+        .find(is_away)
+        .map_or(Ok(()), |error| Err(error.clone()))
+}
+
+fn unfilled() -> Error {
+    Error::Reply("a reply to each command was expected".to_owned())
 }

@@ -104,7 +104,7 @@ mod write;
 pub use bus::Coherence;
 pub use cache::Cache;
 pub use caches::{Caches, Options, Report};
-pub use error::CacheError;
+pub use error::{CacheError, LoaderError};
 pub use found::{Found, Lookup, Source};
 pub use inner::Value;
 pub use key::check_name;

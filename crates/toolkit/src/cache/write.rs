@@ -16,7 +16,7 @@ use super::inner::{Inner, Value, tag_ttl};
 use super::key::{Keys, TagId};
 use super::loaded::Loaded;
 use super::memory::Ticket;
-use super::pending::Unsent;
+use super::pending::{Unsent, passes};
 use super::prepared::{Prepared, Sealed};
 use super::report::Count;
 use super::settings::{Encoding, Policy, ttl};
@@ -76,26 +76,28 @@ impl<T: Value> Inner<T> {
     async fn set_some(&self, prepared: Vec<(Box<str>, Prepared<T>)>) -> Result<Reach, CacheError> {
         let keys: Vec<Box<str>> = prepared.iter().map(|(key, _)| key.clone()).collect();
         let tickets = self.shut(&keys);
+        let last = self.hub.pending.last();
         let began = self.tags.tick();
         let written = self.write_all(&keys, &prepared).await;
         let failed = written.as_ref().err().cloned();
+        let waits = failed.as_ref().is_some_and(|it| self.waits(it));
         let mut sealed = written.unwrap_or_default().into_iter();
         let mut held = Vec::with_capacity(keys.len());
         for ((key, prepared), ticket) in prepared.into_iter().zip(tickets) {
             let holds = match sealed.next() {
                 Some(sealed) => Some(self.with_marks(prepared, sealed)),
-                None if self.settings.policy == Policy::Closed || !prepared.is_kept() => None,
+                None if !waits => None,
                 None => {
                     self.queue(&key, &prepared);
-                    let held = self.degraded(prepared);
-                    Some(held).filter(|held| !self.was_touched(held, began))
+                    let held = prepared.is_kept().then(|| self.degraded(prepared));
+                    held.filter(|held| !self.was_touched(held, began))
                 }
             };
             held.push((key, holds, ticket));
         }
         self.memory.replace_all(held);
         self.open(&keys);
-        self.reached(failed)
+        self.reached(failed, &keys_changed(&keys), last)
     }
 
     /// Writes values into the store and tells the others.
@@ -144,9 +146,10 @@ impl<T: Value> Inner<T> {
 
     /// Keeps a value that could not be sent.
     fn queue(&self, key: &str, prepared: &Prepared<T>) {
-        // Its tags have no versions that could be sent with it: so it is only known to
-        // be gone.
-        let unsent = match self.seal_known(prepared) {
+        // Where its tags have no versions that could be sent with it, or there is no way
+        // to say that there is nothing, it is only known to be gone.
+        let kept = prepared.is_kept().then(|| self.seal_known(prepared));
+        let unsent = match kept.flatten() {
             Some(sealed) => Unsent::Value {
                 stamp: prepared.stamp(),
                 bytes: sealed.bytes,
@@ -176,6 +179,7 @@ impl<T: Value> Inner<T> {
 
     async fn delete_some(&self, keys: &[Box<str>]) -> Result<Reach, CacheError> {
         self.shut(keys);
+        let last = self.hub.pending.last();
         let stamp = self.hub.stamp();
         let deleted = async {
             let mut commands = Commands::new();
@@ -192,8 +196,9 @@ impl<T: Value> Inner<T> {
             self.send(commands, keys_changed(keys)).await
         };
         let failed = deleted.await.err();
+        let waits = failed.as_ref().is_some_and(|it| self.waits(it));
         for key in keys {
-            if failed.is_some() && self.settings.policy == Policy::Open {
+            if waits {
                 self.hub
                     .pending
                     .key(&self.unsent, key, Unsent::Deleted { stamp });
@@ -201,7 +206,7 @@ impl<T: Value> Inner<T> {
             self.memory.invalidate(key);
         }
         self.open(keys);
-        self.reached(failed)
+        self.reached(failed, &keys_changed(keys), last)
     }
 
     /// What stands in the place of a deleted value for as long as a load may take.
@@ -242,6 +247,7 @@ impl<T: Value> Inner<T> {
             self.hub.tell(self as &dyn Member, &changes);
         };
         forget();
+        let last = self.hub.pending.last();
         let sent = async {
             let longest = tag_ttl(self.settings.ttl + self.settings.grace());
             let ms = longest.as_millis().to_string();
@@ -254,13 +260,13 @@ impl<T: Value> Inner<T> {
             self.send_tags(commands, changes.changes.clone()).await
         };
         let failed = sent.await.err();
-        if failed.is_some() && self.settings.policy == Policy::Open {
+        if failed.as_ref().is_some_and(|it| self.waits(it)) {
             for id in ids {
                 self.hub.pending.tag(&self.unsent, *id);
             }
         }
         forget();
-        self.reached(failed)
+        self.reached(failed, &changes.changes, last)
     }
 
     /// Invalidates the keys of a set that apps of another form keep.
@@ -356,10 +362,25 @@ impl<T: Value> Inner<T> {
         self.hub.tell(self as &dyn Member, &changes);
     }
 
-    fn reached(&self, failed: Option<Error>) -> Result<Reach, CacheError> {
+    /// Whether a write that failed waits to be sent later.
+    fn waits(&self, failed: &Error) -> bool {
+        self.settings.policy == Policy::Open && passes(failed)
+    }
+
+    /// How far a write came. One that succeeded ends what waited of the same since
+    /// before it began.
+    fn reached(
+        &self,
+        failed: Option<Error>,
+        changes: &[Change],
+        last: u64,
+    ) -> Result<Reach, CacheError> {
         match failed {
-            None => Ok(Reach::Everywhere),
-            Some(_) if self.settings.policy == Policy::Open => Ok(Reach::Here),
+            None => {
+                self.hub.pending.settled(&self.name, changes, last);
+                Ok(Reach::Everywhere)
+            }
+            Some(error) if self.waits(&error) => Ok(Reach::Here),
             Some(error) => Err(error.into()),
         }
     }

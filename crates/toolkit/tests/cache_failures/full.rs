@@ -1,6 +1,9 @@
-//! A store that has no room takes no writes, and answers.
+//! A store that takes no writes, and answers: it has no room for now, or never will.
 
-use sangam::cache::{Coherence, Policy, Reach, Settings};
+use std::time::Duration;
+
+use sangam::cache::{CacheError, Coherence, Policy, Reach, Settings, Source};
+use sangam::store::Error;
 use sangam_rig::redis::Redis;
 
 use crate::{Loads, caches, settings, until_reads, until_sent};
@@ -33,7 +36,7 @@ async fn what_found_no_room_is_known_here_and_sent_when_there_is() {
     assert_eq!((*found, found.degraded), (3, true));
     assert_eq!(*loads.load(&one, "new", 4).await, 3);
     // Longer than a few tries take.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(here.report().unsent, 2);
     let found = one.get("set").await.unwrap().map(|it| *it);
     assert!(found.is_none_or(|it| it == 2), "{found:?}");
@@ -58,6 +61,21 @@ async fn closed_says_that_there_is_no_room() {
     room(&redis, "1").await;
     cache.set("k", 2).await.unwrap_err();
     cache.delete("k").await.unwrap_err();
+    let load = |keys: Vec<String>| async {
+        let loaded = keys.into_iter().map(|key| (key, 3));
+        Ok::<Vec<_>, String>(loaded.collect())
+    };
+    let loads = [
+        cache
+            .get_or_set("a", async |_| Ok::<_, String>(3))
+            .await
+            .map(drop),
+        cache.get_or_set_many(&["b", "c"], load).await.map(drop),
+    ];
+    for failed in loads {
+        let failed = failed.unwrap_err();
+        assert!(failed.to_string().starts_with("OOM"), "{failed}");
+    }
     assert_eq!(*cache.get("k").await.unwrap().unwrap(), 1);
     assert_eq!(here.report().unsent, 0);
 }
@@ -87,4 +105,56 @@ async fn who_starts_over_a_full_store_goes_on() {
         assert_eq!((*loaded, loaded.degraded), expected);
         room(&redis, "0").await;
     }
+}
+
+/// What waited of the same does not stand in the way of what came after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_at_last_ends_what_waited() {
+    let redis = Redis::start().await;
+    let here = caches(&redis.url(), Coherence::Poll).await;
+    let storing = Settings {
+        memory: 0,
+        ..settings()
+    };
+    let cache = here.cache::<u64>("c", storing).unwrap();
+    cache.set("k", 0).await.unwrap();
+    room(&redis, "1").await;
+    assert_eq!(cache.set("k", 1).await.unwrap(), Reach::Here);
+    assert_eq!(cache.delete("other").await.unwrap(), Reach::Here);
+    assert_eq!(cache.invalidate_tag("t").await.unwrap(), Reach::Here);
+    // By now it is tried seldom.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    room(&redis, "0").await;
+    assert_eq!(cache.set("k", 2).await.unwrap(), Reach::Everywhere);
+    assert_eq!(*cache.get("k").await.unwrap().unwrap(), 2);
+    assert_eq!(cache.set("other", 3).await.unwrap(), Reach::Everywhere);
+    let found = cache.get("other").await.unwrap().unwrap();
+    assert_eq!((*found, found.source), (3, Source::Store));
+    assert_eq!(cache.invalidate_tag("t").await.unwrap(), Reach::Everywhere);
+    assert_eq!(here.report().unsent, 0);
+}
+
+/// Who may not write is told so; nothing of it is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_for_good_is_an_error() {
+    let redis = Redis::start().await;
+    let here = caches(&redis.url(), Coherence::Poll).await;
+    let cache = here.cache::<u64>("c", settings()).unwrap();
+    cache.get("k").await.unwrap();
+    cache.set("k", 1).await.unwrap();
+    redis.call(&["ACL", "SETUSER", "default", "-set"]).await;
+    let refused = [
+        cache.set("k", 2).await,
+        cache.delete("k").await,
+        cache.invalidate_tag("t").await,
+    ];
+    for outcome in refused {
+        let Err(CacheError::Store(Error::Command(refusal))) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(refusal.code(), "NOPERM");
+    }
+    assert_eq!((here.report().unsent, here.report().dropped), (0, 0));
+    let found = cache.get("k").await.unwrap().unwrap();
+    assert_eq!((*found, found.source), (1, Source::Store));
 }

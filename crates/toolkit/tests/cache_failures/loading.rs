@@ -1,11 +1,14 @@
 //! Loaders that fail, panic and hang.
 
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sangam::cache::{Cache, CacheError, Caches, Settings, Source};
 use sangam::store::Store;
 use sangam_rig::wait::until;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -114,6 +117,66 @@ async fn a_panic_is_an_error_and_no_more() {
     let cache = with_ended(lasting).await;
     assert_eq!(*cache.get_or_set("k", panics).await.unwrap(), 1);
     assert_eq!(*Loads::default().load(&cache, "other", 3).await, 3);
+}
+
+/// A number, but for two that its code has no room for.
+#[derive(Debug)]
+struct Fragile(u8);
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, 1, "not to be written");
+        serializer.serialize_u8(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        assert_ne!(number, 2, "not to be read");
+        Ok(Fragile(number))
+    }
+}
+
+/// All who wait are told, as of any failure.
+#[tokio::test]
+async fn a_value_that_panics_is_an_error_and_no_more() {
+    let caches = Caches::new(Store::memory());
+    let storing = Settings {
+        memory: 0,
+        ..settings()
+    };
+    let cache = caches.cache::<Fragile>("c", storing).unwrap();
+    let load = |number| async move |_| Ok::<_, String>(Fragile(number));
+    let (one, other) = tokio::join!(
+        cache.get_or_set("k", load(1)),
+        cache.get_or_set("k", load(1))
+    );
+    let set = cache.set("k", Fragile(1)).await;
+    for failed in [one.map(drop), other.map(drop), set.map(drop)] {
+        let failed = failed.unwrap_err();
+        assert!(
+            matches!(&failed, CacheError::Panicked(text) if text.contains("not to be written")),
+            "{failed}"
+        );
+    }
+    cache.set("k", Fragile(2)).await.unwrap();
+    assert!(cache.get("k").await.unwrap().is_none());
+    let found = cache.get_or_set("k", load(3)).await.unwrap();
+    assert_eq!((found.0, caches.report().total().unreadable), (3, 2));
+}
+
+#[tokio::test]
+async fn what_a_loader_failed_with_is_the_source_of_the_error() {
+    let cache = with_ended(settings()).await;
+    let refuses = |_| async { Err::<u64, _>(io::Error::from(io::ErrorKind::AddrInUse)) };
+    let failed = cache.get_or_set("k", refuses).await.unwrap_err();
+    let source = failed.source().unwrap().downcast_ref::<io::Error>();
+    assert_eq!(source.unwrap().kind(), io::ErrorKind::AddrInUse);
+    let CacheError::Loader(own) = &failed else {
+        panic!("{failed}")
+    };
+    assert!(own.downcast_ref::<io::Error>().is_some());
 }
 
 #[tokio::test]

@@ -86,6 +86,9 @@ impl Only {
             let Some(shared) = self.shared.upgrade() else {
                 return;
             };
+            if matches!(next, Ok(Some(Event::Message(_)))) {
+                shared.count_pushed();
+            }
             match next {
                 Ok(Some(Event::Message(message))) => match message::read(&message.payload) {
                     Some(message) => {

@@ -28,10 +28,15 @@
 //! memory then lives on until its own end.
 //!
 //! In billed commands: what is said costs 2 (XADD and PUBLISH), without push 1. A
-//! comparison costs 1, once in every heartbeat in which something is read, and none
-//! while nothing is. The stream's time to live is renewed by 1 each 15 minutes in which
-//! this process says or compares anything. After words were lost, a comparison costs 2
-//! to 4 once.
+//! comparison costs 1, and 1 more for each 1,000 messages since the last; there is one in
+//! every heartbeat in which something is read (after nine tenths of it, where reading
+//! goes on), one after each 500 messages that were pushed, at the next read, and none
+//! while nothing is read. The stream's time to live is renewed by 1 each 15 minutes in
+//! which this process says or compares anything. After words were lost, a comparison
+//! costs 2 to 4 once.
+//!
+//! The stream keeps 10,000 messages; fewer, but 1,000, where they are so large that they
+//! would have more than 16 MiB.
 
 mod heard;
 mod listen;
@@ -57,8 +62,13 @@ use position::Position;
 use soon::Pause;
 use turns::{Step, Turns};
 
-/// Entries that the stream keeps at least.
-const KEPT: &[u8] = b"1000";
+/// Entries that the stream keeps at least: the fewest, and the most.
+const KEPT: (usize, usize) = (1000, 10_000);
+/// Bytes of them from which on it keeps fewer.
+const KEPT_BYTES: usize = 16 << 20;
+/// Messages after which memory is compared before the heartbeat ends, so that the stream
+/// does not outrun who reads.
+const MANY: u64 = 500;
 /// How long the stream lives after it was renewed, in seconds.
 const TTL: &[u8] = b"3600";
 /// How often it is renewed.
@@ -127,6 +137,8 @@ struct Shared {
     turns: Turns,
     position: Mutex<Option<Position>>,
     heard: Mutex<Heard>,
+    /// Messages that were pushed since the last comparison.
+    pushed: AtomicU64,
     pause: Mutex<Pause>,
     /// Whether a comparison in the background is under way.
     soon: AtomicBool,
@@ -167,6 +179,7 @@ impl Bus {
             turns: Turns::default(),
             position: Mutex::new(None),
             heard: Mutex::default(),
+            pushed: AtomicU64::new(0),
             pause: Mutex::default(),
             soon: AtomicBool::new(false),
             again: AtomicBool::new(false),
@@ -250,13 +263,14 @@ impl Bus {
         }
         let next = || shared.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         for text in message::write(shared.instance, next, changes) {
+            let kept = kept(&text);
             commands.push(&[
                 b"XADD",
                 &shared.name,
                 b"NOMKSTREAM",
                 b"MAXLEN",
                 b"~",
-                KEPT,
+                kept.as_bytes(),
                 b"*",
                 FIELD,
                 &text,
@@ -283,6 +297,12 @@ impl Bus {
     }
 }
 
+/// How many entries the stream keeps when this one is appended.
+fn kept(text: &[u8]) -> String {
+    let room = KEPT_BYTES / text.len().max(1);
+    room.clamp(KEPT.0, KEPT.1).to_string()
+}
+
 impl Shared {
     async fn verify(&self) -> Result<(), Error> {
         let ticket = self.turns.ticket();
@@ -305,20 +325,23 @@ impl Shared {
     /// One comparison; its caller's turn.
     async fn compare(&self) -> Result<(), Error> {
         let began = self.store.now();
-        let position = self.position.lock().clone();
-        let followed = match position {
-            Some(position) => self.follow(position).await?,
-            None => false,
-        };
-        if !followed {
+        self.pushed.store(0, Ordering::Relaxed);
+        if !self.follow().await? {
             self.begin().await?;
         }
         let until = began.saturating_add(self.heartbeat_us);
-        let due = began.saturating_add(self.heartbeat_us / 2);
+        let due = until - self.heartbeat_us.min(until - began) / 10;
         self.verified_at_us.store(began, Ordering::Release);
         self.verified_until_us.store(until, Ordering::Release);
         self.due_us.store(due, Ordering::Release);
         Ok(())
+    }
+
+    /// A message was pushed. After many of them the next read compares.
+    fn count_pushed(&self) {
+        if self.pushed.fetch_add(1, Ordering::Relaxed) + 1 >= MANY {
+            self.due_us.store(0, Ordering::Release);
+        }
     }
 
     /// Whether the stream's time to live is to be renewed now, by the caller.

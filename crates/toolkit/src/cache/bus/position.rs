@@ -6,11 +6,12 @@ use sangam_engine::Reply;
 use sangam_store::{Commands, Error};
 
 use super::message::{self, Message};
-use super::{Coherence, FIELD, KEPT, Listener, Shared, TTL};
+use super::{Coherence, FIELD, Listener, Shared, TTL};
 
-/// Entries that are read at once, the last known one included: more, and it is cheaper
-/// to invalidate everything.
+/// Entries that are read at once, the last known one included.
 const COUNT: usize = 1001;
+/// How often, one after another: more, and it is cheaper to invalidate everything.
+const PAGES: usize = 16;
 
 /// An entry of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +21,36 @@ pub(super) struct Position {
     text: Vec<u8>,
 }
 
+/// What became of reading some entries.
+enum Page {
+    /// There may be more.
+    Full,
+    /// There are no more.
+    Last,
+    /// The last known one is not there.
+    Lost,
+}
+
 impl Shared {
-    /// Applies what was said after an entry; whether that could be told.
-    pub(super) async fn follow(&self, last: Position) -> Result<bool, Error> {
+    /// Applies what was said after the last known entry; whether that could be told.
+    pub(super) async fn follow(&self) -> Result<bool, Error> {
+        for _ in 0..PAGES {
+            let Some(last) = self.position.lock().clone() else {
+                return Ok(false);
+            };
+            match self.follow_page(last).await? {
+                Page::Full => {}
+                Page::Last => {
+                    self.heard.lock().settle();
+                    return Ok(true);
+                }
+                Page::Lost => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn follow_page(&self, last: Position) -> Result<Page, Error> {
         let count = COUNT.to_string();
         let argv: [&[u8]; 6] = [
             b"XRANGE",
@@ -35,13 +63,13 @@ impl Shared {
         let read = self.read(&argv).await.and_then(entries);
         let read = read.inspect_err(|error| self.doubt(error))?;
         let (Some(first), Some(end)) = (read.first(), read.last()) else {
-            return Ok(false);
+            return Ok(Page::Lost);
         };
-        if *first != last || read.len() >= COUNT {
-            return Ok(false);
+        if *first != last {
+            return Ok(Page::Lost);
         }
         let Some(listener) = self.listener.upgrade() else {
-            return Ok(true);
+            return Ok(Page::Last);
         };
         let mut is_lost = false;
         for entry in read.iter().skip(1) {
@@ -56,8 +84,11 @@ impl Shared {
             listener.lost();
         }
         *self.position.lock() = Some(end.clone());
-        self.heard.lock().settle();
-        Ok(true)
+        Ok(if read.len() < COUNT {
+            Page::Last
+        } else {
+            Page::Full
+        })
     }
 
     /// Finds the end of the stream, or begins one. Whatever was said before may have
@@ -84,9 +115,7 @@ impl Shared {
         let text = message::hello();
         let mut commands = Commands::new();
         commands
-            .push(&[
-                b"XADD", &self.name, b"MAXLEN", b"~", KEPT, b"*", FIELD, &text,
-            ])
+            .push(&[b"XADD", &self.name, b"*", FIELD, &text])
             .push(&[b"EXPIRE", &self.name, TTL]);
         self.commands.fetch_add(2, Ordering::Relaxed);
         let now = self.store.now().max(1);

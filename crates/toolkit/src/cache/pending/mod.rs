@@ -9,8 +9,11 @@
 //!
 //! Invariants:
 //!
-//! - What waits goes when it was applied and said, when something newer takes its place,
-//!   or when the store has refused it three times, which is logged and counted.
+//! - What waits goes when it was applied and said, when something newer takes its place
+//!   here or comes into the store ([`Pending::settled`]), or when the store has refused
+//!   it three times, which is logged and counted. A value that is refused waits as a
+//!   deletion then, so that what it should have replaced does not come back.
+//! - What the store refuses for good ([`passes`]) does not come to wait.
 //! - There are at most 10,000 keys and tags, and 32 MiB of them. Beyond, the cache with
 //!   the most of them is invalidated as a whole instead: it waits as one tag, which
 //!   covers all that waited and all that comes until it is sent. In the form of other
@@ -30,13 +33,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use sangam_store::{Status, Store};
+use sangam_store::{Error, Status, Store};
 
-use super::bus::Bus;
+use super::bus::{Bus, Change};
 use super::key::TagId;
 use super::value::Stamp;
 use crate::background::Background;
 use queue::Queue;
+
+/// What a store answers that takes no writes for now, whatever they are.
+const NOT_NOW: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
+
+/// Whether what failed by this may succeed unchanged at another time, or has already.
+pub(super) fn passes(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_) | Error::Indeterminate(_))
+        || error.code().is_some_and(|code| NOT_NOW.contains(&code))
+}
 
 /// What could not be sent of a key.
 #[derive(Debug, Clone)]
@@ -80,6 +92,8 @@ struct Inner {
     queue: Mutex<Queue>,
     /// How much is in the queue.
     waiting: AtomicUsize,
+    /// The number of the last that came into it.
+    last: AtomicU64,
     replayed: AtomicU64,
     dropped: AtomicU64,
 }
@@ -91,6 +105,7 @@ impl Pending {
             bus,
             queue: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         };
@@ -115,6 +130,19 @@ impl Pending {
     pub(super) fn forget(&self, cache: &str, key: &str) {
         if self.len() > 0 {
             self.inner.change(|queue| queue.remove_key(cache, key));
+        }
+    }
+
+    /// The number of the last that came to wait: what a write ends that begins now.
+    pub(super) fn last(&self) -> u64 {
+        self.inner.last.load(Ordering::Acquire)
+    }
+
+    /// The store took a newer change of these than those that waited up to a number.
+    pub(super) fn settled(&self, cache: &str, changes: &[Change], last: u64) {
+        if self.len() > 0 {
+            self.inner
+                .change(|queue| queue.settled(cache, changes, last));
         }
     }
 
@@ -165,6 +193,7 @@ impl Inner {
         let mut queue = self.queue.lock();
         let outcome = change(&mut queue);
         self.waiting.store(queue.len(), Ordering::Release);
+        self.last.store(queue.last(), Ordering::Release);
         outcome
     }
 }

@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     caches: HashMap<Box<str>, Waiting, ahash::RandomState>,
-    /// The number of the newest.
+    /// The last number that was given.
     last: u64,
     count: usize,
     bytes: usize,
@@ -36,17 +36,36 @@ struct Waiting {
     bytes: usize,
 }
 
-/// Which one it is, and how often the store refused it.
+/// Which one it is, when it is its turn, and how often the store refused it.
 #[derive(Debug, Clone, Copy)]
 struct Item {
     number: u64,
+    /// The number that it, or the last try to send it, came with.
+    turn: u64,
     refused: u32,
+}
+
+/// What becomes of one that the store refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is tried again, or something newer is in its place.
+    Waits,
+    /// The key is to be deleted instead.
+    Deletes,
+    Dropped,
 }
 
 /// What happened that is to be sent.
 #[derive(Debug, Clone)]
 pub(super) enum What {
     Key(Box<str>, Arc<Unsent>),
+    Tag(TagId),
+}
+
+/// The same, in the queue.
+#[derive(Clone, Copy)]
+enum Waits<'a> {
+    Key(&'a str, &'a Arc<Unsent>),
     Tag(TagId),
 }
 
@@ -135,6 +154,14 @@ impl Waiting {
         item.filter(|item| item.number == one.number)
     }
 
+    /// The number of what waits of a key or tag.
+    fn number(&self, change: &Change) -> Option<u64> {
+        match change {
+            Change::Key(key) => Some(self.keys.get(key)?.1.number),
+            Change::Tag(tag) => Some(self.tags.get(tag)?.number),
+        }
+    }
+
     fn remove(&mut self, what: &What) {
         match what {
             What::Key(key, _) => self.remove_key(key),
@@ -172,9 +199,10 @@ impl Queue {
     }
 
     fn push(&mut self, cache: &Arc<PendingCache>, mut what: What) {
-        self.last += 1;
+        let number = self.next();
         let item = Item {
-            number: self.last,
+            number,
+            turn: number,
             refused: 0,
         };
         self.with(cache, |waiting| {
@@ -185,6 +213,32 @@ impl Queue {
                 what = What::Tag(TagId::ALL);
             }
             waiting.insert(what, item);
+        });
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The store has something newer of these than what came up to a number.
+    pub(super) fn settled(&mut self, cache: &str, changes: &[Change], last: u64) {
+        let Some(cache) = self.caches.get(cache).map(|it| it.cache.clone()) else {
+            return;
+        };
+        self.with(&cache, |waiting| {
+            for change in changes {
+                if waiting.number(change).is_some_and(|it| it <= last) {
+                    match change {
+                        Change::Key(key) => waiting.remove_key(key),
+                        Change::Tag(tag) => waiting.remove_tag(*tag),
+                    }
+                }
+            }
         });
     }
 
@@ -224,31 +278,51 @@ impl Queue {
         collapsed
     }
 
-    /// Some of what waits, of at most so many bytes but for one.
+    /// Those whose turn it is, of at most so many bytes but for one: the oldest, and
+    /// after them those that were tried already, so that none keeps others waiting.
     pub(super) fn batch(&self, count: usize, mut room: usize) -> Vec<Sending> {
-        let mut batch = Vec::new();
-        let all = self.caches.values().flat_map(|waiting| {
+        let mut all: Vec<(&Item, &Arc<PendingCache>, Waits<'_>)> = Vec::with_capacity(self.count);
+        for waiting in self.caches.values() {
             let keys = waiting.keys.iter();
-            let keys = keys.map(|(key, (unsent, item))| {
-                let what = What::Key(key.clone(), unsent.clone());
-                (bytes(key, unsent), what, item)
-            });
+            all.extend(keys.map(|(key, (it, item))| (item, &waiting.cache, Waits::Key(key, it))));
             let tags = waiting.tags.iter();
-            let tags = tags.map(|(tag, item)| (OVERHEAD, What::Tag(*tag), item));
-            keys.chain(tags).map(|it| (&waiting.cache, it))
-        });
-        for (cache, (size, what, item)) in all {
-            if batch.len() == count || (size > room && !batch.is_empty()) {
+            all.extend(tags.map(|(tag, item)| (item, &waiting.cache, Waits::Tag(*tag))));
+        }
+        if count < all.len() {
+            all.select_nth_unstable_by_key(count, |(item, ..)| item.turn);
+            all.truncate(count);
+        }
+        all.sort_unstable_by_key(|(item, ..)| item.turn);
+        let mut batch = Vec::with_capacity(all.len());
+        for (item, cache, waits) in all {
+            let size = match waits {
+                Waits::Key(key, unsent) => bytes(key, unsent),
+                Waits::Tag(_) => OVERHEAD,
+            };
+            if size > room && !batch.is_empty() {
                 break;
             }
             room = room.saturating_sub(size);
             batch.push(Sending {
                 cache: cache.clone(),
-                what,
+                what: match waits {
+                    Waits::Key(key, unsent) => What::Key(key.into(), unsent.clone()),
+                    Waits::Tag(tag) => What::Tag(tag),
+                },
                 number: item.number,
             });
         }
         batch
+    }
+
+    /// One could not be sent now; the others come first.
+    pub(super) fn later(&mut self, one: &Sending) {
+        let turn = self.next();
+        self.with(&one.cache, |waiting| {
+            if let Some(item) = waiting.item(one) {
+                item.turn = turn;
+            }
+        });
     }
 
     /// One was sent; it goes, unless something newer took its place.
@@ -260,18 +334,31 @@ impl Queue {
         });
     }
 
-    /// The store refused one; whether it goes for that.
-    pub(super) fn refused(&mut self, one: &Sending) -> bool {
+    /// The store refused one.
+    pub(super) fn refused(&mut self, one: &Sending) -> Refused {
+        let turn = self.next();
         self.with(&one.cache, |waiting| {
             let Some(item) = waiting.item(one) else {
-                return false;
+                return Refused::Waits;
             };
+            item.turn = turn;
             item.refused += 1;
-            let goes = item.refused >= TRIES;
-            if goes {
-                waiting.remove(&one.what);
+            if item.refused < TRIES {
+                return Refused::Waits;
             }
-            goes
+            item.refused = 0;
+            let item = *item;
+            match &one.what {
+                What::Key(key, unsent) if let Unsent::Value { stamp, .. } = &**unsent => {
+                    let deleted = Unsent::Deleted { stamp: *stamp };
+                    waiting.insert(What::Key(key.clone(), Arc::new(deleted)), item);
+                    Refused::Deletes
+                }
+                what => {
+                    waiting.remove(what);
+                    Refused::Dropped
+                }
+            }
         })
     }
 

@@ -12,8 +12,8 @@ use super::super::op::Replay;
 use super::super::settings::{Compression, Encoding};
 use super::super::tags;
 use super::super::value::{Envelope, Kind, Stamp};
-use super::queue::{Sending, What};
-use super::{Inner, PendingCache, Unsent};
+use super::queue::{Refused, Sending, What};
+use super::{Inner, PendingCache, Unsent, passes};
 use crate::background::Background;
 
 /// Shortest and longest pause after something failed.
@@ -21,8 +21,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How much is sent at once.
 const TOGETHER: usize = 100;
 const BYTES: usize = 4 << 20;
-/// What a store answers that takes no writes for now, whatever they are.
-const NOT_NOW: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 /// The one task that sends; another may begin when it is dropped.
 struct Only(Option<Arc<Inner>>);
@@ -67,13 +65,25 @@ async fn run(mut only: Only, inner: Arc<Inner>) {
             }
             batch
         };
-        if inner.replay(batch).await {
-            pause = PAUSE.0;
-        } else {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+        match inner.replay(batch).await {
+            Taken::All => pause = PAUSE.0,
+            Taken::Some => {
+                pause = PAUSE.0;
+                tokio::time::sleep(pause).await;
+            }
+            Taken::None => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
         }
     }
+}
+
+/// How much of a batch the store took.
+enum Taken {
+    All,
+    Some,
+    None,
 }
 
 /// What is sent for one change.
@@ -88,8 +98,8 @@ enum Step {
 }
 
 impl Inner {
-    /// Sends a batch and says so; whether all of it was taken.
-    async fn replay(&self, batch: Vec<Sending>) -> bool {
+    /// Sends a batch and says so.
+    async fn replay(&self, batch: Vec<Sending>) -> Taken {
         let now_ms = self.store.now() / 1000;
         let steps: Vec<Result<Step, Error>> = batch.iter().map(|one| step(one, now_ms)).collect();
         let outcomes = self.send(&steps).await;
@@ -112,7 +122,11 @@ impl Inner {
             }
             Err(error) => applied.iter().for_each(|one| self.failed(one, error)),
         }
-        all && said.is_ok()
+        match said {
+            Ok(()) if all => Taken::All,
+            Ok(()) if !applied.is_empty() => Taken::Some,
+            _ => Taken::None,
+        }
     }
 
     async fn send(&self, steps: &[Result<Step, Error>]) -> Vec<Result<(), Error>> {
@@ -174,14 +188,20 @@ impl Inner {
 
     /// One was not taken: what another time may heal waits for that.
     fn failed(&self, one: &Sending, error: &Error) {
-        let is_away = matches!(error, Error::Unavailable(_) | Error::Indeterminate(_));
-        if is_away || error.code().is_some_and(|code| NOT_NOW.contains(&code)) {
+        if passes(error) {
+            self.change(|queue| queue.later(one));
             return;
         }
-        if self.change(|queue| queue.refused(one)) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            let cache = &one.cache.name;
-            tracing::warn!(%cache, change = ?one.change(), "the store refuses a change, which is dropped: {error}");
+        let (cache, change) = (&one.cache.name, one.change());
+        match self.change(|queue| queue.refused(one)) {
+            Refused::Waits => {}
+            Refused::Deletes => {
+                tracing::warn!(%cache, ?change, "the store refuses a value, which is deleted: {error}");
+            }
+            Refused::Dropped => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%cache, ?change, "the store refuses a change, which is dropped: {error}");
+            }
         }
     }
 }

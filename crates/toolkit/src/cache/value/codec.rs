@@ -5,6 +5,7 @@
 //! but not read: each read loads it anew.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,8 @@ use super::{DAMAGED, Unreadable};
 const DEPTH: usize = 128;
 
 /// A value's bytes, `max` at most: what is larger is given up there, and the error
-/// names the bytes up to then.
+/// names the bytes up to then. A panic of the value's own code is an error too, for
+/// others may wait for it.
 pub(in super::super) fn encode<T: Serialize>(
     value: &T,
     encoding: Encoding,
@@ -28,15 +30,15 @@ pub(in super::super) fn encode<T: Serialize>(
         max,
         wanted: 0,
     };
-    let outcome = match encoding {
+    let written = catch_unwind(AssertUnwindSafe(|| match encoding {
         Encoding::Json => {
             serde_json::to_writer(&mut bounded, value).map_err(|error| error.to_string())
         }
         Encoding::MessagePack => {
             rmp_serde::encode::write_named(&mut bounded, value).map_err(|error| error.to_string())
         }
-    };
-    match outcome {
+    }));
+    match written.map_err(|panic| CacheError::panicked(&*panic))? {
         _ if bounded.wanted > max => Err(CacheError::TooLarge {
             bytes: bounded.wanted,
             max,
@@ -46,11 +48,15 @@ pub(in super::super) fn encode<T: Serialize>(
     }
 }
 
-/// The value of all of these bytes.
+/// The value of all of these bytes; a panic of its own code makes them unreadable.
 pub(in super::super) fn decode<T: DeserializeOwned>(
     body: &[u8],
     encoding: Encoding,
 ) -> Result<T, Unreadable> {
+    catch_unwind(|| read(body, encoding)).unwrap_or(Err(Unreadable("its type panicked")))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8], encoding: Encoding) -> Result<T, Unreadable> {
     match encoding {
         Encoding::Json => {
             serde_json::from_slice(body).map_err(|_| Unreadable("it is not the JSON of its type"))

@@ -246,19 +246,75 @@ async fn more_than_is_kept_is_lost() {
     let (_clock, store) = still();
     let one = Instance::ready(&store, Coherence::Poll).await;
     let other = Instance::ready(&store, Coherence::Poll).await;
-    for _ in 0..999 {
-        one.say(&["a"]).await;
+    // A message each, and a page or a few of them.
+    for (count, pages) in [(999, 1), (1000, 2), (1500, 2), (5000, 6)] {
+        let spent = other.bus.commands();
+        for key in 0..count {
+            one.say(&[&key.to_string()]).await;
+        }
+        let told = other.hears().await;
+        assert!(told.into_iter().eq((0..count).map(|key| key.to_string())));
+        assert_eq!(other.bus.commands() - spent, pages, "{count}");
+        assert!(!other.told.lost());
     }
-    assert_eq!(other.hears().await.len(), 999);
-    assert!(!other.told.lost());
-    for _ in 0..1500 {
+    for _ in 0..20_000 {
         one.say(&["a"]).await;
     }
     assert!(other.hears().await.is_empty());
     assert!(other.told.lost());
     one.say(&["b"]).await;
     assert_eq!(other.hears().await, ["b"]);
-    assert!(int(&store, &[b"XLEN", b"{cache}:bus"]).await < 1500);
+    assert!(int(&store, &[b"XLEN", b"{cache}:bus"]).await < 10_500);
+}
+
+/// The store has not more of them for that than it has room for.
+#[tokio::test]
+async fn of_large_messages_fewer_are_kept() {
+    let (_clock, store) = still();
+    let one = Instance::ready(&store, Coherence::Poll).await;
+    let key = "k".repeat(40_000);
+    for _ in 0..1500 {
+        one.say(&[&key]).await;
+    }
+    let length = int(&store, &[b"XLEN", b"{cache}:bus"]).await;
+    assert!((1000..1200).contains(&length), "{length}");
+}
+
+/// Who was pushed much compares at the next read, so that the stream does not outrun it.
+#[tokio::test]
+async fn after_many_messages_it_is_time_to_compare() {
+    let (_clock, store) = still();
+    let other = Instance::ready(&store, Coherence::Push).await;
+    is_listening(&store, 1).await;
+    let say = super::super::message::write([9; 16], || 1, &keys_changed(&["a"])).remove(0);
+    for round in 0..2 {
+        let spent = other.bus.commands();
+        for _ in 0..499 {
+            store.publish(b"{cache}:bus", &say).await.unwrap();
+        }
+        until("all but one", async || {
+            let pushed = other.bus.shared.pushed.load(Ordering::Relaxed);
+            (pushed == 499).then_some(()).ok_or(format!("{pushed}"))
+        })
+        .await;
+        assert!(other.bus.is_fresh(store.now()));
+        store.publish(b"{cache}:bus", &say).await.unwrap();
+        until("the time to compare", async || {
+            let fresh = other.bus.is_fresh(store.now());
+            (!fresh).then_some(()).ok_or(String::new())
+        })
+        .await;
+        // What is in memory holds still, and nothing is sent while nothing is read.
+        assert!(other.bus.is_trusted(store.now()));
+        assert_eq!(other.bus.commands(), spent, "{round}");
+        other.bus.verify_if_due(store.now());
+        until("the comparison", async || {
+            let fresh = other.bus.is_fresh(store.now());
+            fresh.then_some(()).ok_or(String::new())
+        })
+        .await;
+        assert_eq!(other.bus.commands(), spent + 1, "{round}");
+    }
 }
 
 /// A stream made anew, which has come to the same id with other words.
@@ -307,7 +363,7 @@ async fn trust_lasts_a_heartbeat_and_no_clock_extends_it() {
     let (now, heartbeat) = (store.now(), HEARTBEAT.as_micros() as u64);
     assert_eq!(one.bus.verified_at_us(), now);
     assert_eq!(one.bus.verified_until_us(), now + heartbeat);
-    assert_eq!(one.bus.due_us(), now + heartbeat / 2);
+    assert_eq!(one.bus.due_us(), now + heartbeat / 10 * 9);
     assert!(one.bus.is_trusted(now));
     assert!(one.bus.is_trusted(now + heartbeat - 1));
     assert!(!one.bus.is_trusted(now + heartbeat));
@@ -390,7 +446,9 @@ async fn a_comparison_in_the_background_is_one() {
     let one = Instance::ready(&store, Coherence::Poll).await;
     let other = Instance::ready(&store, Coherence::Poll).await;
     one.say(&["a"]).await;
-    clock.advance(HEARTBEAT / 2);
+    clock.advance(HEARTBEAT / 10 * 9 - Duration::from_micros(1));
+    assert!(store.now() < other.bus.due_us());
+    clock.advance(Duration::from_micros(1));
     assert!(store.now() >= other.bus.due_us());
     let spent = other.bus.commands();
     for _ in 0..100 {

@@ -136,7 +136,8 @@ async fn what_the_store_refuses_is_dropped_and_holds_up_nothing() {
         .call(&[b"LPUSH", b"cache:test:list", b"x"])
         .await
         .unwrap();
-    one.pending.key(&test, "list", deleted(START_US));
+    let value = written(START_US, "1", START_MS + 5000);
+    one.pending.key(&test, "list", value);
     for key in 0..300 {
         one.pending.key(&test, &key.to_string(), deleted(START_US));
     }

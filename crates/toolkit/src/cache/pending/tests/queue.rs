@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::super::bus::Change;
 use super::super::super::key::TagId;
-use super::super::queue::{BYTES_MAX, COUNT_MAX, Queue, Sending, What};
+use super::super::queue::{BYTES_MAX, COUNT_MAX, Queue, Refused, Sending, What};
 use super::{TAG, Unsent, cache, deleted, stamp};
 
 fn all(queue: &Queue) -> Vec<Sending> {
@@ -29,7 +30,7 @@ fn the_newest_of_a_key_waits() {
     queue.push_key(&one, "k", deleted(2));
     assert_eq!(queue.len(), 1);
     queue.sent(&first);
-    assert!(!queue.refused(&first));
+    assert_eq!(queue.refused(&first), Refused::Waits);
     assert!(queue.has_key("one", "k"));
     let second = all(&queue).remove(0);
     assert!(matches!(
@@ -60,11 +61,78 @@ fn three_refusals_are_enough() {
     let (mut queue, one) = (Queue::default(), cache("one", None));
     queue.push_key(&one, "k", deleted(1));
     let sending = all(&queue).remove(0);
-    assert!(!queue.refused(&sending));
-    assert!(!queue.refused(&sending));
-    assert!(queue.refused(&sending));
+    assert_eq!(queue.refused(&sending), Refused::Waits);
+    assert_eq!(queue.refused(&sending), Refused::Waits);
+    assert_eq!(queue.refused(&sending), Refused::Dropped);
     assert_eq!(queue.len(), 0);
-    assert!(!queue.refused(&sending));
+    assert_eq!(queue.refused(&sending), Refused::Waits);
+}
+
+/// What it should have replaced would come back otherwise.
+#[test]
+fn a_value_that_is_refused_is_deleted_before_it_is_dropped() {
+    let (mut queue, one) = (Queue::default(), cache("one", None));
+    queue.push_key(&one, "k", large(1000));
+    let value = all(&queue).remove(0);
+    for expected in [Refused::Waits, Refused::Waits, Refused::Deletes] {
+        assert_eq!(queue.refused(&value), expected);
+    }
+    assert_eq!(queue.bytes(), 128 + 1);
+    let deletion = all(&queue).remove(0);
+    assert!(matches!(
+        &deletion.what,
+        What::Key(_, unsent) if matches!(**unsent, Unsent::Deleted { stamp } if stamp.time_us == 1)
+    ));
+    for expected in [Refused::Waits, Refused::Waits, Refused::Dropped] {
+        assert_eq!(queue.refused(&deletion), expected);
+    }
+    assert_eq!((queue.len(), queue.bytes()), (0, 0));
+}
+
+#[test]
+fn what_the_store_has_since_ends_what_waited_before() {
+    let (mut queue, one) = (Queue::default(), cache("one", None));
+    queue.push_key(&one, "k", deleted(1));
+    queue.push_key(&one, "other", deleted(1));
+    queue.push_tag(&one, TAG);
+    let last = queue.last();
+    queue.push_key(&one, "later", deleted(1));
+    let changes = ["k", "later", "none"].map(|key| Change::Key(key.into()));
+    queue.settled("one", &changes, last);
+    queue.settled("two", &changes, last);
+    assert!(!queue.has_key("one", "k"));
+    assert!(queue.has_key("one", "other") && queue.has_key("one", "later"));
+    queue.settled("one", &[Change::Tag(TAG), Change::Tag(TagId::ALL)], last);
+    assert!(!queue.has_tag("one", TAG));
+    assert_eq!((queue.len(), queue.bytes()), (2, 2 * 128 + 10));
+}
+
+/// As those of a node that is away do.
+#[test]
+fn what_fails_again_and_again_keeps_nothing_waiting() {
+    let (mut queue, one) = (Queue::default(), cache("one", None));
+    for key in 0..250 {
+        queue.push_key(&one, &key.to_string(), deleted(1));
+    }
+    let mut sent = Vec::new();
+    for expected in [0, 100, 150] {
+        for sending in queue.batch(100, usize::MAX) {
+            let What::Key(key, _) = &sending.what else {
+                panic!("a tag")
+            };
+            let key: usize = key.parse().unwrap();
+            match key {
+                0..100 if key.is_multiple_of(2) => queue.later(&sending),
+                0..100 => assert_eq!(queue.refused(&sending), Refused::Waits),
+                _ => {
+                    sent.push(key);
+                    queue.sent(&sending);
+                }
+            }
+        }
+        // The oldest come first.
+        assert_eq!(sent, (100..100 + expected).collect::<Vec<_>>());
+    }
 }
 
 #[test]
