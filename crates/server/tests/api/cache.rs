@@ -166,6 +166,27 @@ fn who_has_a_value_is_not_sent_it_again() {
 }
 
 #[test]
+fn a_write_with_a_condition_is_refused() {
+    let mut bench = Bench::with("");
+    let path = "/v1/cache/users/user:1";
+    assert_eq!(bench.put(path, "1"), 204);
+    for condition in [
+        ("if-none-match", "*"),
+        ("if-match", "\"x\""),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ] {
+        for method in ["PUT", "DELETE"] {
+            let (status, head, body) = bench.asked(method, path, &[condition], "2");
+            let body = String::from_utf8(body).unwrap();
+            assert_eq!(status, 501, "{condition:?}: {head}");
+            assert!(body.contains("conditional writes are not supported"));
+            assert!(body.contains(condition.0), "{body}");
+        }
+    }
+    assert_eq!(bench.value(path).as_deref(), Some("1"));
+}
+
+#[test]
 fn a_key_is_anything() {
     let mut bench = Bench::with("");
     let long = "k".repeat(60_000);
