@@ -44,7 +44,6 @@ pub(crate) struct Invalidate {
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]

@@ -41,7 +41,6 @@ pub(crate) struct AnyJson(serde_json::Value);
         (status = 403, body = Problem),
         (status = 501, description = "It has a condition, such as `If-Match`", body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]
@@ -79,7 +78,6 @@ pub(crate) async fn put(
         (status = 403, body = Problem),
         (status = 501, description = "It has a condition, such as `If-Match`", body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]
