@@ -382,6 +382,7 @@ fn tags_keys_and_all_are_invalidated() {
     fill(&mut bench);
     let many = format!(r#"{{"tags":[{}"t"]}}"#, "\"t\",".repeat(1000));
     let long = format!(r#"{{"keys":["{}"]}}"#, "k".repeat(100 * 1024));
+    let late = long.replace("}", r#","tags":["red"],"all":true}"#);
     for (body, part) in [
         ("{}", "name what to invalidate"),
         (r#"{"all":false}"#, "name what to invalidate"),
@@ -396,11 +397,29 @@ fn tags_keys_and_all_are_invalidated() {
         ("", "EOF"),
         (&many, "at most 1000 of them, not 1001"),
         (&long, "a key of 102400 bytes"),
+        (r#"{"tags":["red"],"keys":["a",""]}"#, "an empty one"),
+        (r#"{"keys":["a"],"tags":["red",""]}"#, "a tag of 0 bytes"),
+        (&late, "a key of 102400 bytes"),
     ] {
         let detail = bench.refused(400, "POST", "/v1/cache/users/invalidate", body);
         assert!(detail.contains(part), "{body}: {detail}");
     }
-    assert!(bench.value(&path("a")).is_some(), "nothing was done");
+    for key in ["a", "b", "c", "d"] {
+        assert!(bench.value(&path(key)).is_some(), "nothing was done");
+    }
+}
+
+#[test]
+fn all_of_a_shared_cache_is_refused_before_anything_is_done() {
+    let mut bench = Bench::with("[caches.creators]\nshared-prefix = 'creator:'\n");
+    let path = "/v1/cache/creators/1";
+    assert_eq!(bench.put(&format!("{path}?tag=t"), "1"), 204);
+    let body = r#"{"keys":["1"],"tags":["t"],"all":true}"#;
+    let detail = bench.refused(400, "POST", "/v1/cache/creators/invalidate", body);
+    assert!(detail.contains("`shared-prefix`"), "{detail}");
+    assert_eq!(bench.value(path).as_deref(), Some("1"));
+    assert_eq!(bench.invalidate("creators", r#"{"tags":["t"]}"#), 204);
+    assert_eq!(bench.value(path), None);
 }
 
 #[test]
