@@ -115,7 +115,7 @@ impl Caching {
         self.caches.store().now()
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(in crate::api) fn report(&self) -> Report {
         self.caches.report()
     }
 
