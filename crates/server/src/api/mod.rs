@@ -119,6 +119,11 @@ impl Api {
         routes::table()
     }
 
+    /// Changes of caches that wait for the store.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.caching.report().unsent
+    }
+
     pub(crate) fn metrics(&self, page: &mut Page) {
         self.limits.metrics(page);
         self.caching.metrics(page);

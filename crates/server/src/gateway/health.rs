@@ -20,6 +20,7 @@ pub(super) fn live(method: &Method) -> Response<Payload> {
 pub(super) async fn ready<C: Commands>(
     commands: &C,
     timing: &Timing,
+    unsent: u64,
     method: &Method,
 ) -> Response<Payload> {
     let found = commands.readiness(timing).get().await;
@@ -28,11 +29,11 @@ pub(super) async fn ready<C: Commands>(
         (_, None) => (StatusCode::OK, "ready"),
         (_, Some(_)) => (StatusCode::OK, "degraded"),
     };
-    let body = body(word, found, commands.now_millis()).to_string();
+    let body = body(word, found, unsent, commands.now_millis()).to_string();
     health(method, status, body.into_bytes())
 }
 
-fn body(word: &str, found: Readiness, timestamp: u64) -> Value {
+fn body(word: &str, found: Readiness, unsent: u64, timestamp: u64) -> Value {
     let redis = found
         .redis
         .map_or_else(|| "Not configured".into(), Value::from);
@@ -54,6 +55,9 @@ fn body(word: &str, found: Readiness, timestamp: u64) -> Value {
     // The engine is never away: while a script holds it, its cache waits too.
     if found.store.is_some() && found.redis != Some(true) {
         fields.insert("cache".to_owned(), "memory only".into());
+    }
+    if unsent > 0 {
+        fields.insert("unsent".to_owned(), unsent.into());
     }
     if let Some(place) = found.store {
         let store = json!({

@@ -313,7 +313,10 @@ impl<C: Commands> Gateway<C> {
             self.drain(&parts, body).await;
             return match path {
                 "/live" => health::live(&parts.method),
-                _ => health::ready(&self.commands, &self.timing, &parts.method).await,
+                _ => {
+                    let unsent = self.api.as_ref().map_or(0, Api::unsent);
+                    health::ready(&self.commands, &self.timing, unsent, &parts.method).await
+                }
             };
         }
         let with_body = match parts.method {

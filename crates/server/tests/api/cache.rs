@@ -166,6 +166,27 @@ fn who_has_a_value_is_not_sent_it_again() {
 }
 
 #[test]
+fn a_write_with_a_condition_is_refused() {
+    let mut bench = Bench::with("");
+    let path = "/v1/cache/users/user:1";
+    assert_eq!(bench.put(path, "1"), 204);
+    for condition in [
+        ("if-none-match", "*"),
+        ("if-match", "\"x\""),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ] {
+        for method in ["PUT", "DELETE"] {
+            let (status, head, body) = bench.asked(method, path, &[condition], "2");
+            let body = String::from_utf8(body).unwrap();
+            assert_eq!(status, 501, "{condition:?}: {head}");
+            assert!(body.contains("conditional writes are not supported"));
+            assert!(body.contains(condition.0), "{body}");
+        }
+    }
+    assert_eq!(bench.value(path).as_deref(), Some("1"));
+}
+
+#[test]
 fn a_key_is_anything() {
     let mut bench = Bench::with("");
     let long = "k".repeat(60_000);
@@ -361,6 +382,7 @@ fn tags_keys_and_all_are_invalidated() {
     fill(&mut bench);
     let many = format!(r#"{{"tags":[{}"t"]}}"#, "\"t\",".repeat(1000));
     let long = format!(r#"{{"keys":["{}"]}}"#, "k".repeat(100 * 1024));
+    let late = long.replace("}", r#","tags":["red"],"all":true}"#);
     for (body, part) in [
         ("{}", "name what to invalidate"),
         (r#"{"all":false}"#, "name what to invalidate"),
@@ -375,17 +397,35 @@ fn tags_keys_and_all_are_invalidated() {
         ("", "EOF"),
         (&many, "at most 1000 of them, not 1001"),
         (&long, "a key of 102400 bytes"),
+        (r#"{"tags":["red"],"keys":["a",""]}"#, "an empty one"),
+        (r#"{"keys":["a"],"tags":["red",""]}"#, "a tag of 0 bytes"),
+        (&late, "a key of 102400 bytes"),
     ] {
         let detail = bench.refused(400, "POST", "/v1/cache/users/invalidate", body);
         assert!(detail.contains(part), "{body}: {detail}");
     }
-    assert!(bench.value(&path("a")).is_some(), "nothing was done");
+    for key in ["a", "b", "c", "d"] {
+        assert!(bench.value(&path(key)).is_some(), "nothing was done");
+    }
+}
+
+#[test]
+fn all_of_a_shared_cache_is_refused_before_anything_is_done() {
+    let mut bench = Bench::with("[caches.creators]\nshared-prefix = 'creator:'\n");
+    let path = "/v1/cache/creators/1";
+    assert_eq!(bench.put(&format!("{path}?tag=t"), "1"), 204);
+    let body = r#"{"keys":["1"],"tags":["t"],"all":true}"#;
+    let detail = bench.refused(400, "POST", "/v1/cache/creators/invalidate", body);
+    assert!(detail.contains("`shared-prefix`"), "{detail}");
+    assert_eq!(bench.value(path).as_deref(), Some("1"));
+    assert_eq!(bench.invalidate("creators", r#"{"tags":["t"]}"#), 204);
+    assert_eq!(bench.value(path), None);
 }
 
 #[test]
 fn settings_hold_for_their_cache() {
     let mut bench = Bench::with(
-        "[caches]\nothers-max = 2\n[caches.default]\nttl = '2h'\njitter = 0\n\
+        "[caches.default]\nttl = '2h'\njitter = 0\n\
          [caches.users]\nttl = '3h'\n[caches.bare]\nmemory = 0\n",
     );
     for (cache, ttl, source) in [
@@ -404,15 +444,47 @@ fn settings_hold_for_their_cache() {
         assert!(left <= ttl && left + 60 > ttl, "{cache}: {said}");
         assert_eq!(detail, source, "{cache}");
     }
-    // One more fits; then those that are used are as many as may be.
-    assert_eq!(bench.put("/v1/cache/another/k", "1"), 204);
-    let detail = bench.refused(507, "GET", "/v1/cache/third/k", "");
-    assert!(detail.contains("`others-max`"), "{detail}");
+}
+
+#[test]
+fn caches_of_any_name_take_no_more_memory_than_they_may_and_all_work() {
+    let mut bench = Bench::with("[caches]\nothers-max = 2\n[caches.users]\n");
+    let source = |bench: &mut Bench, cache: &str| {
+        let (status, head, _) = bench.asked("GET", &format!("/v1/cache/{cache}/k"), &[], "");
+        assert_eq!(status, 200, "{cache}: {head}");
+        let said = field(&head, "cache-status");
+        said.rsplit_once("detail=").unwrap().1.to_owned()
+    };
+    for cache in ["users", "one", "two", "three"] {
+        let path = format!("/v1/cache/{cache}/k");
+        assert_eq!(bench.value(&path), None, "from now on memory is compared");
+        assert_eq!(bench.put(&format!("{path}?tag=t"), "1"), 204);
+    }
+    // Who comes first has memory; the third does without.
+    for (cache, expected) in [("users", "memory"), ("one", "memory"), ("two", "memory")] {
+        assert_eq!(source(&mut bench, cache), expected, "{cache}");
+    }
+    let path = "/v1/cache/three/k";
+    for body in [r#"{"tags":["t"]}"#, r#"{"keys":["k"]}"#, r#"{"all":true}"#] {
+        assert_eq!(source(&mut bench, "three"), "store");
+        assert_eq!(bench.invalidate("three", body), 204);
+        assert_eq!(bench.value(path), None, "{body}");
+        assert_eq!(bench.put(&format!("{path}?tag=t"), "1"), 204);
+    }
+    assert_eq!(bench.status("DELETE", path), 204);
+    assert_eq!(bench.value(path), None);
+    let known = |report: &Value| {
+        let caches = report["caches"].as_array().unwrap().iter();
+        let names = caches.map(|it| it["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(known(&bench.json("/v1/cache")), ["one", "two", "users"]);
     // One with nothing in memory makes room, and loses nothing but its numbers.
-    assert_eq!(bench.status("DELETE", "/v1/cache/other/k"), 204);
-    assert_eq!(bench.put("/v1/cache/third/k", "1"), 204);
-    bench.refused(507, "GET", "/v1/cache/other/k", "");
-    assert_eq!(bench.value("/v1/cache/another/k").as_deref(), Some("1"));
+    assert_eq!(bench.status("DELETE", "/v1/cache/one/k"), 204);
+    assert_eq!(bench.put(path, "2"), 204);
+    assert_eq!(source(&mut bench, "three"), "memory");
+    assert_eq!(known(&bench.json("/v1/cache")), ["three", "two", "users"]);
+    assert_eq!(bench.value("/v1/cache/two/k").as_deref(), Some("1"));
     assert_eq!(bench.value("/v1/cache/users/k").as_deref(), Some("1"));
 }
 
@@ -575,13 +647,22 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     assert_eq!(report["unsent"], 4, "{report}");
     let ready = cut_off.json("/ready");
     assert_eq!(ready["cache"], "memory only", "{ready}");
-    assert_eq!(other.json("/ready")["cache"], Value::Null);
+    assert_eq!(ready["unsent"], 4, "{ready}");
+    let ready = other.json("/ready");
+    assert_eq!((&ready["cache"], &ready["unsent"]), (&Value::Null, &Value::Null));
     // The store is back.
     runtime.block_on(proxy.listen_again());
     until("what waits to be sent", || {
         let report = cut_off.json("/v1/cache");
         report["connected"] == true && report["unsent"] == 0
     });
+    let report = cut_off.json("/v1/cache");
+    assert_eq!((&report["replayed"], &report["dropped"]), (&4.into(), &0.into()), "{report}");
+    let (_, _, page) = cut_off.asked("GET", "/metrics", &[], "");
+    let page = String::from_utf8(page).unwrap();
+    for line in ["sangam_cache_replayed_total 4", "sangam_cache_dropped_total 0"] {
+        assert!(page.lines().any(|it| it == line), "{line}:\n{page}");
+    }
     for (key, value) in [
         ("new", Some("\"meanwhile\"")),
         ("old", Some("\"meanwhile\"")),

@@ -50,6 +50,16 @@ pub fn check_name(name: &str) -> Result<(), CacheError> {
     Err(CacheError::Name(name.chars().take(NAME_MAX).collect()))
 }
 
+/// Whether a value may have this key.
+pub fn check_key(key: &str) -> Result<(), CacheError> {
+    Keys::check(key)
+}
+
+/// Whether a value may have this tag.
+pub fn check_tag(tag: &str) -> Result<(), CacheError> {
+    TagId::new(tag).map(drop)
+}
+
 /// Where a cache's keys begin.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {

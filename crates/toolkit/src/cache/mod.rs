@@ -107,7 +107,7 @@ pub use caches::{Caches, Options, Report};
 pub use error::{CacheError, LoaderError};
 pub use found::{Found, Lookup, Source};
 pub use inner::Value;
-pub use key::check_name;
+pub use key::{check_key, check_name, check_tag};
 pub use loaded::{Former, Loaded};
 pub use report::Stats;
 pub use settings::{Compression, Encoding, Method, Policy, Settings, Shared, prefix, ttl};

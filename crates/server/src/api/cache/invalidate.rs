@@ -1,12 +1,14 @@
-//! Invalidating by tags, by keys, or all of a cache.
+//! Invalidating by tags, by keys, or all of a cache. What is refused does nothing: all of
+//! it is checked before any of it is done.
 
 use axum::extract::State;
 use axum::response::Response;
-use sangam::cache::Reach;
+use sangam::cache::{Cache, Reach, check_key, check_tag};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::answer;
+use super::document::Document;
 use super::entry::refused;
 use crate::api::App;
 use crate::api::body::Json;
@@ -30,6 +32,39 @@ pub(crate) struct Invalidate {
     all: bool,
 }
 
+impl Invalidate {
+    fn check(&self, cache: &Cache<Document>) -> Result<(), Problem> {
+        let Invalidate { tags, keys, all } = self;
+        if tags.is_empty() && keys.is_empty() && !all {
+            return Err(refused(
+                "name what to invalidate: `tags`, `keys`, or `\"all\": true`",
+            ));
+        }
+        for (field, count) in [("tags", tags.len()), ("keys", keys.len())] {
+            if count > LISTED_MAX {
+                let detail = format!("`{field}` has at most {LISTED_MAX} of them, not {count}");
+                return Err(refused(&detail));
+            }
+        }
+        for tag in tags {
+            check_tag(tag)?;
+        }
+        for key in keys {
+            if key.is_empty() {
+                return Err(refused("`keys` has an empty one, which no value has"));
+            }
+            check_key(key)?;
+        }
+        if *all && cache.settings().shared.is_some() {
+            return Err(refused(
+                "nobody knows the keys of a shared cache (setting `shared-prefix`), so that \
+                 `all` of it cannot be invalidated: name tags or keys",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Invalidates values by their tags or keys, or all of a cache.
 #[utoipa::path(
     post,
@@ -44,7 +79,6 @@ pub(crate) struct Invalidate {
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]
@@ -53,19 +87,9 @@ pub(crate) async fn invalidate(
     Path(name): Path<String>,
     Json(what): Json<Invalidate>,
 ) -> Result<Response, Problem> {
-    let Invalidate { tags, keys, all } = what;
-    if tags.is_empty() && keys.is_empty() && !all {
-        return Err(refused(
-            "name what to invalidate: `tags`, `keys`, or `\"all\": true`",
-        ));
-    }
-    for (field, count) in [("tags", tags.len()), ("keys", keys.len())] {
-        if count > LISTED_MAX {
-            let detail = format!("`{field}` has at most {LISTED_MAX} of them, not {count}");
-            return Err(refused(&detail));
-        }
-    }
     let cache = app.caching.cache(&name)?;
+    what.check(&cache)?;
+    let Invalidate { tags, keys, all } = what;
     let mut reach = Reach::Everywhere;
     if !tags.is_empty() {
         reach = reach.and(cache.invalidate_tags(&borrowed(&tags)).await?);

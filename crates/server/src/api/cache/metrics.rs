@@ -18,6 +18,18 @@ pub(super) fn write(report: &Report, page: &mut Page) {
         report.unsent as f64,
     );
     page.counter(
+        "sangam_cache_replayed_total",
+        "Changes that waited for the store and were sent.",
+        &[],
+        report.replayed,
+    );
+    page.counter(
+        "sangam_cache_dropped_total",
+        "Changes that waited for the store and never were sent.",
+        &[],
+        report.dropped,
+    );
+    page.counter(
         "sangam_cache_verify_commands_total",
         "Commands that comparing memory with the store took, as the store bills them.",
         &[],

@@ -28,7 +28,6 @@ use crate::api::problem::Problem;
         (status = 403, body = Problem),
         (status = 404, description = "There is no such value; with `Sangam-Degraded` this server has none, and the store is away", body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the key", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:read"]))
 )]

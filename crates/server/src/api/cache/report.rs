@@ -18,6 +18,10 @@ pub(crate) struct CacheReport {
     reason: String,
     /// Keys and tags whose change waits to be sent to the store.
     unsent: u64,
+    /// Of those that waited, how many were sent in the end.
+    replayed: u64,
+    /// How many never were, for the store refused them, or for there were too many.
+    dropped: u64,
     /// All caches together; its `commands` has those of comparing memory with the store
     /// too.
     total: CacheStats,
@@ -144,6 +148,8 @@ pub(crate) async fn report(State(app): State<App>) -> Json<CacheReport> {
         connected: report.connected,
         reason: report.reason.clone(),
         unsent: report.unsent,
+        replayed: report.replayed,
+        dropped: report.dropped,
         total: (&report.total()).into(),
         caches: caches.collect(),
     })

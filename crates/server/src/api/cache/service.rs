@@ -1,20 +1,20 @@
 //! The caches of a server. Those that the settings name are there from its start; others
 //! come with their first use, and the one that was used least goes where too many would
 //! be, if it has nothing in memory or nobody used it for an hour. What goes is memory and
-//! counts alone: the values are in the store.
+//! counts alone: the values are in the store. Where none can go, the next one is made for
+//! each request and has no memory: so whoever may call can fill what caches of any name
+//! may take, and never keep others from reading, writing or invalidating.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use parking_lot::RwLock;
-use sangam::cache::{Cache, Caches, Options, Report, Settings, check_name};
+use sangam::cache::{Cache, CacheError, Caches, Options, Report, Settings, check_name};
 use sangam_store::Store;
 
 use super::document::Document;
 use super::metrics;
-use crate::api::problem::Problem;
 use crate::config::{CacheSettings, Config};
 use crate::gateway::Page;
 
@@ -53,15 +53,15 @@ impl Caching {
             known: RwLock::default(),
         };
         for name in config.caches.named.keys() {
-            if let Err(problem) = caching.cache(name) {
-                tracing::warn!("cache {name:?} cannot be: {}", problem.detail);
+            if let Err(error) = caching.cache(name) {
+                tracing::warn!("cache {name:?} cannot be: {error}");
             }
         }
         caching
     }
 
     /// The cache of a name.
-    pub(in crate::api) fn cache(&self, name: &str) -> Result<Cache<Document>, Problem> {
+    pub(in crate::api) fn cache(&self, name: &str) -> Result<Cache<Document>, CacheError> {
         let now = self.caches.store().now();
         if let Some(known) = self.known.read().get(name) {
             known.used_us.store(now, Ordering::Relaxed);
@@ -74,30 +74,30 @@ impl Caching {
             return Ok(known.cache.clone());
         }
         let named = self.settings.named.get(name);
-        if named.is_none() {
-            self.make_room(&mut all, now)?;
-        }
+        let stays = named.is_some() || self.makes_room(&mut all, now);
         let settings = named.unwrap_or(&self.settings.others);
         let settings = Settings {
             max_value: settings.max_value.min(self.max_value),
+            memory: if stays { settings.memory } else { 0 },
             ..settings.clone()
         };
-        let known = Known {
-            cache: self.caches.cache(name, settings)?,
-            is_named: named.is_some(),
-            used_us: AtomicU64::new(now),
-        };
-        let cache = known.cache.clone();
-        all.insert(name.to_owned(), known);
+        let cache = self.caches.cache(name, settings)?;
+        if stays {
+            let known = Known {
+                cache: cache.clone(),
+                is_named: named.is_some(),
+                used_us: AtomicU64::new(now),
+            };
+            all.insert(name.to_owned(), known);
+        }
         Ok(cache)
     }
 
-    /// Makes room for one more cache that the settings do not name.
-    fn make_room(&self, all: &mut HashMap<String, Known>, now: u64) -> Result<(), Problem> {
+    /// Makes room for one more cache that the settings do not name; whether there is any.
+    fn makes_room(&self, all: &mut HashMap<String, Known>, now: u64) -> bool {
         let others = all.values().filter(|known| !known.is_named).count();
-        let max = self.settings.others_max;
-        if others < max {
-            return Ok(());
+        if others < self.settings.others_max {
+            return true;
         }
         let idle_since = now.saturating_sub(IDLE.as_micros() as u64);
         let used = |known: &Known| known.used_us.load(Ordering::Relaxed);
@@ -106,15 +106,8 @@ impl Caching {
         };
         let candidates = all.iter().filter(|(_, known)| may_go(known));
         let oldest = candidates.min_by_key(|(_, known)| used(known));
-        let Some(name) = oldest.map(|(name, _)| name.clone()) else {
-            let detail = format!(
-                "{others} caches are in use that the settings do not name, as many as setting \
-                 `others-max` of `[caches]` allows: name this one, or raise it"
-            );
-            return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail));
-        };
-        all.remove(&name);
-        Ok(())
+        let oldest = oldest.map(|(name, _)| name.clone());
+        oldest.is_some_and(|name| all.remove(&name).is_some())
     }
 
     /// The store's time, in microseconds.
@@ -122,7 +115,7 @@ impl Caching {
         self.caches.store().now()
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(in crate::api) fn report(&self) -> Report {
         self.caches.report()
     }
 

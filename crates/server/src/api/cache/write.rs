@@ -1,7 +1,10 @@
 //! Putting and deleting.
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use utoipa::ToSchema;
 
 use super::answer;
@@ -36,8 +39,8 @@ pub(crate) struct AnyJson(serde_json::Value);
         (status = 202, description = "The store is away: it is in this server's memory, and is sent when the store is back (`Sangam-Degraded: queued`)"),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem),
+        (status = 501, description = "It has a condition, such as `If-Match`", body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]
@@ -46,7 +49,8 @@ pub(crate) async fn put(
     entry: Entry,
     request: Request,
 ) -> Result<Response, Problem> {
-    let terms = Terms::of(request.uri().query());
+    let terms = unconditional(request.headers());
+    let terms = terms.and_then(|()| Terms::of(request.uri().query()));
     let bound = Bound {
         bytes: entry.cache.settings().max_value,
         settings: ": settings `max-value` of the cache and `max-request-size`",
@@ -72,12 +76,28 @@ pub(crate) async fn put(
         (status = 202, description = "The store is away: this server gives none any more, and tells the store when it is back (`Sangam-Degraded: queued`)"),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem),
+        (status = 501, description = "It has a condition, such as `If-Match`", body = Problem),
         (status = 503, description = "The store is away, and the cache's policy is `closed`; or it refuses the write", body = Problem),
-        (status = 507, description = "Too many caches that the settings do not name (`others-max`)", body = Problem),
     ),
     security(("bearer" = ["cache:write"]))
 )]
-pub(crate) async fn delete(entry: Entry) -> Result<Response, Problem> {
+pub(crate) async fn delete(entry: Entry, headers: HeaderMap) -> Result<Response, Problem> {
+    unconditional(&headers)?;
     let reach = entry.cache.delete(&entry.key).await?;
     Ok(answer::changed(reach))
+}
+
+/// Refuses a write that shall only be done on a condition: nobody could keep it between
+/// several servers' memories.
+fn unconditional(headers: &HeaderMap) -> Result<(), Problem> {
+    for condition in [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE] {
+        if headers.contains_key(&condition) {
+            let detail = format!(
+                "conditional writes are not supported: this one has `{condition}`; leave it \
+                 out to write in any case"
+            );
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+        }
+    }
+    Ok(())
 }
