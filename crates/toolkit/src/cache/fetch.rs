@@ -503,7 +503,8 @@ impl<T: Value> Inner<T> {
     /// yet (to keep versions, compare and fill), or, where deletions leave none, its key
     /// was written meanwhile.
     pub(super) fn is_overtaken(&self, begun: &Begun) -> bool {
-        let longest = self.settings.longest_load() - 3 * self.settings.store_timeout;
+        let writing = 3 * self.settings.store_timeout;
+        let longest = self.settings.longest_load().saturating_sub(writing);
         let longest = micros(longest);
         self.now().saturating_sub(begun.at_us) >= longest
             || (self.is_shared() && !self.memory.is_valid(begun.ticket))
