@@ -649,7 +649,10 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     assert_eq!(ready["cache"], "memory only", "{ready}");
     assert_eq!(ready["unsent"], 4, "{ready}");
     let ready = other.json("/ready");
-    assert_eq!((&ready["cache"], &ready["unsent"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&ready["cache"], &ready["unsent"]),
+        (&Value::Null, &Value::Null)
+    );
     // The store is back.
     runtime.block_on(proxy.listen_again());
     until("what waits to be sent", || {
@@ -657,10 +660,17 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
         report["connected"] == true && report["unsent"] == 0
     });
     let report = cut_off.json("/v1/cache");
-    assert_eq!((&report["replayed"], &report["dropped"]), (&4.into(), &0.into()), "{report}");
+    assert_eq!(
+        (&report["replayed"], &report["dropped"]),
+        (&4.into(), &0.into()),
+        "{report}"
+    );
     let (_, _, page) = cut_off.asked("GET", "/metrics", &[], "");
     let page = String::from_utf8(page).unwrap();
-    for line in ["sangam_cache_replayed_total 4", "sangam_cache_dropped_total 0"] {
+    for line in [
+        "sangam_cache_replayed_total 4",
+        "sangam_cache_dropped_total 0",
+    ] {
         assert!(page.lines().any(|it| it == line), "{line}:\n{page}");
     }
     for (key, value) in [

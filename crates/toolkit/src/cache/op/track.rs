@@ -69,7 +69,7 @@ impl AtomicOp for Track<'_> {
 fn number(reply: Reply) -> Result<i64, CommandError> {
     match reply {
         Reply::Int(number) => Ok(number),
-        Reply::Error(text) => Err(CommandError::Bytes(text.to_vec())),
+        Reply::Error(text) => Err(CommandError::Bytes(text)),
         _ => Err(CommandError::NotInteger),
     }
 }
