@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use sangam_store::op::CompareAndSet;
 use sangam_store::{Dialect, Error, Ttl, Why};
 use tracing::Instrument as _;
 
@@ -24,6 +25,7 @@ use super::op::Fill;
 use super::prepared::Prepared;
 use super::report::Count;
 use super::settings::Policy;
+use super::shared::Filled;
 use super::stored::{Seen, Stored};
 use super::value::Stamp;
 
@@ -52,9 +54,18 @@ pub(super) struct Begun {
 
 impl Begun {
     /// A value that memory had, unless the store was seen to have something else in its
-    /// place. One that was made while it was away is not there.
-    pub(super) fn unless_replaced<T>(&self, held: Option<Held<T>>) -> Option<Held<T>> {
-        let replaced = matches!(self.seen, Some(Seen::Head(_)));
+    /// place, or, where other apps delete too and leave no mark, nothing. One that was made
+    /// while it was away is not there.
+    pub(super) fn unless_replaced<T>(
+        &self,
+        held: Option<Held<T>>,
+        is_shared: bool,
+    ) -> Option<Held<T>> {
+        let replaced = match self.seen {
+            Some(Seen::Head(_)) => true,
+            Some(Seen::Absent) => is_shared,
+            None => false,
+        };
         held.filter(|held| !replaced || held.meta().degraded)
     }
 }
@@ -191,7 +202,9 @@ impl<T: Value> Inner<T> {
                     match self.use_stored(&key, stored.held, &begun, &leader) {
                         Used::Landed => return,
                         Used::Saves(held) => fallback = Some(held),
-                        Used::Not => fallback = begun.unless_replaced(fallback),
+                        Used::Not => {
+                            fallback = begun.unless_replaced(fallback, self.is_shared());
+                        }
                     }
                 }
                 Err(error) => failure = Some(error),
@@ -463,10 +476,10 @@ impl<T: Value> Inner<T> {
             };
             return Ok(landed(held, degraded));
         };
-        if self.is_overtaken(begun) {
+        let Some(_filling) = self.may_fill(key, &prepared, begun) else {
             self.counters.one(Count::Overtaken);
             return Ok(landed(prepared.unkept(), false));
-        }
+        };
         let sealed = self.seal(&prepared, Some(begun.moment)).await;
         let written = match sealed {
             Ok(Some(sealed)) => {
@@ -479,6 +492,19 @@ impl<T: Value> Inner<T> {
             }
             Ok(None) => Ok(None),
             Err(error) => Err(error),
+        };
+        let written = match written {
+            Ok(Some(sealed)) => {
+                let filled = Filled {
+                    key,
+                    prepared: &prepared,
+                    bytes: &sealed.bytes,
+                    begun,
+                };
+                let stays = self.take_back(&[filled]).await == [true];
+                Ok(stays.then_some(sealed))
+            }
+            other => other,
         };
         match written {
             Ok(Some(sealed)) => {
@@ -533,6 +559,10 @@ impl<T: Value> Inner<T> {
                 self.billed(1);
                 store.set_if_absent(&name, bytes, Ttl::In(ttl)).await
             }
+            Seen::Head(whole) if self.is_shared() => {
+                self.billed(3);
+                store.atomic(&replacement(&name, whole, bytes, ttl)).await
+            }
             Seen::Head(head) => {
                 self.billed(3);
                 let op = Fill {
@@ -544,6 +574,21 @@ impl<T: Value> Inner<T> {
                 store.atomic(&op).await
             }
         }
+    }
+}
+
+/// Other apps' value, in place of the one that was seen.
+pub(super) fn replacement<'a>(
+    key: &'a [u8],
+    seen: &'a [u8],
+    value: &'a [u8],
+    ttl: Duration,
+) -> CompareAndSet<'a> {
+    CompareAndSet {
+        key,
+        expected: Some(seen),
+        value,
+        ttl: Ttl::In(ttl),
     }
 }
 

@@ -60,7 +60,9 @@ impl<T> Found<T> {
     }
 
     /// A name of this writing of the value, the same in all instances and another after
-    /// each write and each load: hexadecimal digits and a `-`.
+    /// each write and each load: hexadecimal digits and a `-`. In the form of other apps
+    /// ([`Shared`](super::Shared)) a value has no name: there it is another one after each
+    /// reading of the store, though the value may be the same.
     pub fn revision(&self) -> String {
         let stamp = self.entry.meta.stamp;
         format!("{:x}-{:x}", stamp.time_us, stamp.writer)

@@ -11,6 +11,7 @@ use sangam_store::{Error, Store, Why};
 
 use super::bus::{Bus, Changes, Listener};
 use super::caches::Options;
+use super::gate::Gate;
 use super::patience::Patience;
 use super::pending::Pending;
 use super::report::Stats;
@@ -31,6 +32,7 @@ pub(super) struct Hub {
     pub(super) prefix: String,
     pub(super) bus: Arc<Bus>,
     pub(super) pending: Pending,
+    pub(super) gate: Arc<Gate>,
     patience: Patience,
     members: Arc<Members>,
     writer: u32,
@@ -59,8 +61,10 @@ impl Hub {
         );
         let bus = Arc::new(bus);
         let apart = store.is_cluster();
+        let pending = Pending::new(store.clone(), bus.clone());
         Hub {
-            pending: Pending::new(store.clone(), bus.clone()),
+            gate: pending.gate().clone(),
+            pending,
             patience: Patience::default(),
             store,
             prefix: options.prefix.clone(),

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sangam_engine::Reply;
-use sangam_store::{AtomicOp as _, Commands, Error, Ttl};
+use sangam_store::{Commands, Error, Ttl};
 
 use super::cache::Cache;
 use super::error::CacheError;
-use super::fetch::{Begun, BoxError, Loading, Used, patiently, run, spawn};
+use super::fetch::{Begun, BoxError, Loading, Used, patiently, replacement, run, spawn};
 use super::flight::{Landed, Leader, Outcome};
 use super::found::{Found, Source};
 use super::inner::{Inner, Look, Value};
 use super::key::Keys;
 use super::loaded::Loaded;
 use super::memory::{Held, Ticket};
-use super::op::Fill;
+use super::op::{Fill, push as push_op};
 use super::prepared::{Prepared, Sealed};
 use super::report::Count;
 use super::settings::Policy;
+use super::shared::{Filled, Filling};
 use super::stored::Seen;
 use super::write::Reach;
 
@@ -274,7 +275,10 @@ impl<T: Value> Inner<T> {
                         match self.use_stored(&key, stored.held, &it.begun, &it.leader) {
                             Used::Landed => continue,
                             Used::Saves(held) => it.fallback = Some(held),
-                            Used::Not => it.fallback = it.begun.unless_replaced(it.fallback),
+                            Used::Not => {
+                                let is_shared = self.is_shared();
+                                it.fallback = it.begun.unless_replaced(it.fallback, is_shared);
+                            }
                         }
                         missing.push(it);
                     }
@@ -353,9 +357,12 @@ impl<T: Value> Inner<T> {
             }
         }
         let fits = |(it, prepared): &(Flown<T>, Prepared<T>)| {
-            it.begun.seen.is_some() && prepared.is_kept() && !self.is_overtaken(&it.begun)
+            let may_be_kept = it.begun.seen.is_some() && prepared.is_kept();
+            let may_fill = || self.may_fill(it.leader.key(), prepared, &it.begun);
+            may_be_kept.then(may_fill).flatten()
         };
-        let fit: Vec<bool> = ready.iter().map(fits).collect();
+        let fillings: Vec<Option<Filling>> = ready.iter().map(fits).collect();
+        let fit: Vec<bool> = fillings.iter().map(Option::is_some).collect();
         let kept = ready.iter().zip(&fit).filter(|(_, fits)| **fits);
         let kept: Vec<&Prepared<T>> = kept.map(|((_, it), _)| it).collect();
         // All of one flight began at one moment.
@@ -367,9 +374,9 @@ impl<T: Value> Inner<T> {
         };
         let mut failed = sealed.as_ref().err().cloned();
         let mut sealed = sealed.unwrap_or_default().into_iter();
-        let tracked: Vec<(&str, &Prepared<T>)> = ready
-            .iter()
-            .map(|(it, prepared)| (it.leader.key(), prepared))
+        let tracked = ready.iter().zip(&fit).filter(|(_, fits)| **fits);
+        let tracked: Vec<(&str, &Prepared<T>)> = tracked
+            .map(|((it, prepared), _)| (it.leader.key(), prepared))
             .collect();
         // Without its place in a set a key would not be found when that is invalidated.
         if failed.is_none() && self.is_shared() {
@@ -402,11 +409,29 @@ impl<T: Value> Inner<T> {
             let missing = || Err(late.clone().unwrap_or_else(unfilled));
             replies.next().unwrap_or_else(missing)
         };
-        for ((it, prepared), sealed) in ready.into_iter().zip(sent) {
-            let reply = sealed.as_ref().map(|_| next());
+        let next = |sealed: &Option<Sealed>| sealed.as_ref().map(|_| next());
+        let replies: Vec<_> = sent.iter().map(next).collect();
+        let mut filled = Vec::new();
+        for (((it, prepared), sealed), reply) in ready.iter().zip(&sent).zip(&replies) {
+            if let (Some(sealed), Some(Ok(reply))) = (sealed, reply)
+                && is_written(reply)
+            {
+                filled.push(Filled {
+                    key: it.leader.key(),
+                    prepared,
+                    bytes: &sealed.bytes,
+                    begun: &it.begun,
+                });
+            }
+        }
+        let mut stay = self.take_back(&filled).await.into_iter();
+        let mut stays = |reply: &Reply| is_written(reply) && stay.next().unwrap_or(false);
+        for (((it, prepared), sealed), reply) in ready.into_iter().zip(sent).zip(replies) {
+            let reply = reply.map(|reply| reply.map(|reply| stays(&reply)));
             it.leader
                 .land(self.settle(&it, prepared, sealed, reply, failed.as_ref()));
         }
+        drop(fillings);
     }
 
     fn push_fill(&self, commands: &mut Commands, key: &str, seen: &Seen, sealed: &Sealed) {
@@ -417,6 +442,11 @@ impl<T: Value> Inner<T> {
                 let ms = sealed.ttl.as_millis().max(1).to_string();
                 commands.push(&[b"SET", &name, &sealed.bytes, b"PX", ms.as_bytes(), b"NX"]);
             }
+            Seen::Head(whole) if self.is_shared() => {
+                self.billed(3);
+                let op = replacement(&name, whole, &sealed.bytes, sealed.ttl);
+                push_op(commands, &op);
+            }
             Seen::Head(head) => {
                 self.billed(3);
                 let op = Fill {
@@ -425,9 +455,7 @@ impl<T: Value> Inner<T> {
                     value: &sealed.bytes,
                     ttl: Ttl::In(sealed.ttl),
                 };
-                let args = op.args();
-                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                commands.push_script(op.script(), &op.keys(), &args);
+                push_op(commands, &op);
             }
         }
     }
@@ -438,7 +466,7 @@ impl<T: Value> Inner<T> {
         it: &Flown<T>,
         prepared: Prepared<T>,
         sealed: Option<Sealed>,
-        reply: Option<Result<Reply, Error>>,
+        written: Option<Result<bool, Error>>,
         failed: Option<&Error>,
     ) -> Outcome<T> {
         let key = it.leader.key();
@@ -448,9 +476,8 @@ impl<T: Value> Inner<T> {
             stale: false,
             degraded,
         };
-        match (sealed, reply) {
-            (Some(sealed), Some(Ok(reply))) => {
-                let written = !matches!(reply, Reply::Null | Reply::Int(0));
+        match (sealed, written) {
+            (Some(sealed), Some(Ok(written))) => {
                 if !written {
                     self.counters.one(Count::Overtaken);
                     return Ok(landed(prepared.unkept(), false));
@@ -488,4 +515,9 @@ fn answered(replies: &[Result<Reply, Error>]) -> Result<(), Error> {
 
 fn unfilled() -> Error {
     Error::Reply("a reply to each command was expected".to_owned())
+}
+
+/// What the store answered to a fill.
+fn is_written(reply: &Reply) -> bool {
+    !matches!(reply, Reply::Null | Reply::Int(0))
 }

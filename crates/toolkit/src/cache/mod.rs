@@ -58,12 +58,13 @@
 //! | many reads | 1 for all keys of a slot, and for each miss 1 or 3 |
 //! | a tag's first value in this process, and once in a while | 2 more, 3 where it was loaded |
 //! | agreeing with other instances on who loads | 5 more for who does, 2 for each time that another asks |
-//! | in the form of other apps | 2 a read; a deletion 3; a tag 3 more a value |
+//! | in the form of other apps | 2 a read, 2 more a miss; a deletion 3; 4 for each tag of a value; an invalidation 5 for 500 keys, and 1 for each of them |
 //!
 //! ```text
 //! caches, cache, many, settings, loaded, found, report, error   what callers see
 //! fetch, flight/     reading through; who loads, here and across instances
 //! write, prepared    writing; a value on its way into both tiers
+//! shared, gate       writing in the form of other apps; one step on a key at a time
 //! stored, value/     the second tier: what stands there and whether it holds; its bytes
 //! memory/            the first tier
 //! tags/              versions of tags
@@ -84,6 +85,7 @@ mod fetch;
 mod finish;
 mod flight;
 mod found;
+mod gate;
 mod hub;
 mod inner;
 mod key;
@@ -96,6 +98,7 @@ mod pending;
 mod prepared;
 mod report;
 mod settings;
+mod shared;
 mod stored;
 mod tags;
 mod value;

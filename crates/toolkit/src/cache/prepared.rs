@@ -48,6 +48,10 @@ impl<T> Prepared<T> {
         self.kept
     }
 
+    pub(super) fn tags(&self) -> &[TagId] {
+        &self.tags
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }

@@ -170,6 +170,9 @@ impl Settings {
         if self.shared.is_some() && self.encoding != Encoding::Json {
             return wrong("`encoding` of a shared cache is JSON");
         }
+        if self.shared.as_ref().is_some_and(|it| it.prefix.is_empty()) {
+            return wrong("`prefix` of a shared cache is not empty: all keys would be its own");
+        }
         Ok(())
     }
 
@@ -237,7 +240,12 @@ pub enum Encoding {
 /// the value plain JSON, or gzip of it in base64 (`H4sI…`). Nothing about a value is
 /// known but its time to live, and nothing tells when another app changes it: so a
 /// process holds it for 10 s at most, or [`Settings::memory_ttl`] if that is less. A
-/// tag is the key of a set of keys, which is read when the tag is invalidated.
+/// tag is the key of a set of keys, which is read when the tag is invalidated: those of
+/// them that begin with the prefix are deleted, others stay.
+///
+/// There are no marks of deletions: what a load writes while another process deletes its
+/// key, or invalidates its tag, is removed once this one has heard of it, within a round
+/// trip, and may be read elsewhere until then. Of other apps' deletions nobody hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     /// What the keys begin with, such as [`prefix::CREATOR`].

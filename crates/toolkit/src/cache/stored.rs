@@ -22,7 +22,7 @@ const SHARED_MEMORY: Duration = Duration::from_secs(10);
 pub(super) enum Seen {
     /// No key.
     Absent,
-    /// A value that begins so.
+    /// A value that begins so; in the form of other apps, one that is so.
     Head(SmallVec<[u8; value::HEAD]>),
 }
 
@@ -150,7 +150,13 @@ impl<T: Value> Inner<T> {
                 reads.push(None);
                 continue;
             };
-            let seen = Seen::Head(SmallVec::from_slice(value::head(&bytes)));
+            // Other apps' values have no head that names a writing.
+            let named = if ttl.is_some() {
+                &bytes[..]
+            } else {
+                value::head(&bytes)
+            };
+            let seen = Seen::Head(SmallVec::from_slice(named));
             let (held, read) = match ttl {
                 Some(ttl) => (self.foreign(bytes, ttl), None),
                 None => (None, self.own(bytes)),
@@ -204,13 +210,15 @@ impl<T: Value> Inner<T> {
         };
         let now = self.now();
         let ends_us = now.saturating_add(micros(ttl));
+        // Nobody says when it was made: as if its maker had these settings.
+        let made_us = ends_us.saturating_sub(micros(self.settings.ttl)).min(now);
         let stamp = Stamp {
             time_us: now,
             writer: 0,
         };
         let meta = Meta {
             weight: length as u32,
-            ..self.meta(stamp, now, now, ends_us, ends_us)
+            ..self.meta(stamp, made_us, now, ends_us, ends_us)
         };
         Some(Held::new(Some(Content::Own(value)), meta))
     }

@@ -19,12 +19,12 @@ use super::memory::Ticket;
 use super::pending::{Unsent, passes};
 use super::prepared::{Prepared, Sealed};
 use super::report::Count;
-use super::settings::{Encoding, Policy, ttl};
+use super::settings::{Encoding, Policy};
 use super::tags;
 use super::value::{Envelope, Kind, Stamp};
 
 /// Keys or tags that are written in one step.
-const TOGETHER: usize = 500;
+pub(super) const TOGETHER: usize = 500;
 
 /// How far a write came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl<T: Value> Inner<T> {
 
     async fn set_some(&self, prepared: Vec<(Box<str>, Prepared<T>)>) -> Result<Reach, CacheError> {
         let keys: Vec<Box<str>> = prepared.iter().map(|(key, _)| key.clone()).collect();
+        let _alone = self.alone(&keys).await;
         let tickets = self.shut(&keys);
         let last = self.hub.pending.last();
         let began = self.tags.tick();
@@ -114,6 +115,7 @@ impl<T: Value> Inner<T> {
         let all: Vec<&Prepared<T>> = prepared.iter().map(|(_, it)| it).collect();
         let sealed = self.seal_now(&all).await?;
         let mut commands = Commands::new();
+        self.note_in_sets(&mut commands, prepared.iter().map(|(key, it)| (&**key, it)));
         for ((key, prepared), sealed) in prepared.iter().zip(&sealed) {
             let name = self.keys.value(key);
             if !prepared.is_kept() {
@@ -123,9 +125,6 @@ impl<T: Value> Inner<T> {
             }
             let ms = sealed.ttl.as_millis().max(1).to_string();
             commands.push(&[b"SET", &name, &sealed.bytes, b"PX", ms.as_bytes()]);
-            if self.is_shared() {
-                track(&mut commands, &name, prepared);
-            }
         }
         self.send(commands, keys_changed(keys)).await?;
         Ok(sealed)
@@ -146,9 +145,12 @@ impl<T: Value> Inner<T> {
 
     /// Keeps a value that could not be sent.
     fn queue(&self, key: &str, prepared: &Prepared<T>) {
-        // Where its tags have no versions that could be sent with it, or there is no way
-        // to say that there is nothing, it is only known to be gone.
-        let kept = prepared.is_kept().then(|| self.seal_known(prepared));
+        // Where its tags have no versions that could be sent with it, or are sets that it
+        // would not be in, or there is no way to say that there is nothing, it is only
+        // known to be gone.
+        let is_tracked = self.is_shared() && !prepared.named.is_empty();
+        let is_sent = prepared.is_kept() && !is_tracked;
+        let kept = is_sent.then(|| self.seal_known(prepared));
         let unsent = match kept.flatten() {
             Some(sealed) => Unsent::Value {
                 stamp: prepared.stamp(),
@@ -178,6 +180,7 @@ impl<T: Value> Inner<T> {
     }
 
     async fn delete_some(&self, keys: &[Box<str>]) -> Result<Reach, CacheError> {
+        let _alone = self.alone(keys).await;
         self.shut(keys);
         let last = self.hub.pending.last();
         let stamp = self.hub.stamp();
@@ -269,80 +272,9 @@ impl<T: Value> Inner<T> {
         self.reached(failed, &changes.changes, last)
     }
 
-    /// Invalidates the keys of a set that apps of another form keep.
-    pub(super) async fn invalidate_set(&self, set: &str) -> Result<Reach, CacheError> {
-        self.counters.one(Count::Invalidations);
-        let id = TagId::new(set)?;
-        self.forget_tag(id);
-        let begins = self.settings.shared.as_ref().map(|it| it.prefix.as_bytes());
-        let begins = begins.unwrap_or_default();
-        let emptied = async {
-            self.billed(1);
-            let store = &self.hub.store;
-            let members = self
-                .in_time(store.call(&[b"SMEMBERS", set.as_bytes()]))
-                .await?;
-            let members = match members.unpacked() {
-                Reply::Array(items) | Reply::Set(items) => items,
-                _ => Vec::new(),
-            };
-            let names = members.into_iter().filter_map(|item| match item {
-                Reply::Bulk(name) => Some(name),
-                _ => None,
-            });
-            let names: Vec<Vec<u8>> = names.collect();
-            for names in names.chunks(TOGETHER) {
-                let keys = names.iter().filter_map(|name| {
-                    let key = std::str::from_utf8(name.strip_prefix(begins)?).ok()?;
-                    Some(key.into())
-                });
-                let keys: Vec<Box<str>> = keys.collect();
-                self.shut(&keys);
-                let mut commands = Commands::new();
-                for name in names {
-                    commands.push(&[b"DEL", name]);
-                }
-                let mut removed: Vec<&[u8]> = vec![b"SREM", set.as_bytes()];
-                removed.extend(names.iter().map(Vec::as_slice));
-                commands.push(&removed);
-                let sent = self.send(commands, keys_changed(&keys)).await;
-                for key in &keys {
-                    self.memory.invalidate(key);
-                }
-                self.open(&keys);
-                sent?;
-            }
-            Ok(())
-        };
-        let failed: Option<Error> = emptied.await.err();
-        self.forget_tag(id);
-        match failed {
-            // Which keys it had, nobody knows; so nothing can be sent later.
-            Some(error) => Err(error.into()),
-            None => Ok(Reach::Everywhere),
-        }
-    }
-
-    /// Notes the keys of loaded values in the sets that their tags are, for apps of
-    /// another form.
-    pub(super) async fn track(&self, loaded: &[(&str, &Prepared<T>)]) -> Result<(), Error> {
-        if !self.is_shared() {
-            return Ok(());
-        }
-        let mut commands = Commands::new();
-        for (key, prepared) in loaded {
-            track(&mut commands, &self.keys.value(key), prepared);
-        }
-        if commands.is_empty() {
-            return Ok(());
-        }
-        self.billed(commands.len() as u64);
-        all_done(self.hub.store.pipeline(&commands).await)
-    }
-
     /// A write begins: nobody joins loads of these keys, and what was read of them
     /// cannot come into memory.
-    fn shut(&self, keys: &[Box<str>]) -> Vec<Ticket> {
+    pub(super) fn shut(&self, keys: &[Box<str>]) -> Vec<Ticket> {
         if self.is_shared() {
             for key in keys {
                 self.hub.pending.forget(&self.name, key);
@@ -354,7 +286,7 @@ impl<T: Value> Inner<T> {
     }
 
     /// A write has ended, in other caches of this name too.
-    fn open(&self, keys: &[Box<str>]) {
+    pub(super) fn open(&self, keys: &[Box<str>]) {
         for key in keys {
             self.flights.detach(key);
         }
@@ -363,7 +295,7 @@ impl<T: Value> Inner<T> {
     }
 
     /// Whether a write that failed waits to be sent later.
-    fn waits(&self, failed: &Error) -> bool {
+    pub(super) fn waits(&self, failed: &Error) -> bool {
         self.settings.policy == Policy::Open && passes(failed)
     }
 
@@ -386,7 +318,11 @@ impl<T: Value> Inner<T> {
     }
 
     /// Writes, and says so in the same step where the store can.
-    async fn send(&self, mut commands: Commands, changes: Vec<Change>) -> Result<(), Error> {
+    pub(super) async fn send(
+        &self,
+        mut commands: Commands,
+        changes: Vec<Change>,
+    ) -> Result<(), Error> {
         let changes = self.changes(changes);
         let (bus, store) = (&self.hub.bus, &self.hub.store);
         if self.hub.speaks_apart() {
@@ -418,7 +354,11 @@ impl<T: Value> Inner<T> {
     }
 
     /// The same for versions of tags, which share the bus' slot.
-    async fn send_tags(&self, mut commands: Commands, changes: Vec<Change>) -> Result<(), Error> {
+    pub(super) async fn send_tags(
+        &self,
+        mut commands: Commands,
+        changes: Vec<Change>,
+    ) -> Result<(), Error> {
         let changes = self.changes(changes);
         self.hub.bus.say(&mut commands, &changes);
         self.billed(commands.len() as u64);
@@ -426,24 +366,11 @@ impl<T: Value> Inner<T> {
     }
 }
 
-/// Notes other apps' keys in the sets that their tags are, which live longer than any of
-/// them.
-fn track<T>(commands: &mut Commands, name: &[u8], prepared: &Prepared<T>) {
-    let seconds = (2 * prepared.lives()).max(ttl::DAY).as_secs().to_string();
-    for set in &prepared.named {
-        let (set, seconds) = (set.as_bytes(), seconds.as_bytes());
-        commands
-            .push(&[b"SADD", set, name])
-            .push(&[b"EXPIRE", set, seconds, b"NX"])
-            .push(&[b"EXPIRE", set, seconds, b"GT"]);
-    }
-}
-
-fn keys_changed(keys: &[Box<str>]) -> Vec<Change> {
+pub(super) fn keys_changed(keys: &[Box<str>]) -> Vec<Change> {
     keys.iter().cloned().map(Change::Key).collect()
 }
 
-fn all_done(outcomes: Vec<Result<Reply, Error>>) -> Result<(), Error> {
+pub(super) fn all_done(outcomes: Vec<Result<Reply, Error>>) -> Result<(), Error> {
     for outcome in outcomes {
         outcome?;
     }

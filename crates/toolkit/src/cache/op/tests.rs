@@ -13,7 +13,7 @@ use sangam_store::op::testing::Twins;
 
 use super::super::settings::{Compression, Encoding};
 use super::super::value::{Envelope, Kind, Stamp, head};
-use super::{Fill, Replay};
+use super::{Fill, Replay, Track};
 
 const KEY: &[u8] = b"cache:users:7";
 const TTL: Ttl = Ttl::In(Duration::from_mins(5));
@@ -91,6 +91,8 @@ enum Step {
     /// With what another one saw, or with what stands there.
     Fill(Option<Vec<u8>>, Vec<u8>, Ttl),
     Replay(u64, u32, Vec<u8>, Ttl),
+    /// So many seconds.
+    Track(Vec<Vec<u8>>, u64),
 }
 
 fn ttl() -> impl Strategy<Value = Ttl> {
@@ -107,6 +109,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => value().prop_map(|value| vec![b"SET".to_vec(), KEY.to_vec(), value]),
         2 => Just(vec![b"DEL".to_vec(), KEY.to_vec()]),
         1 => Just(vec![b"LPUSH".to_vec(), KEY.to_vec(), b"x".to_vec()]),
+        1 => Just(vec![b"SADD".to_vec(), KEY.to_vec(), b"x".to_vec()]),
+        1 => Just(vec![b"EXPIRE".to_vec(), KEY.to_vec(), b"900".to_vec()]),
         1 => Just(vec![b"XADD".to_vec(), KEY.to_vec(), b"1-1".to_vec(), b"f".to_vec(), b"v".to_vec()]),
     ];
     let seen = proptest::option::weighted(0.3, value());
@@ -115,6 +119,11 @@ fn step() -> impl Strategy<Value = Step> {
         (seen, value(), ttl()).prop_map(|(seen, value, ttl)| Step::Fill(seen, value, ttl)),
         (time(), writer(), value(), ttl())
             .prop_map(|(time, writer, value, ttl)| Step::Replay(time, writer, value, ttl)),
+        (
+            vec(select(&TEXTS[..]).prop_map(<[u8]>::to_vec), 1..4),
+            60u64..9_000
+        )
+            .prop_map(|(names, seconds)| Step::Track(names, seconds)),
     ]
 }
 
@@ -161,6 +170,15 @@ fn play(twins: &mut Twins, story: &[Step]) -> Result<(), TestCaseError> {
                 let replayed = twins.check(&op).map_err(failed)?.ok();
                 let expected = stands.map(|stands| !is_newer(&stands, *time_us, *writer));
                 prop_assert_eq!(replayed, expected);
+            }
+            Step::Track(names, seconds) => {
+                let op = Track {
+                    set: KEY,
+                    names,
+                    ttl: Duration::from_secs(*seconds),
+                };
+                let added = twins.check(&op).map_err(failed)?.ok();
+                prop_assert!(added.is_none_or(|added| added <= names.len() as u64));
             }
         }
     }
@@ -272,4 +290,36 @@ fn ops_cost_what_their_module_says() {
     assert_eq!(twins.cost(), 3);
     assert!(!replay(5, 1, &mut twins));
     assert_eq!(twins.cost(), 2);
+}
+
+fn left(twins: &mut Twins) -> i64 {
+    match twins.prepare(&[b"TTL", KEY]).unwrap() {
+        sangam_store::Reply::Int(seconds) => seconds,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_set_lives_as_long_as_what_is_in_it_unless_it_is_anothers() {
+    let mut twins = Twins::new();
+    let track = |seconds, twins: &mut Twins| {
+        let op = Track {
+            set: KEY,
+            names: &[b"a".to_vec(), b"b".to_vec()],
+            ttl: Duration::from_secs(seconds),
+        };
+        twins.check(&op).unwrap().unwrap()
+    };
+    assert_eq!(track(900, &mut twins), 2);
+    assert_eq!(twins.cost(), 4);
+    assert_eq!(left(&mut twins), 900);
+    assert_eq!(track(600, &mut twins), 0);
+    assert_eq!(twins.cost(), 3);
+    assert_eq!(left(&mut twins), 900);
+    track(1_000, &mut twins);
+    assert_eq!(left(&mut twins), 1_000);
+    twins.prepare(&[b"DEL", KEY]).unwrap();
+    twins.prepare(&[b"SADD", KEY, b"theirs"]).unwrap();
+    assert_eq!(track(900, &mut twins), 2);
+    assert_eq!(left(&mut twins), -1);
 }

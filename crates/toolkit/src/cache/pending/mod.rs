@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use sangam_store::{Error, Status, Store};
 
 use super::bus::{Bus, Change};
+use super::gate::Gate;
 use super::key::TagId;
 use super::value::Stamp;
 use crate::background::Background;
@@ -90,6 +91,8 @@ struct Inner {
     store: Store,
     bus: Arc<Bus>,
     queue: Mutex<Queue>,
+    /// Which keys in the form of other apps are written or sent.
+    gate: Arc<Gate>,
     /// How much is in the queue.
     waiting: AtomicUsize,
     /// The number of the last that came into it.
@@ -104,6 +107,7 @@ impl Pending {
             store,
             bus,
             queue: Mutex::default(),
+            gate: Arc::default(),
             waiting: AtomicUsize::new(0),
             last: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
@@ -113,6 +117,11 @@ impl Pending {
             inner: Arc::new(inner),
             tasks: Background::default(),
         }
+    }
+
+    /// Where replays and writes of other apps' keys wait for each other.
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.inner.gate
     }
 
     /// A key's change waits, instead of any before it.

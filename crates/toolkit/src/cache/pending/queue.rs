@@ -325,6 +325,12 @@ impl Queue {
         });
     }
 
+    /// Whether it waits still, and nothing newer in its place.
+    pub(super) fn waits(&mut self, one: &Sending) -> bool {
+        let waiting = self.caches.get_mut(&one.cache.name);
+        waiting.is_some_and(|it| it.item(one).is_some())
+    }
+
     /// One was sent; it goes, unless something newer took its place.
     pub(super) fn sent(&mut self, one: &Sending) {
         self.with(&one.cache, |waiting| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sangam_store::{AtomicOp, Commands, Error, Reply, State, Status, Ttl};
 
 use super::super::bus::{Change, Changes};
+use super::super::gate::Pass;
 use super::super::op::Replay;
 use super::super::settings::{Compression, Encoding};
 use super::super::tags;
@@ -100,10 +101,13 @@ enum Step {
 impl Inner {
     /// Sends a batch and says so.
     async fn replay(&self, batch: Vec<Sending>) -> Taken {
+        let count = batch.len();
+        let (batch, _passes) = self.admitted(batch);
+        let all_admitted = batch.len() == count;
         let now_ms = self.store.now() / 1000;
         let steps: Vec<Result<Step, Error>> = batch.iter().map(|one| step(one, now_ms)).collect();
         let outcomes = self.send(&steps).await;
-        let (mut applied, mut all) = (Vec::new(), true);
+        let (mut applied, mut all) = (Vec::new(), all_admitted);
         for (one, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => applied.push(one),
@@ -127,6 +131,28 @@ impl Inner {
             Ok(()) if !applied.is_empty() => Taken::Some,
             _ => Taken::None,
         }
+    }
+
+    /// What may be sent now, and no write of it begins meanwhile. A replay in the form of
+    /// other apps compares nothing: where a write is under way it would come after it.
+    fn admitted(&self, batch: Vec<Sending>) -> (Vec<Sending>, Vec<Pass>) {
+        let mut passes = Vec::new();
+        let admit = |one: &Sending| {
+            let What::Key(key, _) = &one.what else {
+                return true;
+            };
+            if !one.cache.shared {
+                return true;
+            }
+            let Some(pass) = self.gate.fill(vec![one.cache.keys.value(key)]) else {
+                return false;
+            };
+            passes.push(pass);
+            // A write that ended before has taken its place.
+            self.queue.lock().waits(one)
+        };
+        let batch = batch.into_iter().filter(admit).collect();
+        (batch, passes)
     }
 
     async fn send(&self, steps: &[Result<Step, Error>]) -> Vec<Result<(), Error>> {
