@@ -314,3 +314,23 @@ async fn chance_takes_off_what_settings_say_and_no_more() {
     assert!(shortest >= 30 * SECOND && longest < MINUTE + MS);
     assert!(longest > shortest + 10 * SECOND, "{shortest:?} {longest:?}");
 }
+
+/// What was loaded for so long that its place may be free by the time it is written,
+/// whoever deleted it meanwhile, is served and not kept.
+#[tokio::test]
+async fn what_took_too_long_to_load_is_not_kept() {
+    // Twice the hard timeout, the store's once, and 5 s.
+    let longest = Duration::from_secs(2 * 30 + 2 + 5);
+    for (took, kept) in [(Duration::from_millis(66_999), true), (longest, false)] {
+        let still = Still::new();
+        let (one, other) = (still.cache(minute()), still.cache(minute()));
+        let clock = still.clock.clone();
+        let slow = async move |_| {
+            clock.advance_millis(took.as_millis() as u64);
+            Ok::<_, io::Error>(1)
+        };
+        assert_eq!(*one.get_or_set("k", slow).await.unwrap(), 1);
+        assert_eq!(other.get("k").await.unwrap().is_some(), kept, "{took:?}");
+        assert_eq!(one.stats().overtaken, u64::from(!kept));
+    }
+}

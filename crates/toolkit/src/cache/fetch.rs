@@ -525,13 +525,10 @@ impl<T: Value> Inner<T> {
         }
     }
 
-    /// Whether a load took longer than a deletion's mark stays, less what it may take
-    /// yet (to keep versions, compare and fill), or, where deletions leave none, its key
-    /// was written meanwhile.
+    /// Whether a load took so long that a deletion's mark may be gone before what was
+    /// loaded is written, or, where deletions leave none, its key was written meanwhile.
     pub(super) fn is_overtaken(&self, begun: &Begun) -> bool {
-        let writing = 3 * self.settings.store_timeout;
-        let longest = self.settings.longest_load().saturating_sub(writing);
-        let longest = micros(longest);
+        let longest = micros(self.settings.longest_loading());
         self.now().saturating_sub(begun.at_us) >= longest
             || (self.is_shared() && !self.memory.is_valid(begun.ticket))
     }

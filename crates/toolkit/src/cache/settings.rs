@@ -181,9 +181,15 @@ impl Settings {
         self.stale.max(self.fail_safe)
     }
 
-    /// The longest that a load may take from reading the store to writing it.
+    /// The longest that a load may take from reading the store to having a value.
+    pub(super) fn longest_loading(&self) -> Duration {
+        2 * self.hard_timeout + self.store_timeout + Duration::from_secs(5)
+    }
+
+    /// The same to having it written: after it is loaded its tags are kept, the bus is
+    /// asked, and it is put in its place.
     pub(super) fn longest_load(&self) -> Duration {
-        2 * self.hard_timeout + 4 * self.store_timeout + Duration::from_secs(5)
+        self.longest_loading() + 3 * self.store_timeout
     }
 }
 
