@@ -69,7 +69,13 @@ pub(super) struct Entries {
 
 /// What the settings of one cache are, where they are said.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    default,
+    expecting = "a cache's table, such as [caches.users]; beside tables [caches] has `others-max`, \
+                 `coherence` and `heartbeat`"
+)]
 struct Entry {
     ttl: Option<Time>,
     jitter: Option<f64>,

@@ -267,6 +267,11 @@ fn caches_that_cannot_be_are_told_with_their_line() {
     assert!(named.contains("`a b` is no name"), "{named}");
     assert!(named.contains("line 2"), "{named}");
     assert!(refused("[caches]\nothers-max = 'x'").contains("line 2"));
-    assert!(refused("[caches]\nusers = 5").contains("line 2"));
+    let other = refused("[caches]\nusers = 5");
+    assert!(other.contains("line 2"), "{other}");
+    for part in ["[caches.users]", "`others-max`", "`coherence`", "`heartbeat`"] {
+        assert!(other.contains(part), "{other}");
+    }
+    assert!(!other.contains("struct"), "{other}");
     assert!(refused("caches = 5").contains("[caches]"));
 }
