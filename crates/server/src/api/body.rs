@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_TYPE, EXPECT};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -87,12 +87,19 @@ async fn receive(
         let kind = kind.unwrap_or_default().trim_ascii();
         kind.eq_ignore_ascii_case(b"application/json")
     });
+    let mut encodings = request.headers().get_all(CONTENT_ENCODING).iter();
+    let is_plain = encodings.all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity"));
     let is_sent = !request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
     let read = if !is_json {
         Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send JSON: `Content-Type: application/json`",
+        ))
+    } else if !is_plain {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send it as it is, without a `Content-Encoding`",
         ))
     } else if body.size_hint().lower() > bound.bytes as u64 {
         Err(bound.exceeded())

@@ -321,6 +321,13 @@ fn bodies_that_are_no_json_are_told_where() {
     assert_eq!(bench.asked("PUT", path, &typed, "1").0, 415);
     let typed = [("content-type", "application/json; charset=utf-8")];
     assert_eq!(bench.asked("PUT", path, &typed, "1").0, 204);
+    for (encoding, expected) in [("gzip", 415), ("identity, br", 415), ("Identity", 204)] {
+        let encoded = [("content-encoding", encoding)];
+        let (status, head, body) = bench.asked("PUT", path, &encoded, "2");
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!(status, expected, "{encoding}: {head}");
+        assert_eq!(body.contains("`Content-Encoding`"), expected == 415, "{body}");
+    }
 }
 
 #[test]
