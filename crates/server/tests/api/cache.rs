@@ -75,7 +75,7 @@ fn until(what: &str, mut happens: impl FnMut() -> bool) {
 }
 
 #[test]
-fn values_come_back_byte_for_byte() {
+fn values_come_back_as_they_are_written() {
     let mut bench = Bench::with("");
     let path = "/v1/cache/users/user:1";
     assert_eq!(bench.value(path), None);
@@ -85,13 +85,26 @@ fn values_come_back_byte_for_byte() {
         "\"\"",
         "12345678901234567890123456789",
         "[[],{}]",
+        r#"{"\ud83d\ude00":"\u0000"}"#,
     ] {
         assert_eq!(bench.put(path, &format!("  {json}\n")), 204);
         assert_eq!(bench.value(path).as_deref(), Some(json));
     }
-    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
-    assert_eq!(bench.put(path, &deep), 204);
-    assert_eq!(bench.value(path), Some(deep));
+    let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(bench.put(path, &deep(127)), 204);
+    assert_eq!(bench.value(path), Some(deep(127)));
+    for (json, part) in [
+        (&*deep(128), "more than 127 lists and objects"),
+        (&deep(50_000), "more than 127 lists and objects"),
+        (r#"{"a":["\ud800"]}"#, "line 1 column"),
+        (r#"{"\udc00":1}"#, "line 1 column"),
+        (r#""\ud83d\u0041""#, "line 1 column"),
+        ("[1e400]", "number out of range"),
+    ] {
+        let detail = bench.refused(400, "PUT", path, json);
+        assert!(detail.contains(part), "{detail}");
+    }
+    assert_eq!(bench.value(path), Some(deep(127)), "nothing was put");
     assert_eq!(bench.status("DELETE", path), 204);
     assert_eq!(bench.value(path), None);
     assert_eq!(bench.status("DELETE", path), 204, "there was none");
