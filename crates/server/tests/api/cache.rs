@@ -443,6 +443,16 @@ fn all_of_a_shared_cache_is_refused_before_anything_is_done() {
 }
 
 #[test]
+fn a_value_of_another_app_may_have_no_end() {
+    let mut bench = Bench::with("[caches.creators]\nshared-prefix = 'creator:'\n");
+    let (status, ..) = bench.asked("POST", "/", &[], r#"["SET","creator:1","[1]"]"#);
+    assert_eq!(status, 200);
+    let (status, head, body) = bench.asked("GET", "/v1/cache/creators/1", &[], "");
+    assert_eq!((status, &*body), (200, &b"[1]"[..]), "{head}");
+    assert_eq!(field(&head, "cache-status"), "sangam; hit; detail=store");
+}
+
+#[test]
 fn settings_hold_for_their_cache() {
     let mut bench = Bench::with(
         "[caches.default]\nttl = '2h'\njitter = 0\n\
