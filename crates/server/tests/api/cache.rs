@@ -339,8 +339,38 @@ fn bodies_that_are_no_json_are_told_where() {
         let (status, head, body) = bench.asked("PUT", path, &encoded, "2");
         let body = String::from_utf8(body).unwrap();
         assert_eq!(status, expected, "{encoding}: {head}");
-        assert_eq!(body.contains("`Content-Encoding`"), expected == 415, "{body}");
+        assert_eq!(
+            body.contains("`Content-Encoding`"),
+            expected == 415,
+            "{body}"
+        );
     }
+}
+
+#[test]
+fn a_body_that_never_ends_is_refused_in_time() {
+    let patience = Duration::from_millis(300);
+    let mut bench = Bench::set("", |config| config.timing.body = patience);
+    let path = "/v1/cache/users/k";
+    for framing in [
+        "content-length: 9\r\n\r\n\"a",
+        "transfer-encoding: chunked\r\n\r\n1\r\n1\r\n",
+    ] {
+        let mut stream = crate::connect(bench.server.http());
+        let request =
+            format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{framing}");
+        let began = Instant::now();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 408");
+        assert!(began.elapsed() >= patience);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        let rest = String::from_utf8(rest).unwrap();
+        assert!(rest.contains("did not arrive in time"), "{rest}");
+    }
+    assert_eq!(bench.value(path), None);
 }
 
 #[test]
