@@ -669,6 +669,8 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
         assert_eq!(cut_off.put(&address, "\"before\""), 204);
         assert!(other.value(&path(key)).is_some());
     }
+    let unmet = "/v1/cache/unmet/k";
+    assert_eq!(other.put(unmet, "\"before\""), 204);
     runtime.block_on(proxy.stop_listening());
     proxy.cut(Cut::Reset);
     until("the store to be away", || {
@@ -684,6 +686,9 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     assert_eq!(cut_off.put(&path("old"), "\"meanwhile\""), 202);
     assert_eq!(cut_off.status("DELETE", &path("gone")), 202);
     assert_eq!(cut_off.invalidate("users", r#"{"tags":["tagged"]}"#), 202);
+    // What a cache's values hold by was never read: so the others only hear of a change.
+    assert_eq!(cut_off.put(unmet, "\"meanwhile\""), 202);
+    assert_eq!(cut_off.value(unmet).as_deref(), Some("\"meanwhile\""));
     // It goes on, and says what its answers are worth.
     for key in ["new", "old"] {
         let (status, head, body) = cut_off.asked("GET", &path(key), &[], "");
@@ -704,10 +709,10 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     let report = cut_off.json("/v1/cache");
     assert_eq!(report["connected"], false);
     assert!(!report["reason"].as_str().unwrap().is_empty());
-    assert_eq!(report["unsent"], 4, "{report}");
+    assert_eq!(report["unsent"], 5, "{report}");
     let ready = cut_off.json("/ready");
     assert_eq!(ready["cache"], "memory only", "{ready}");
-    assert_eq!(ready["unsent"], 4, "{ready}");
+    assert_eq!(ready["unsent"], 5, "{ready}");
     let ready = other.json("/ready");
     assert_eq!(
         (&ready["cache"], &ready["unsent"]),
@@ -722,13 +727,13 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     let report = cut_off.json("/v1/cache");
     assert_eq!(
         (&report["replayed"], &report["dropped"]),
-        (&4.into(), &0.into()),
+        (&5.into(), &0.into()),
         "{report}"
     );
     let (_, _, page) = cut_off.asked("GET", "/metrics", &[], "");
     let page = String::from_utf8(page).unwrap();
     for line in [
-        "sangam_cache_replayed_total 4",
+        "sangam_cache_replayed_total 5",
         "sangam_cache_dropped_total 0",
     ] {
         assert!(page.lines().any(|it| it == line), "{line}:\n{page}");
@@ -742,6 +747,7 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
         until(key, || other.value(&path(key)).as_deref() == value);
         assert_eq!(cut_off.value(&path(key)).as_deref(), value, "{key}");
     }
+    until("the change to be heard of", || other.value(unmet).is_none());
     assert_eq!(cut_off.put(&path("new"), "\"after\""), 204);
     until("what is put afterwards", || {
         other.value(&path("new")).as_deref() == Some("\"after\"")
