@@ -1,8 +1,9 @@
 //! JSON bodies: bounded in bytes and in time, and every refusal says what to send.
 //!
-//! A body is one JSON object, but for values that are only kept. Lists are refused before they are read: they would be
-//! taken for the fields of an object in their order.
+//! A body is one JSON object, but for values that are only kept. Lists are refused before
+//! they are read: they would be taken for the fields of an object in their order.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,8 +11,8 @@ use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_TYPE, EXPECT};
-use serde::de::DeserializeOwned;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::App;
@@ -58,14 +59,70 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// Any JSON, as it is written.
+/// Any JSON, as it is written; what only some readers of JSON can read is refused.
 pub(super) async fn json(
     request: Request,
     bound: Bound,
     patience: Duration,
 ) -> Result<Box<RawValue>, Problem> {
     let bytes = receive(request, bound, patience).await?;
-    serde_json::from_slice(&bytes).map_err(|error| refused(&plain(&error.to_string())))
+    let json = serde_json::from_slice(&bytes).and_then(|json| {
+        serde_json::from_slice::<Readable>(&bytes)?;
+        Ok(json)
+    });
+    json.map_err(|error| refused(&plain(&error.to_string())))
+}
+
+/// JSON that is read and thrown away. Keeping it as it is written overlooks lists in
+/// lists without end, halves of surrogate pairs, and numbers beyond all that a reader has.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Readable)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Readable;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Readable, A::Error> {
+        while items.next_element::<Readable>()?.is_some() {}
+        Ok(Readable)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Readable, A::Error> {
+        while fields.next_entry::<Readable, Readable>()?.is_some() {}
+        Ok(Readable)
+    }
 }
 
 fn refused(reason: &str) -> Problem {
@@ -87,12 +144,19 @@ async fn receive(
         let kind = kind.unwrap_or_default().trim_ascii();
         kind.eq_ignore_ascii_case(b"application/json")
     });
+    let mut encodings = request.headers().get_all(CONTENT_ENCODING).iter();
+    let is_plain = encodings.all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity"));
     let is_sent = !request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
     let read = if !is_json {
         Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send JSON: `Content-Type: application/json`",
+        ))
+    } else if !is_plain {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send it as it is, without a `Content-Encoding`",
         ))
     } else if body.size_hint().lower() > bound.bytes as u64 {
         Err(bound.exceeded())
@@ -157,6 +221,9 @@ const WORDS: [(&str, &str); 7] = [
 
 /// An error's text without the names of types.
 fn plain(text: &str) -> String {
+    if let Some(place) = text.strip_prefix("recursion limit exceeded") {
+        return format!("more than 127 lists and objects are in each other{place}");
+    }
     let (found, expected) = match text.rfind(", expected ") {
         Some(at) => text.split_at(at),
         None => ("", text),

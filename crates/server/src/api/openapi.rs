@@ -119,7 +119,7 @@ fn complete(status: &str, response: &mut utoipa::openapi::Response) {
         "404" => "There is no such class",
         "408" => "The body did not arrive in time",
         "413" => "The body is too long",
-        "415" => "The body is not JSON",
+        "415" => "The body is not JSON, or is encoded",
         "503" => "The store cannot be asked",
         _ => return,
     };

@@ -26,6 +26,8 @@ use super::{ConfigError, Reader};
 const OTHERS_MAX: usize = 256;
 /// Memory of each of them.
 const OTHERS_MEMORY: u64 = 4 << 20;
+/// Longest time within which a word that was lost is noticed.
+const HEARTBEAT_MAX: Duration = Duration::from_hours(1);
 
 /// The settings of caches.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,14 +64,20 @@ impl Default for CacheSettings {
 pub(super) struct Entries {
     others_max: Option<usize>,
     coherence: Option<Told>,
-    heartbeat: Option<Time>,
+    heartbeat: Option<Spanned<Time>>,
     default: Option<Spanned<Entry>>,
     named: BTreeMap<String, Spanned<Entry>>,
 }
 
 /// What the settings of one cache are, where they are said.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    default,
+    expecting = "a cache's table, such as [caches.users]; beside tables [caches] has `others-max`, \
+                 `coherence` and `heartbeat`"
+)]
 struct Entry {
     ttl: Option<Time>,
     jitter: Option<f64>,
@@ -262,22 +270,31 @@ pub(super) fn read(
     max_request_size: usize,
 ) -> Result<CacheSettings, ConfigError> {
     let usual = CacheSettings::default();
+    let refused = |name: &str, entry: &Spanned<Entry>, (field, reason): Wrong| {
+        let place = field.and_then(|field| place_of(reader.text, name, &field));
+        ConfigError::Value {
+            name: "caches",
+            origin: reader.origin(place.unwrap_or(entry.span().start)),
+            reason: format!("{name:?}: {reason}"),
+        }
+    };
     let checked = |name: &str, entry: &Spanned<Entry>, base: &Settings| {
-        let place = entry.span().start;
-        let entry = entry.get_ref();
-        let settings = entry.over(base);
-        check(name, entry, &settings, max_request_size).map_err(|(field, reason)| {
-            let place = field
-                .and_then(|field| place_of(reader.text, name, &field))
-                .unwrap_or(place);
-            ConfigError::Value {
-                name: "caches",
-                origin: reader.origin(place),
-                reason: format!("{name:?}: {reason}"),
-            }
-        })?;
+        let settings = entry.get_ref().over(base);
+        check(name, entry.get_ref(), &settings, max_request_size)
+            .map_err(|wrong| refused(name, entry, wrong))?;
         Ok(settings)
     };
+    let heartbeat = entries.heartbeat.as_ref().map(|heartbeat| {
+        let Time(time) = *heartbeat.get_ref();
+        if time.is_zero() || time > HEARTBEAT_MAX {
+            return Err(ConfigError::Value {
+                name: "caches",
+                origin: reader.origin(heartbeat.span().start),
+                reason: "`heartbeat` is more than 0 and at most an hour".to_owned(),
+            });
+        }
+        Ok(time)
+    });
     let (base, others) = match &entries.default {
         None => (Settings::default(), usual.others),
         Some(entry) => (
@@ -285,8 +302,21 @@ pub(super) fn read(
             checked("default", entry, &usual.others)?,
         ),
     };
+    let mut prefixes = BTreeMap::new();
     let named = entries.named.iter().map(|(name, entry)| {
         let settings = checked(name, entry, &base)?;
+        if let Some(prefix) = &entry.get_ref().shared_prefix
+            && let Some(other) = prefixes.insert(prefix, name)
+        {
+            let reason = format!(
+                "`shared-prefix` is the one of {other:?} too: they would have each other's values"
+            );
+            return Err(refused(
+                name,
+                entry,
+                (Some("shared-prefix".to_owned()), reason),
+            ));
+        }
         Ok((name.clone(), settings))
     });
     Ok(CacheSettings {
@@ -298,19 +328,43 @@ pub(super) fn read(
             Told::Poll => Coherence::Poll,
             Told::Off => Coherence::Off,
         }),
-        heartbeat: entries.heartbeat.map(|Time(it)| it),
+        heartbeat: heartbeat.transpose()?,
     })
 }
 
-/// Whether a cache may have this name and be so; else the field that is wrong, if it is
-/// one, and why.
+/// The field that is wrong, if it is one, and why.
+type Wrong = (Option<String>, String);
+
+/// Whether a cache may have this name and be so.
 fn check(
     name: &str,
     entry: &Entry,
     settings: &Settings,
     max_request_size: usize,
-) -> Result<(), (Option<String>, String)> {
+) -> Result<(), Wrong> {
     sangam::cache::check_name(name).map_err(|error| (None, error.to_string()))?;
+    let wrong = |field: &str, reason: &str| Err((Some(field.to_owned()), reason.to_owned()));
+    match &entry.shared_prefix {
+        Some(_) if name == "default" => {
+            let reason = "`shared-prefix` is for one cache: all would have each other's values";
+            return wrong("shared-prefix", reason);
+        }
+        Some(prefix) if prefix.is_empty() => {
+            let reason = "`shared-prefix` is what keys begin with, and not empty";
+            return wrong("shared-prefix", reason);
+        }
+        _ => {}
+    }
+    if settings.max_value == 0 {
+        return wrong("max-value", "`max-value` is more than 0");
+    }
+    if entry.max_value.is_some_and(|it| it.0 > max_request_size) {
+        let reason = format!(
+            "`max-value` is at most what a request may have, {max_request_size} bytes (setting \
+             `max-request-size`)"
+        );
+        return wrong("max-value", &reason);
+    }
     if let Err(error) = settings.check() {
         let reason = match error {
             CacheError::Setting(reason) => reason.replace('_', "-"),
@@ -318,13 +372,6 @@ fn check(
         };
         let field = reason.split('`').nth(1).map(str::to_owned);
         return Err((field, reason));
-    }
-    if entry.max_value.is_some_and(|it| it.0 > max_request_size) {
-        let reason = format!(
-            "`max-value` is at most what a request may have, {max_request_size} bytes (setting \
-             `max-request-size`)"
-        );
-        return Err((Some("max-value".to_owned()), reason));
     }
     Ok(())
 }

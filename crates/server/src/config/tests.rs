@@ -255,6 +255,8 @@ fn caches_that_cannot_be_are_told_with_their_line() {
         ("schema = -1", 2, ""),
         ("max-value = '1gb'", 2, "`max-value` is at most"),
         ("max-value = '11mb'", 2, "`max-request-size`"),
+        ("ttl = '1s'\nmax-value = 0", 3, "`max-value` is more than 0"),
+        ("ttl = '1s'\nshared-prefix = ''", 3, "`shared-prefix` is"),
         ("ttl = '1s'\nttl = '2s'", 3, "duplicate key"),
     ] {
         for name in ["users", "default"] {
@@ -267,6 +269,45 @@ fn caches_that_cannot_be_are_told_with_their_line() {
     assert!(named.contains("`a b` is no name"), "{named}");
     assert!(named.contains("line 2"), "{named}");
     assert!(refused("[caches]\nothers-max = 'x'").contains("line 2"));
-    assert!(refused("[caches]\nusers = 5").contains("line 2"));
+    let other = refused("[caches]\nusers = 5");
+    assert!(other.contains("line 2"), "{other}");
+    for part in [
+        "[caches.users]",
+        "`others-max`",
+        "`coherence`",
+        "`heartbeat`",
+    ] {
+        assert!(other.contains(part), "{other}");
+    }
+    assert!(!other.contains("struct"), "{other}");
+    let all = refused("[caches.default]\nttl = '1s'\nshared-prefix = 'a:'");
+    assert!(
+        all.contains("line 3") && all.contains("`shared-prefix`"),
+        "{all}"
+    );
+    let twice = refused(
+        "[caches.a]\nshared-prefix = 'x:'\n[caches.b]\nttl = '1s'\nshared-prefix = 'x:'\n\
+         [caches.c]\nshared-prefix = 'x:c:'",
+    );
+    assert!(
+        twice.contains("line 5") && twice.contains("the one of \"a\""),
+        "{twice}"
+    );
+    for heartbeat in ["0s", "61m", "3600001ms"] {
+        let error = refused(&format!("[caches]\nheartbeat = '{heartbeat}'"));
+        assert!(
+            error.contains("line 2") && error.contains("at most an hour"),
+            "{error}"
+        );
+    }
+    let longest = resolve(
+        &ServeArgs::default(),
+        "[caches]\nheartbeat = '1h'\nothers-max = 0",
+    );
+    let caches = longest.unwrap().caches;
+    assert_eq!(
+        (caches.others_max, caches.heartbeat),
+        (0, Some(Duration::from_hours(1)))
+    );
     assert!(refused("caches = 5").contains("[caches]"));
 }

@@ -75,7 +75,7 @@ fn until(what: &str, mut happens: impl FnMut() -> bool) {
 }
 
 #[test]
-fn values_come_back_byte_for_byte() {
+fn values_come_back_as_they_are_written() {
     let mut bench = Bench::with("");
     let path = "/v1/cache/users/user:1";
     assert_eq!(bench.value(path), None);
@@ -85,13 +85,26 @@ fn values_come_back_byte_for_byte() {
         "\"\"",
         "12345678901234567890123456789",
         "[[],{}]",
+        r#"{"\ud83d\ude00":"\u0000"}"#,
     ] {
         assert_eq!(bench.put(path, &format!("  {json}\n")), 204);
         assert_eq!(bench.value(path).as_deref(), Some(json));
     }
-    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
-    assert_eq!(bench.put(path, &deep), 204);
-    assert_eq!(bench.value(path), Some(deep));
+    let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(bench.put(path, &deep(127)), 204);
+    assert_eq!(bench.value(path), Some(deep(127)));
+    for (json, part) in [
+        (&*deep(128), "more than 127 lists and objects"),
+        (&deep(50_000), "more than 127 lists and objects"),
+        (r#"{"a":["\ud800"]}"#, "line 1 column"),
+        (r#"{"\udc00":1}"#, "line 1 column"),
+        (r#""\ud83d\u0041""#, "line 1 column"),
+        ("[1e400]", "number out of range"),
+    ] {
+        let detail = bench.refused(400, "PUT", path, json);
+        assert!(detail.contains(part), "{detail}");
+    }
+    assert_eq!(bench.value(path), Some(deep(127)), "nothing was put");
     assert_eq!(bench.status("DELETE", path), 204);
     assert_eq!(bench.value(path), None);
     assert_eq!(bench.status("DELETE", path), 204, "there was none");
@@ -321,6 +334,43 @@ fn bodies_that_are_no_json_are_told_where() {
     assert_eq!(bench.asked("PUT", path, &typed, "1").0, 415);
     let typed = [("content-type", "application/json; charset=utf-8")];
     assert_eq!(bench.asked("PUT", path, &typed, "1").0, 204);
+    for (encoding, expected) in [("gzip", 415), ("identity, br", 415), ("Identity", 204)] {
+        let encoded = [("content-encoding", encoding)];
+        let (status, head, body) = bench.asked("PUT", path, &encoded, "2");
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!(status, expected, "{encoding}: {head}");
+        assert_eq!(
+            body.contains("`Content-Encoding`"),
+            expected == 415,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_body_that_never_ends_is_refused_in_time() {
+    let patience = Duration::from_millis(300);
+    let mut bench = Bench::set("", |config| config.timing.body = patience);
+    let path = "/v1/cache/users/k";
+    for framing in [
+        "content-length: 9\r\n\r\n\"a",
+        "transfer-encoding: chunked\r\n\r\n1\r\n1\r\n",
+    ] {
+        let mut stream = crate::connect(bench.server.http());
+        let request =
+            format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{framing}");
+        let began = Instant::now();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 408");
+        assert!(began.elapsed() >= patience);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        let rest = String::from_utf8(rest).unwrap();
+        assert!(rest.contains("did not arrive in time"), "{rest}");
+    }
+    assert_eq!(bench.value(path), None);
 }
 
 #[test]
@@ -420,6 +470,16 @@ fn all_of_a_shared_cache_is_refused_before_anything_is_done() {
     assert_eq!(bench.value(path).as_deref(), Some("1"));
     assert_eq!(bench.invalidate("creators", r#"{"tags":["t"]}"#), 204);
     assert_eq!(bench.value(path), None);
+}
+
+#[test]
+fn a_value_of_another_app_may_have_no_end() {
+    let mut bench = Bench::with("[caches.creators]\nshared-prefix = 'creator:'\n");
+    let (status, ..) = bench.asked("POST", "/", &[], r#"["SET","creator:1","[1]"]"#);
+    assert_eq!(status, 200);
+    let (status, head, body) = bench.asked("GET", "/v1/cache/creators/1", &[], "");
+    assert_eq!((status, &*body), (200, &b"[1]"[..]), "{head}");
+    assert_eq!(field(&head, "cache-status"), "sangam; hit; detail=store");
 }
 
 #[test]
@@ -609,6 +669,8 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
         assert_eq!(cut_off.put(&address, "\"before\""), 204);
         assert!(other.value(&path(key)).is_some());
     }
+    let unmet = "/v1/cache/unmet/k";
+    assert_eq!(other.put(unmet, "\"before\""), 204);
     runtime.block_on(proxy.stop_listening());
     proxy.cut(Cut::Reset);
     until("the store to be away", || {
@@ -624,6 +686,9 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     assert_eq!(cut_off.put(&path("old"), "\"meanwhile\""), 202);
     assert_eq!(cut_off.status("DELETE", &path("gone")), 202);
     assert_eq!(cut_off.invalidate("users", r#"{"tags":["tagged"]}"#), 202);
+    // What a cache's values hold by was never read: so the others only hear of a change.
+    assert_eq!(cut_off.put(unmet, "\"meanwhile\""), 202);
+    assert_eq!(cut_off.value(unmet).as_deref(), Some("\"meanwhile\""));
     // It goes on, and says what its answers are worth.
     for key in ["new", "old"] {
         let (status, head, body) = cut_off.asked("GET", &path(key), &[], "");
@@ -644,10 +709,10 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     let report = cut_off.json("/v1/cache");
     assert_eq!(report["connected"], false);
     assert!(!report["reason"].as_str().unwrap().is_empty());
-    assert_eq!(report["unsent"], 4, "{report}");
+    assert_eq!(report["unsent"], 5, "{report}");
     let ready = cut_off.json("/ready");
     assert_eq!(ready["cache"], "memory only", "{ready}");
-    assert_eq!(ready["unsent"], 4, "{ready}");
+    assert_eq!(ready["unsent"], 5, "{ready}");
     let ready = other.json("/ready");
     assert_eq!(
         (&ready["cache"], &ready["unsent"]),
@@ -662,13 +727,13 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
     let report = cut_off.json("/v1/cache");
     assert_eq!(
         (&report["replayed"], &report["dropped"]),
-        (&4.into(), &0.into()),
+        (&5.into(), &0.into()),
         "{report}"
     );
     let (_, _, page) = cut_off.asked("GET", "/metrics", &[], "");
     let page = String::from_utf8(page).unwrap();
     for line in [
-        "sangam_cache_replayed_total 4",
+        "sangam_cache_replayed_total 5",
         "sangam_cache_dropped_total 0",
     ] {
         assert!(page.lines().any(|it| it == line), "{line}:\n{page}");
@@ -682,6 +747,7 @@ fn a_store_that_is_away_is_told_and_told_what_it_missed() {
         until(key, || other.value(&path(key)).as_deref() == value);
         assert_eq!(cut_off.value(&path(key)).as_deref(), value, "{key}");
     }
+    until("the change to be heard of", || other.value(unmet).is_none());
     assert_eq!(cut_off.put(&path("new"), "\"after\""), 204);
     until("what is put afterwards", || {
         other.value(&path("new")).as_deref() == Some("\"after\"")

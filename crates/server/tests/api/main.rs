@@ -33,6 +33,11 @@ struct Bench {
 impl Bench {
     /// A server with what `text` says in its file of settings.
     fn with(text: &str) -> Self {
+        Bench::set(text, |_| {})
+    }
+
+    /// The same with what no file says.
+    fn set(text: &str, set: impl FnOnce(&mut Config)) -> Self {
         let file = tempfile(text);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let args = sangam_server::cli::ServeArgs {
@@ -44,7 +49,8 @@ impl Bench {
             read_token: Some(READ_TOKEN.to_owned()),
             ..sangam_server::cli::ServeArgs::default()
         };
-        let config = Config::load(&args).unwrap();
+        let mut config = Config::load(&args).unwrap();
+        set(&mut config);
         let server = runtime.block_on(Server::start(config)).unwrap();
         Bench {
             stream: connect(server.http()),

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{
     AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
-use sangam::cache::{Found, Reach};
+use sangam::cache::{Found, Reach, ttl};
 
 use super::document::Document;
 use crate::api::problem::Problem;
@@ -44,7 +44,13 @@ pub(super) fn hit(found: &Found<Document>, asked: &HeaderMap, now_us: u64) -> Re
 }
 
 fn status_of(found: &Found<Document>, now_us: u64) -> String {
-    let ttl = found.fresh_for(now_us).as_secs();
+    let fresh = found.fresh_for(now_us);
+    // Other apps may have written it without an end.
+    let ttl = if fresh > ttl::LONGEST {
+        String::new()
+    } else {
+        format!("; ttl={}", fresh.as_secs())
+    };
     let source = found.source.as_str();
     let detail = match (found.stale, found.degraded) {
         (false, false) => source.to_owned(),
@@ -52,7 +58,7 @@ fn status_of(found: &Found<Document>, now_us: u64) -> String {
         (false, true) => format!("\"{source}, degraded\""),
         (true, true) => format!("\"{source}, stale, degraded\""),
     };
-    format!("sangam; hit; ttl={ttl}; detail={detail}")
+    format!("sangam; hit{ttl}; detail={detail}")
 }
 
 /// The answer that there is no value.

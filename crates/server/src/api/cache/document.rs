@@ -1,4 +1,4 @@
-//! A value: JSON as it was put, byte for byte, and its `ETag`.
+//! A value: JSON as it was put, but for white space around it, and its `ETag`.
 
 use std::sync::OnceLock;
 
