@@ -311,13 +311,11 @@ impl<C: Commands> Gateway<C> {
         let (parts, body) = request.into_parts();
         if let path @ ("/live" | "/ready") = parts.uri.path() {
             self.drain(&parts, body).await;
-            return match path {
-                "/live" => health::live(&parts.method),
-                _ => {
-                    let unsent = self.api.as_ref().map_or(0, Api::unsent);
-                    health::ready(&self.commands, &self.timing, unsent, &parts.method).await
-                }
-            };
+            if path == "/live" {
+                return health::live(&parts.method);
+            }
+            let unsent = self.api.as_ref().map_or(0, Api::unsent);
+            return health::ready(&self.commands, &self.timing, unsent, &parts.method).await;
         }
         let with_body = match parts.method {
             Method::POST | Method::PUT => true,

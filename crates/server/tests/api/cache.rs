@@ -432,7 +432,7 @@ fn tags_keys_and_all_are_invalidated() {
     fill(&mut bench);
     let many = format!(r#"{{"tags":[{}"t"]}}"#, "\"t\",".repeat(1000));
     let long = format!(r#"{{"keys":["{}"]}}"#, "k".repeat(100 * 1024));
-    let late = long.replace("}", r#","tags":["red"],"all":true}"#);
+    let late = long.replace('}', r#","tags":["red"],"all":true}"#);
     for (body, part) in [
         ("{}", "name what to invalidate"),
         (r#"{"all":false}"#, "name what to invalidate"),
