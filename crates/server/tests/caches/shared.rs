@@ -236,6 +236,7 @@ pub(crate) async fn tags_are_sets(place: &Place) {
             ask(&place.store, &["SMEMBERS", set]).await,
             Plain::List(vec![elsewhere.as_str().into()])
         );
+        ask(&place.store, &["DEL", set]).await;
         assert!(one.exists("untouched").await.unwrap());
         one.invalidate_tags(&[set, "nobody has it"]).await.unwrap();
     }
