@@ -67,6 +67,15 @@ impl Commands {
         ))
     }
 
+    /// Keeps the first `count` commands, scripts as scripts.
+    pub fn truncate(&mut self, count: usize) {
+        self.commands.truncate(count);
+        self.ends
+            .truncate(self.commands.last().copied().unwrap_or(0));
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+        self.scripts.retain(|(place, _)| *place < count);
+    }
+
     /// The scripts' places among the commands.
     pub(crate) fn scripts(&self) -> &[(usize, &'static Script)] {
         &self.scripts

@@ -340,11 +340,8 @@ impl<T: Value> Inner<T> {
         match self.in_time(store.transaction(&commands)).await {
             Err(error) if error.code() == Some("CROSSSLOT") => {
                 self.hub.speak_apart();
-                let mut writes = Commands::new();
-                for argv in commands.iter().take(count) {
-                    writes.push(&argv);
-                }
-                Box::pin(self.send(writes, changes.changes)).await
+                commands.truncate(count);
+                Box::pin(self.send(commands, changes.changes)).await
             }
             done => {
                 self.billed(commands.len() as u64);
