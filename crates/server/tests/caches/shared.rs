@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 
 use base64_simd::STANDARD;
-use sangam::cache::{Cache, CacheError, Compression, Loaded, Method, Settings, Shared, Source};
+use sangam::cache::{
+    Cache, CacheError, Compression, Loaded, Method, Reach, Settings, Shared, Source,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
@@ -191,16 +193,20 @@ pub(crate) async fn tags_are_sets(place: &Place) {
         let set = set.as_str();
         let one = cache(place, &settings);
         let tagged = |name: &str| Loaded::value(creator(name)).tags([set]);
-        one.set("a", tagged("a")).await.unwrap();
-        one.set_many([("b", tagged("b")), ("c", tagged("c"))])
-            .await
-            .unwrap();
+        let reach = one.set("a", tagged("a")).await.unwrap();
+        assert_eq!(reach, Reach::Everywhere);
+        let many = [("b", tagged("b")), ("c", tagged("c"))];
+        let reach = one.set_many(many).await.unwrap();
+        assert_eq!(reach, Reach::Everywhere);
         let loaded = tagged("d");
-        one.find("d", |_| ok(loaded)).await.unwrap();
+        let found = one.find("d", |_| ok(loaded)).await.unwrap().unwrap();
+        assert!(!found.degraded);
         let loaded = tagged("e");
-        one.get_or_set_many(&["e"], async |_| ok([("e".to_owned(), loaded)]).await)
+        let found = one
+            .get_or_set_many(&["e"], async |_| ok([("e".to_owned(), loaded)]).await)
             .await
             .unwrap();
+        assert!(found.iter().flatten().all(|it| !it.degraded));
         let names = ["a", "b", "c", "d", "e"];
         let expected: Vec<Plain> = names
             .iter()
@@ -210,8 +216,10 @@ pub(crate) async fn tags_are_sets(place: &Place) {
         assert_eq!(members, Plain::List(expected));
         // The set lives longer than any value that is in it.
         let week = tagged("w").ttl(168 * HOUR);
-        one.set("w", week).await.unwrap();
-        one.set("a", tagged("a")).await.unwrap();
+        let reach = one.set("w", week).await.unwrap();
+        assert_eq!(reach, Reach::Everywhere);
+        let reach = one.set("a", tagged("a")).await.unwrap();
+        assert_eq!(reach, Reach::Everywhere);
         let left = ask(&place.store, &["TTL", set]).await;
         assert!(left >= (168 * 3600).into(), "{left:?} s");
 
