@@ -8,7 +8,7 @@ use crate::plain::ask;
 use crate::{cache, not_loaded, ok, raw, tiers, without_memory};
 
 pub(crate) async fn bytes_that_are_no_value_are_loaded_over(place: &Place) {
-    let writer = cache::<String>(place, Settings::default());
+    let writer = cache::<String>(place, crate::usual());
     writer.set("own", "a value".repeat(9)).await.unwrap();
     let own = raw::get(place, "own").await.unwrap();
     let mut flipped = own.clone();
@@ -125,7 +125,7 @@ pub(crate) async fn a_key_of_another_kind(place: &Place) {
         // Who writes means it.
         one.set("list", 4).await.unwrap();
         assert_eq!(*one.get("list").await.unwrap().unwrap(), 4);
-        let fresh = cache::<u32>(place, without_memory(Settings::default()));
+        let fresh = cache::<u32>(place, without_memory(crate::usual()));
         assert_eq!(*fresh.get("list").await.unwrap().unwrap(), 4);
         ask(&place.store, &["DEL", &name]).await;
         ask(&place.store, &["RPUSH", &name, "a", "b"]).await;

@@ -48,7 +48,7 @@ pub(crate) async fn keys(place: &Place) {
             assert!(!one.exists(key).await.unwrap());
         }
     }
-    let cache = cache::<usize>(place, Settings::default());
+    let cache = cache::<usize>(place, crate::usual());
     let wrong = |error: Option<CacheError>| {
         assert!(
             matches!(error, Some(CacheError::Key(65_537..))),
@@ -87,7 +87,7 @@ pub(crate) async fn sizes_of_values(place: &Place) {
     }
     let packed = Settings {
         encoding: Encoding::MessagePack,
-        ..Settings::default()
+        ..crate::usual()
     };
     let one = cache::<String>(place, packed);
     let huge = "x".repeat(100 << 20);
@@ -107,7 +107,7 @@ pub(crate) async fn sizes_of_values(place: &Place) {
     let limited = |max_value| {
         without_memory(Settings {
             max_value,
-            ..Settings::default()
+            ..crate::usual()
         })
     };
     // With its quotation marks.
@@ -218,7 +218,7 @@ pub(crate) async fn names(place: &Place) {
     let caches = caches(place);
     let long = "n".repeat(64);
     for name in ["a", "A.b_c-9", &long] {
-        let cache = caches.cache::<u32>(name, Settings::default()).unwrap();
+        let cache = caches.cache::<u32>(name, crate::usual()).unwrap();
         assert_eq!(cache.name(), name);
         cache.set("name", 1).await.unwrap();
         assert!(cache.exists("name").await.unwrap());
@@ -228,7 +228,7 @@ pub(crate) async fn names(place: &Place) {
     for name in [
         "", " ", "a b", "a:b", "{a}", "\u{e9}", "a\0", "*", &longer, &huge,
     ] {
-        let error = caches.cache::<u32>(name, Settings::default()).unwrap_err();
+        let error = caches.cache::<u32>(name, crate::usual()).unwrap_err();
         assert!(
             matches!(&error, CacheError::Name(it) if it.len() <= 64),
             "{error}"

@@ -19,7 +19,7 @@ fn two(place: &Place, coherence: Coherence, heartbeat: Duration) -> [Cache<u32>;
     };
     [(); 2].map(|()| {
         let caches = Caches::with_options(place.store.clone(), &options);
-        caches.cache(NAME, Settings::default()).unwrap()
+        caches.cache(NAME, crate::usual()).unwrap()
     })
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn a_miss_is_loaded_and_kept(place: &Place) {
         };
         assert_eq!((again.as_str(), again.source), ("new", source));
         assert_eq!(one.peek(&key).is_some(), remembers);
-        let other = cache::<String>(place, Settings::default());
+        let other = cache::<String>(place, crate::usual());
         let there = other.get_or_set(&key, |_| not_loaded()).await.unwrap();
         assert_eq!((there.as_str(), there.source), ("new", Source::Store));
         let stats = one.stats();
@@ -109,7 +109,7 @@ pub(crate) async fn nothing_is_remembered(place: &Place) {
         let again = one.find(&key, |_| not_loaded()).await.unwrap();
         assert!(again.is_none());
         assert!(one.get(&key).await.unwrap().is_none());
-        let other = cache::<String>(place, Settings::default());
+        let other = cache::<String>(place, crate::usual());
         for _ in 0..2 {
             let there = other.get_or_set(&key, |_| not_loaded()).await;
             assert!(matches!(there, Err(CacheError::Nothing)), "{there:?}");
@@ -139,7 +139,7 @@ pub(crate) async fn what_is_not_modified_is_kept(place: &Place) {
     let settings = Settings {
         fail_safe: HOUR,
         jitter: 0.0,
-        ..Settings::default()
+        ..crate::usual()
     };
     // Two that remember, and two that have only the store.
     let (one, other) = (
@@ -165,7 +165,7 @@ pub(crate) async fn what_is_not_modified_is_kept(place: &Place) {
         assert!(!found.stale);
         assert_eq!(found.validator(), Some("\"v1\""));
     }
-    let fresh = cache::<String>(place, Settings::default());
+    let fresh = cache::<String>(place, crate::usual());
     for key in ["etag 0", "etag 1"] {
         let there = fresh.get(key).await.unwrap().unwrap();
         assert_eq!(
@@ -175,7 +175,7 @@ pub(crate) async fn what_is_not_modified_is_kept(place: &Place) {
         assert!(!there.stale, "it is fresh again");
     }
     one.invalidate_tag("etag").await.unwrap();
-    let fresh = cache::<String>(place, Settings::default());
+    let fresh = cache::<String>(place, crate::usual());
     for key in ["etag 0", "etag 1"] {
         let there = fresh.get(key).await.unwrap();
         assert!(there.is_none(), "its tags stayed: {there:?}");

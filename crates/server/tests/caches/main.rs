@@ -118,6 +118,14 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The name of the cache of most cases.
 const NAME: &str = "things";
 
+/// Settings as they are by default, on a machine on which much else may run.
+fn usual() -> Settings {
+    Settings {
+        store_timeout: Duration::from_secs(20),
+        ..Settings::default()
+    }
+}
+
 /// The caches of one more instance of an app on a place.
 fn caches(place: &Place) -> Caches {
     let options = Options {
@@ -154,7 +162,7 @@ fn without_memory(settings: Settings) -> Settings {
 
 /// Both tiers, and the store alone.
 fn tiers() -> [Settings; 2] {
-    [Settings::default(), without_memory(Settings::default())]
+    [usual(), without_memory(usual())]
 }
 
 /// A loader's answer.

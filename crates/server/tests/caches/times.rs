@@ -17,7 +17,7 @@ fn settings() -> Settings {
     Settings {
         ttl: SHORT,
         jitter: 0.0,
-        ..Settings::default()
+        ..crate::usual()
     }
 }
 

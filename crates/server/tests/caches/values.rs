@@ -110,19 +110,19 @@ pub(crate) async fn types_that_json_cannot_hold(place: &Place) {
     let grid: Grid = [((1, "a".to_owned()), Some(-1)), ((2, "b".to_owned()), None)].into();
     let packed = Settings {
         encoding: Encoding::MessagePack,
-        ..Settings::default()
+        ..crate::usual()
     };
     There(place, &packed).and_back(&grid).await;
     There(place, &without_memory(packed.clone()))
         .and_back(&grid)
         .await;
-    let json = cache::<Grid>(place, Settings::default());
+    let json = cache::<Grid>(place, crate::usual());
     let error = json.set("grid", grid.clone()).await.unwrap_err();
     assert!(matches!(error, CacheError::Encode(_)), "{error}");
     // A cache reads both encodings, whichever it writes.
     let writer = cache::<u64>(place, packed);
     writer.set("encoding", 5).await.unwrap();
-    let reader = cache::<u64>(place, Settings::default());
+    let reader = cache::<u64>(place, crate::usual());
     assert_eq!(*reader.get("encoding").await.unwrap().unwrap(), 5);
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn floats_come_back_to_the_last_bit(place: &Place) {
     for encoding in [Encoding::Json, Encoding::MessagePack] {
         let settings = without_memory(Settings {
             encoding,
-            ..Settings::default()
+            ..crate::usual()
         });
         let cache = cache::<Vec<f64>>(place, settings);
         cache.set("floats", floats.clone()).await.unwrap();
@@ -158,7 +158,7 @@ pub(crate) async fn what_is_large_is_compressed(place: &Place) {
     for method in [None, Some(Method::Zstd), Some(Method::Gzip)] {
         let settings = without_memory(Settings {
             compression: Compression { method, from: 1024 },
-            ..Settings::default()
+            ..crate::usual()
         });
         let cache = cache::<String>(place, settings);
         cache.set("large", text.clone()).await.unwrap();
@@ -168,7 +168,7 @@ pub(crate) async fn what_is_large_is_compressed(place: &Place) {
             method.is_some(),
             "{method:?}: {sent}"
         );
-        let any = crate::cache::<String>(place, without_memory(Settings::default()));
+        let any = crate::cache::<String>(place, without_memory(crate::usual()));
         assert_eq!(**any.get("large").await.unwrap().unwrap(), text);
         cache.set("small", "small".to_owned()).await.unwrap();
         assert!(
