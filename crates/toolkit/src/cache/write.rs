@@ -74,12 +74,21 @@ impl<T: Value> Inner<T> {
     }
 
     async fn set_some(&self, prepared: Vec<(Box<str>, Prepared<T>)>) -> Result<Reach, CacheError> {
+        let compared = if self.hub.bus.was_verified() {
+            Ok(())
+        } else {
+            // The first comparison empties memory: better before it is filled.
+            self.verify().await
+        };
         let keys: Vec<Box<str>> = prepared.iter().map(|(key, _)| key.clone()).collect();
         let _alone = self.alone(&keys).await;
         let tickets = self.shut(&keys);
         let last = self.hub.pending.last();
         let began = self.tags.tick();
-        let written = self.write_all(&keys, &prepared).await;
+        let written = match compared {
+            Ok(()) => self.write_all(&keys, &prepared).await,
+            Err(error) => Err(error),
+        };
         let failed = written.as_ref().err().cloned();
         let waits = failed.as_ref().is_some_and(|it| self.waits(it));
         let mut sealed = written.unwrap_or_default().into_iter();
@@ -107,10 +116,6 @@ impl<T: Value> Inner<T> {
         keys: &[Box<str>],
         prepared: &[(Box<str>, Prepared<T>)],
     ) -> Result<Vec<Sealed>, Error> {
-        if !self.hub.bus.was_verified() {
-            // The first comparison empties memory: better before it is filled.
-            self.verify().await?;
-        }
         self.prime().await?;
         let all: Vec<&Prepared<T>> = prepared.iter().map(|(_, it)| it).collect();
         let sealed = self.seal_now(&all).await?;
