@@ -304,20 +304,27 @@ impl<T: Value> Inner<T> {
         }
     }
 
-    /// Reads versions of tags that are not remembered.
+    /// Reads versions of tags that are not remembered; again, where words about them, or
+    /// about tags that share their place, come meanwhile.
     async fn learn(&self, tags: &[TagId]) -> Result<(), Error> {
-        let began = self.tags.tick();
-        let unknown = |tag: &&TagId| self.tags.remembered(**tag).is_none();
-        let unknown: Vec<TagId> = tags.iter().filter(unknown).copied().collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        self.billed(1);
-        let reading = tags::read(&self.hub.store, &self.keys, &unknown);
-        let versions = self.in_time(reading).await?;
-        for (tag, version) in unknown.iter().zip(versions) {
-            if let Some(version) = version {
-                self.tags.learn(*tag, version, began, 0);
+        for _ in 0..3 {
+            let began = self.tags.tick();
+            let unknown = |tag: &&TagId| self.tags.remembered(**tag).is_none();
+            let unknown: Vec<TagId> = tags.iter().filter(unknown).copied().collect();
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            self.billed(1);
+            let reading = tags::read(&self.hub.store, &self.keys, &unknown);
+            let versions = self.in_time(reading).await?;
+            let mut missed = false;
+            for (tag, version) in unknown.iter().zip(versions) {
+                if let Some(version) = version {
+                    missed |= self.tags.learn(*tag, version, began, 0).is_none();
+                }
+            }
+            if !missed {
+                return Ok(());
             }
         }
         Ok(())
