@@ -5,11 +5,17 @@ use sangam::cache::{Cache, Loaded, Reach};
 use crate::place::Place;
 use crate::{apart, caches, not_loaded, ok, tiers};
 
-/// Which keys have a value.
+/// Which keys have a value in any of three reads: a word about a tag that comes while its
+/// version is read may cost a read its value, and never gives it one.
 async fn there<'a>(cache: &Cache<u32>, keys: &[&'a str]) -> Vec<&'a str> {
-    let found = cache.get_many(keys).await.unwrap();
-    let found = keys.iter().zip(&found).filter(|(_, it)| it.is_some());
-    found.map(|(key, _)| *key).collect()
+    let mut there = Vec::new();
+    for _ in 0..3 {
+        let found = cache.get_many(keys).await.unwrap();
+        let found = keys.iter().zip(&found).filter(|(_, it)| it.is_some());
+        there.extend(found.map(|(key, _)| *key));
+    }
+    let has = |key: &&&str| there.contains(*key);
+    keys.iter().filter(has).copied().collect()
 }
 
 pub(crate) async fn tags_are_invalidated_one_by_one_and_together(place: &Place) {
